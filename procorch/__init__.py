@@ -1,0 +1,69 @@
+"""Run functions in many processes, and never lose an item.
+
+The public names are those of `__all__`. They are loaded when first asked for: every worker process imports this package
+too, and needs little of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from procorch._errors import GroupClosed as GroupClosed
+    from procorch._errors import NotPicklable as NotPicklable
+    from procorch._errors import ProcorchError as ProcorchError
+    from procorch._errors import Task as Task
+    from procorch._errors import TaskError as TaskError
+    from procorch._errors import WorkerCrashed as WorkerCrashed
+    from procorch._errors import WorkerStartError as WorkerStartError
+    from procorch._group import GroupView as GroupView
+    from procorch._group import ProcessGroup as ProcessGroup
+    from procorch._group import ProcessInfo as ProcessInfo
+    from procorch._handle import ProcessHandle as ProcessHandle
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "GroupClosed": "_errors",
+    "GroupView": "_group",
+    "NotPicklable": "_errors",
+    "ProcessGroup": "_group",
+    "ProcessHandle": "_handle",
+    "ProcessInfo": "_group",
+    "ProcorchError": "_errors",
+    "Task": "_errors",
+    "TaskError": "_errors",
+    "WorkerCrashed": "_errors",
+    "WorkerStartError": "_errors",
+}
+"""The private module in which each public name is defined."""
+
+__all__ = [  # noqa: PLE0604 - the names above
+    "GroupClosed",
+    "GroupView",
+    "NotPicklable",
+    "ProcessGroup",
+    "ProcessHandle",
+    "ProcessInfo",
+    "ProcorchError",
+    "Task",
+    "TaskError",
+    "WorkerCrashed",
+    "WorkerStartError",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first asked for (PEP 562)."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # here: few who import the package need it at once
+
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

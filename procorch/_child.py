@@ -1,0 +1,226 @@
+"""What runs inside a worker process: take chunks from the parent, call the functions, note the outcomes.
+
+    socket ---- Setup, Define, Run ...---> [ Loop ] ---> [ Runner: load, call, dump ] ---> page (small outcomes)
+    socket <--- Ready, Noted, Ended -----------+------------------------------------------ socket (large ones)
+
+Every way out of a worker:
+
+- the parent says `Stop`, or its end of the socket is closed: `serve` returns, and the process ends as any other;
+- the initializer fails: the parent is told, `serve` returns;
+- an item ends the process (`os._exit`, a signal): the parent sees the death and reads the page.
+
+An item's own exceptions, SystemExit and KeyboardInterrupt included, are outcomes and end nothing. Loaded by every
+worker when it starts, so imports are few: neither attrs nor asyncio nor the parent's half of this package.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, assert_never
+
+from procorch import _messages as m
+from procorch._outcome import PROTOCOL, Failure, capture
+from procorch._queue import PAGE_BYTES, Writer
+from procorch._wire import FrameReader, encode
+
+Send = Callable[[m.FromWorker], None]
+
+_NOTE_EVERY_NS = 1_000_000
+"""Results are announced at most once a millisecond: an announcement costs as much as a dozen trivial items."""
+
+_forked = False
+"""Set in a process that an item made with ``os.fork``. It shares our page and socket and must never write to them."""
+
+
+def _mark_forked() -> None:
+    global _forked
+    _forked = True
+
+
+class Death(BaseException):
+    """Stands for the end of the process where there is none: `procorch.testing` runs items in the parent."""
+
+
+class Runner:
+    """Calls functions on items and records what became of them. Knows nothing of sockets and processes."""
+
+    def __init__(self, queue: Writer, send: Send, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        """Begin with no functions.
+
+        Args:
+            queue (Writer): Where outcomes go.
+            send (Send): Carries a message to the parent.
+            clock (Callable[[], int]): Monotonic nanoseconds, the same clock as the parent's.
+        """
+        self._queue = queue
+        self._send = send
+        self._clock = clock
+        # A function that could not be loaded is kept as the failure that each of its items gets.
+        self._functions: dict[int, Callable[..., Any] | Failure] = {}
+        self.exit_code = 0
+        """What the last item would have made of a process of its own: 1 if it raised, or what SystemExit says."""
+
+    def define(self, message: m.Define) -> None:
+        """Load a function that chunks will name.
+
+        Args:
+            message (m.Define): The pickled function and its key.
+        """
+        try:
+            self._functions[message.key] = pickle.loads(message.payload)
+        except BaseException as error:  # noqa: BLE001 - importing the user's module may raise anything
+            self._functions[message.key] = capture(error, "function")
+
+    def forget(self, message: m.Forget) -> None:
+        """Drop a function.
+
+        Args:
+            message (m.Forget): Its key.
+        """
+        self._functions.pop(message.key, None)
+
+    def run(self, chunk: m.Run) -> None:
+        """Do a chunk's items in order, until the end, a failure that stops it, a request, or a full page.
+
+        Args:
+            chunk (m.Run): What to do. Its function was defined before.
+        """
+        queue, clock, seq = self._queue, self._clock, chunk.seq
+        function = self._functions[chunk.key]
+        now = noted = clock()
+        queue.open(seq, now)
+        for position, payload in enumerate(chunk.items):
+            if queue.stop_asked(seq) or queue.full():
+                break
+            queue.begin(position + 1)
+            self.exit_code = 0
+            kind, result = self._outcome(function, chunk.style, payload)
+            now = clock()
+            if not queue.put(kind, result, now):
+                self._send(m.Large(seq, position, kind, result))
+                queue.put(m.Kind.BESIDE, b"", now)
+            if kind is m.Kind.FAILURE and chunk.stop_on_error:
+                break
+            if now - noted > _NOTE_EVERY_NS:
+                noted = now
+                self._send(m.Noted())
+        self._send(m.Ended(seq))
+
+    def _outcome(
+        self, function: Callable[..., Any] | Failure, style: m.Style, payload: m.Bytes
+    ) -> tuple[m.Kind, m.Bytes]:
+        if isinstance(function, Failure):
+            return m.Kind.FAILURE, function.payload
+        try:
+            argument = pickle.loads(payload)
+        except BaseException as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
+            return m.Kind.FAILURE, capture(error, "argument").payload
+        try:
+            if style is m.Style.ONE:
+                value = function(argument)
+            elif style is m.Style.MANY:
+                value = function(*argument)
+            else:
+                value = function(*argument[0], **argument[1])
+        except Death:
+            raise
+        except BaseException as error:  # noqa: BLE001 - an outcome like any other
+            self._leave_if_forked()
+            self.exit_code = _exit_code(error)
+            return m.Kind.FAILURE, capture(error, "raised").payload
+        self._leave_if_forked()
+        try:
+            return m.Kind.VALUE, pickle.dumps(value, PROTOCOL)
+        except BaseException as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
+            return m.Kind.FAILURE, capture(error, "result").payload
+
+    @staticmethod
+    def _leave_if_forked() -> None:
+        if _forked:
+            # The item called os.fork and this is the other process, back from the function: its parent goes on with
+            # the chunk, so this one must not.
+            os._exit(0)
+
+
+def _exit_code(error: BaseException) -> int:
+    if not isinstance(error, SystemExit):
+        return 1
+    if error.code is None:
+        return 0
+    return error.code if isinstance(error.code, int) else 1
+
+
+def serve(connection: socket.socket, page_fd: int) -> int:
+    """Work for the parent until it says stop or is gone. Called in the worker's main thread.
+
+    Args:
+        connection (socket.socket): This worker's end; blocking.
+        page_fd (int): Descriptor of the shared page; closed here.
+
+    Returns:
+        int: The exit code for this process.
+    """
+    global _forked
+    _forked = False
+    os.register_at_fork(after_in_child=_mark_forked)
+    with mmap.mmap(page_fd, PAGE_BYTES) as page:
+        os.close(page_fd)
+
+        def send(message: m.FromWorker) -> None:
+            for piece in encode(message):
+                connection.sendall(piece)
+
+        runner = Runner(writer := Writer(page), send)
+        try:
+            _loop(runner, connection, send)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # The parent is gone; there is nobody to tell.
+        finally:
+            writer.close()
+        return runner.exit_code
+
+
+def _loop(runner: Runner, connection: socket.socket, send: Send) -> None:
+    for message in _receive(connection):
+        match message:
+            case m.Run():
+                runner.run(message)
+            case m.Define():
+                runner.define(message)
+            case m.Forget():
+                runner.forget(message)
+            case m.Setup(payload):
+                failure = _set_up(payload)
+                if failure is not None:
+                    send(m.SetupFailed(failure.payload))
+                    return
+                send(m.Ready())
+            case m.Stop():
+                return
+            case _:
+                assert_never(message)
+
+
+def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:
+    reader = FrameReader()
+    while True:
+        count = connection.recv_into(reader.space())
+        if not count:
+            return
+        yield from reader.filled(count)  # type: ignore[misc]  # what comes this way is ToWorker
+
+
+def _set_up(payload: m.Bytes) -> Failure | None:
+    if not payload:
+        return None
+    try:
+        initializer, arguments = pickle.loads(payload)
+        initializer(*arguments)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is to know
+        return capture(error, "raised")
+    return None

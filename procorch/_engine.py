@@ -1,0 +1,123 @@
+"""What a place to run must offer: two narrow protocols. The hands behind them decide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from procorch._events import WorkerEvent
+from procorch._messages import Bytes, Style
+
+
+@attrs.frozen(eq=False)
+class Function:
+    """A pickled function, told apart from others by identity: workers get it once and keep it."""
+
+    key: int
+    """Unique within this process."""
+    payload: Bytes
+    """The pickle."""
+    name: str
+    """Module and qualified name, for messages."""
+
+
+@attrs.frozen
+class Chunk:
+    """What a worker is to do in one go."""
+
+    function: Function
+    style: Style
+    stop_on_error: bool
+    """Whether to begin no further item after one that failed."""
+    items: Sequence[Bytes]
+    """The pickled arguments."""
+
+
+class Worker(Protocol):
+    """One worker, from its start to its end. Only one chunk is with it at a time.
+
+    All methods are called under the group's lock, and none may wait for the worker.
+    """
+
+    slot: int
+    """The slot it was started for."""
+    name: str
+    """Its name."""
+    pid: int | None
+    """Its process id; None if it has none."""
+
+    def send(self, chunk: Chunk) -> None:
+        """Hand over a chunk. If the worker is dead already, its `WorkerDied` tells so."""
+        ...
+
+    def withdraw(self) -> None:
+        """Let it begin no further item of its chunk."""
+        ...
+
+    def read(self) -> list[WorkerEvent]:
+        """Collect what has become known of it: `WorkerDied`, if it comes, once and last."""
+        ...
+
+    def look(self) -> list[WorkerEvent]:
+        """Collect finished items that it may not have announced yet."""
+        ...
+
+    def ask(self) -> None:
+        """Ask it to end after what it does now."""
+        ...
+
+    def terminate(self) -> None:
+        """Send it SIGTERM, or what comes nearest."""
+        ...
+
+    def kill(self) -> None:
+        """Send it SIGKILL, or what comes nearest."""
+        ...
+
+
+class Engine(Protocol):
+    """A place where workers run."""
+
+    def clock(self) -> float:
+        """Tell the time in monotonic seconds; any thread.
+
+        Returns:
+            float: From an arbitrary zero.
+        """
+        ...
+
+    def start(self, slot: int, name: str) -> Worker:
+        """Start a worker; only the supervisor's thread calls this.
+
+        Args:
+            slot (int): Comes back in its events.
+            name (str): The process's name.
+
+        Returns:
+            Worker: Not ready yet; `WorkerReady` tells when.
+
+        Raises:
+            OSError: The system refuses another process.
+        """
+        ...
+
+    def wait(self, timeout: float | None) -> Sequence[Worker]:
+        """Wait until a worker has something to `Worker.read`, `wake` is called, or the time is up.
+
+        Args:
+            timeout (float | None): Seconds; None for no limit.
+
+        Returns:
+            Sequence[Worker]: Those with something to read; may be empty.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Let the `wait` that goes on, or the next one, return at once; any thread, also a signal handler."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; all workers are gone."""
+        ...

@@ -1,0 +1,188 @@
+"""The errors of procorch, and nothing else: a small tree whose members carry fields.
+
+Each is an attrs class without slots whose fields are positional, which is the form that survives pickling: an exception
+is rebuilt by calling its class with `args`, and attrs hands all fields on to `args`.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Literal
+
+import attrs
+
+from procorch._public import public
+
+
+@public
+@attrs.frozen
+class Task:
+    """Which piece of work an error speaks of.
+
+    Attributes:
+        function (str): Module and qualified name of the function, as in ``"package.module.double"``.
+        item (str): The item, or the arguments, as a shortened ``repr`` made in the parent.
+        index (int | None): Position of the item in the input of `map` or `imap`, from 0; None for `submit` and `start`.
+    """
+
+    function: str
+    item: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        """Name the work in a few words.
+
+        Returns:
+            str: Such as ``"item 3 (7) of module.double"`` or ``"module.double(7)"``.
+        """
+        if self.index is None:
+            return f"{self.function}({self.item})"
+        return f"item {self.index} ({self.item}) of {self.function}"
+
+
+@public
+@attrs.define(eq=False, slots=False)
+class ProcorchError(Exception):
+    """Anything that procorch itself raises. What a function of yours raises is not one of these: it comes as itself."""
+
+
+@public
+@attrs.define(eq=False, slots=False)
+class GroupClosed(ProcorchError):
+    """The group takes no more work: it was closed, left, terminated, or its workers cannot start.
+
+    Attributes:
+        group (str): The group's name.
+        reason (str): Why, as the end of the sentence "the group ...".
+    """
+
+    group: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Say which group and why.
+
+        Returns:
+            str: One sentence.
+        """
+        return f"the group {self.group!r} {self.reason}"
+
+
+@public
+@attrs.define(eq=False, slots=False)
+class WorkerStartError(ProcorchError):
+    """A worker process ended, again and again, before it was ready for work. The group stops; make a new one.
+
+    An initializer that raises is not this: its own error is what the caller gets.
+
+    Attributes:
+        worker (str): The worker's name.
+        exitcode (int | None): Its exit code; negative is the number of the signal that killed it, None is not known.
+        detail (str): What is known beyond that; may be empty.
+    """
+
+    worker: str
+    exitcode: int | None
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """Say which worker and how it ended.
+
+        Returns:
+            str: One or two sentences.
+        """
+        text = f"worker {self.worker!r} {describe_exit(self.exitcode)} before it was ready"
+        return f"{text}: {self.detail}" if self.detail else text
+
+
+@public
+@attrs.define(eq=False, slots=False)
+class TaskError(ProcorchError):
+    """One piece of work has no result for a reason of ours, not of its function. The group stays usable.
+
+    Attributes:
+        task (Task): The function and the item.
+        attempts (int): How many times it was begun, this one included; 0 when it was never begun.
+    """
+
+    task: Task
+    attempts: int
+
+
+@public
+@attrs.define(eq=False, slots=False)
+class WorkerCrashed(TaskError):
+    """The process died under the work: whether the work took effect is not known, and it was not silently run again.
+
+    Only the item that was running is lost; what the process had finished has been delivered, what it had not begun
+    goes to another process. The group stays usable and the worker is replaced.
+
+    Attributes:
+        worker (str): Name of the process.
+        pid (int | None): Its process id; None if it had none yet.
+        exitcode (int | None): Its exit code; negative is the number of the signal that killed it, None is not known.
+    """
+
+    worker: str
+    pid: int | None
+    exitcode: int | None
+
+    def __str__(self) -> str:
+        """Say what was lost, where, how, and after how many tries.
+
+        Returns:
+            str: One sentence.
+        """
+        tries = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return (
+            f"{self.task} was lost: process {self.worker!r} (pid {self.pid}) {describe_exit(self.exitcode)}"
+            f" while running it ({tries})"
+        )
+
+
+@public
+@attrs.define(eq=False, slots=False)
+class NotPicklable(TaskError):
+    """Something could not cross between the processes. Only this one piece of work is affected.
+
+    Attributes:
+        what (str): What could not cross: ``"function"``, ``"argument"``, ``"result"`` or ``"exception"``.
+        step (str): ``"dumps"``: it could not be pickled where it was; ``"loads"``: it could not be rebuilt on arrival.
+        detail (str): Type and text of the error that pickle, or the object's own code, raised.
+        remedy (str): What to do about it.
+    """
+
+    what: Literal["function", "argument", "result", "exception"]
+    step: Literal["dumps", "loads"]
+    detail: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Say what could not cross, in which direction, why, and what helps.
+
+        Returns:
+            str: Two or three sentences.
+        """
+        verb = "be pickled" if self.step == "dumps" else "be rebuilt from its pickle"
+        way = "on its way to the worker" if self.what in {"function", "argument"} else "on its way back"
+        return f"the {self.what} of {self.task} cannot {verb} {way}: {self.detail}. {self.remedy}"
+
+
+def describe_exit(exitcode: int | None) -> str:
+    """Put an exit code into words, with signals by name.
+
+    Args:
+        exitcode (int | None): As `multiprocessing.Process.exitcode`; negative is a signal's number.
+
+    Returns:
+        str: Such as ``"was killed by SIGKILL"`` or ``"ended with exit code 3"``.
+    """
+    if exitcode is None:
+        return "ended in an unknown way"
+    if exitcode >= 0:
+        return f"ended with exit code {exitcode}"
+    try:
+        name = signal.Signals(-exitcode).name
+    except ValueError:
+        name = f"signal {-exitcode}"
+    return f"was killed by {name}"

@@ -1,0 +1,288 @@
+"""What the scheduler hears and what it orders: two closed unions of frozen values.
+
+Jobs, slots and items are known by number here. A job is one call of `map`, `imap`, `submit` or `start`; its items are
+numbered from 0. A slot is the place of one worker; the process in it may be replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import attrs
+
+from procorch._outcome import Failure, Value
+
+
+@attrs.frozen
+class JobSpec:
+    """What the scheduler must know of a job beforehand."""
+
+    chunksize: int | None = None
+    """Items in a chunk; None lets the scheduler find it."""
+    retries: int = 0
+    """Extra tries for an item whose process died under it."""
+    stop_on_failure: bool = False
+    """Whether to begin nothing more once an item has failed."""
+    streaming: bool = False
+    """Whether further items come only at a consumer's pace, if ever: closing does not wait for them."""
+    dedicated: bool = False
+    """Whether the job has a process of its own, which ends with it."""
+    name: str | None = None
+    """Name of that process."""
+
+
+# --- outcomes of the scheduler's own making; the others come from workers -----------------------------------------
+
+
+@attrs.frozen
+class Lost:
+    """The process died while the item ran, and no try is left."""
+
+    slot: int
+    exitcode: int | None
+    attempts: int
+
+
+@attrs.frozen
+class Dropped:
+    """The item was never begun, or its group was told to stop; nothing more will happen to it."""
+
+
+@attrs.frozen
+class NotStarted:
+    """The system refused the item a process of its own."""
+
+    slot: int
+    detail: str
+
+
+Outcome: TypeAlias = Value | Failure | Lost | Dropped | NotStarted
+
+
+# --- what the scheduler hears ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class JobOpened:
+    """Items of a new job may come."""
+
+    job: int
+    spec: JobSpec
+
+
+@attrs.frozen
+class ItemsOffered:
+    """The next ``count`` items of the job are there to be run."""
+
+    job: int
+    count: int
+
+
+@attrs.frozen
+class JobSealed:
+    """No further items of the job will come."""
+
+    job: int
+
+
+@attrs.frozen
+class JobStopped:
+    """Nobody wants the rest of the job: begin nothing more of it. Implies that no further items will come."""
+
+    job: int
+
+
+@attrs.frozen
+class ProcessStopped:
+    """The user wants the process of a dedicated job ended."""
+
+    job: int
+    kill: bool
+    """SIGKILL instead of SIGTERM."""
+
+
+@attrs.frozen
+class WorkerReady:
+    """The slot's process has run its initializer."""
+
+    slot: int
+
+
+@attrs.frozen
+class SetupFailed:
+    """The slot's process could not run its initializer; it ends by itself."""
+
+    slot: int
+    failure: Failure
+
+
+@attrs.frozen
+class LaunchFailed:
+    """The slot got no process: the system refused."""
+
+    slot: int
+    detail: str
+    """What the system said."""
+
+
+@attrs.frozen
+class Recorded:
+    """The next items of the slot's chunk have finished."""
+
+    slot: int
+    outcomes: Sequence[Value | Failure]
+    """In the order of the chunk."""
+
+
+@attrs.frozen
+class ChunkEnded:
+    """The slot's process is through with its chunk; what it has not begun by now it never will."""
+
+    slot: int
+    busy: float
+    """Seconds of work."""
+
+
+@attrs.frozen
+class WorkerDied:
+    """The slot's process is gone. All `Recorded` of it have been heard before."""
+
+    slot: int
+    exitcode: int | None
+    """As of `multiprocessing.Process`; None is not known."""
+    begun: int
+    """Items of its chunk that had begun, finished ones included."""
+
+
+@attrs.frozen
+class CloseAsked:
+    """No new job will come; end the workers when the work is done."""
+
+
+@attrs.frozen
+class TerminateAsked:
+    """End everything now."""
+
+
+@attrs.frozen
+class TimePassed:
+    """The moment that `WakeAt` named has come, or any other has."""
+
+
+Event: TypeAlias = (
+    JobOpened
+    | ItemsOffered
+    | JobSealed
+    | JobStopped
+    | ProcessStopped
+    | WorkerReady
+    | SetupFailed
+    | LaunchFailed
+    | Recorded
+    | ChunkEnded
+    | WorkerDied
+    | CloseAsked
+    | TerminateAsked
+    | TimePassed
+)
+
+WorkerEvent: TypeAlias = WorkerReady | SetupFailed | Recorded | ChunkEnded | WorkerDied
+
+
+# --- what the scheduler orders --------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class StartWorker:
+    """Start a process in the slot."""
+
+    slot: int
+    name: str
+
+
+@attrs.frozen
+class Send:
+    """Give the slot's process these items. It is busy from this moment on."""
+
+    slot: int
+    job: int
+    items: Sequence[int]
+
+
+@attrs.frozen
+class Withdraw:
+    """Tell the slot's process to begin no further item of its chunk."""
+
+    slot: int
+
+
+@attrs.frozen
+class Look:
+    """See whether the slot's process has finished items that it did not announce."""
+
+    slot: int
+
+
+@attrs.frozen
+class Ask:
+    """Ask the slot's process to end."""
+
+    slot: int
+
+
+@attrs.frozen
+class Terminate:
+    """Send the slot's process SIGTERM."""
+
+    slot: int
+
+
+@attrs.frozen
+class Kill:
+    """Send the slot's process SIGKILL."""
+
+    slot: int
+
+
+@attrs.frozen
+class Resolve:
+    """These items have these outcomes, for good."""
+
+    job: int
+    items: Sequence[int]
+    outcomes: Sequence[Outcome]
+    slot: int | None
+    """Where they ran; None if nowhere."""
+
+
+@attrs.frozen
+class JobDone:
+    """Every item of the job has an outcome, and no further one will come."""
+
+    job: int
+
+
+@attrs.frozen
+class ProcessOver:
+    """The process of a dedicated job is gone and will not be replaced, or there never will be one."""
+
+    job: int
+    exitcode: int | None
+
+
+@attrs.frozen
+class Broken:
+    """Workers cannot start; the group takes no more work. Comes once."""
+
+    slot: int
+    failure: Failure | None
+    """What the initializer raised; None if the process ended without a word."""
+    exitcode: int | None
+    detail: str
+    """What the system said if it refused a process; may be empty."""
+
+
+Order: TypeAlias = (
+    StartWorker | Send | Withdraw | Look | Ask | Terminate | Kill | Resolve | JobDone | ProcessOver | Broken
+)

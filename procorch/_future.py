@@ -1,0 +1,135 @@
+"""The future that `submit` gives out: a `concurrent.futures.Future` whose callbacks may use the group.
+
+Its state goes from pending straight to its end; whether it runs is asked of the scheduler, who knows.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from typing_extensions import override
+
+from procorch._callbacks import Callbacks
+from procorch._errors import Task
+from procorch._events import Dropped, Outcome
+from procorch._supervisor import Job, Sink, Supervisor
+from procorch._verdict import Ending, Place, judge
+
+R = TypeVar("R")
+
+
+class TaskFuture(concurrent.futures.Future[R]):
+    """The result of one `submit`, now or later."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        """Begin as pending.
+
+        Args:
+            supervisor (Supervisor): Of its group.
+        """
+        super().__init__()
+        self._supervisor = supervisor
+        self._job: Job | None = None  # None as long as, and if ever, there is nothing to run
+
+    def bind(self, job: Job) -> None:
+        """Take in which job it is the result of.
+
+        Args:
+            job (Job): Opened.
+        """
+        self._job = job
+
+    @override
+    def cancel(self) -> bool:
+        """Give the work up, unless it is with a worker already.
+
+        Returns:
+            bool: Whether it is cancelled now.
+        """
+        if not self.done() and self._job is not None:
+            self._supervisor.cancel(self._job)
+        return self.cancelled()
+
+    @override
+    def running(self) -> bool:
+        """Tell whether the work is with a worker.
+
+        Returns:
+            bool: False before, and once it is done.
+        """
+        return not self.done() and self._job is not None and self._supervisor.is_running(self._job)
+
+    @override
+    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[R]], object]) -> None:
+        """Call ``fn`` with this future when it is done.
+
+        Args:
+            fn (Callable[[concurrent.futures.Future[R]], object]): Called at once, in this thread, if the future is
+                done already; else later, in a thread that the group keeps for callbacks. It may use the group, wait
+                for it too. What it raises is logged and ignored.
+        """
+        super().add_done_callback(_Callback(fn, self._supervisor.callbacks))
+
+    def drop(self) -> None:
+        """Become cancelled: the work was dropped."""
+        super().cancel()
+        self.set_running_or_notify_cancel()
+
+
+class _Callback:
+    def __init__(self, fn: Callable[[concurrent.futures.Future[Any]], object], callbacks: Callbacks) -> None:
+        self._fn = fn
+        self._callbacks = callbacks
+        self._added_by = threading.get_ident()
+
+    def __call__(self, future: concurrent.futures.Future[Any]) -> None:
+        # The thread that adds it calls it itself only if the future is done by then; and the threads that finish
+        # futures are either not the user's, or inside `cancel`, where to call it at once is the standard behaviour.
+        if threading.get_ident() == self._added_by:
+            self._fn(future)
+        else:
+            self._callbacks.run(partial(_call, self._fn, future))
+
+
+def _call(fn: Callable[[concurrent.futures.Future[Any]], object], future: concurrent.futures.Future[Any]) -> None:
+    try:
+        fn(future)
+    except Exception:
+        logging.getLogger("concurrent.futures").exception("exception calling callback for %r", future)
+
+
+class FutureSink(Sink):
+    """Brings one outcome to one future."""
+
+    def __init__(self, future: TaskFuture[Any], task: Callable[[], Task], ending: Ending) -> None:
+        """Wait for the outcome.
+
+        Args:
+            future (TaskFuture[Any]): Where it goes.
+            task (Callable[[], Task]): Names the work.
+            ending (Ending): Of the group.
+        """
+        self._future = future
+        self._task = task
+        self._ending = ending
+
+    @override
+    def deliver(self, items: Sequence[int], outcomes: Sequence[Outcome], place: Place | None) -> None:
+        outcome, future = outcomes[0], self._future
+        # A user who set the future's result by hand has taken it over.
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            if isinstance(outcome, Dropped) and self._ending.cause is None:
+                future.drop()
+                return
+            try:
+                value = judge(outcome, self._task, place, self._ending)
+            except BaseException as error:  # noqa: BLE001 - what an item raised, of any kind
+                future.set_exception(error)
+            else:
+                future.set_result(value)

@@ -1,0 +1,311 @@
+"""The group of processes that users hold, and its views."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.context import BaseContext
+from types import TracebackType
+from typing import Any, Literal, overload
+
+import attrs
+from typing_extensions import Self
+
+from procorch._engine import Engine
+from procorch._errors import NotPicklable, Task
+from procorch._handle import Handles, ProcessHandle
+from procorch._local import LocalEngine
+from procorch._policy import Limits, check_count, check_wait, usable_cpus
+from procorch._process import METHODS
+from procorch._public import public
+from procorch._signatures import MapCall
+from procorch._supervisor import Supervisor
+from procorch._tasks import Functions, TaskOptions, Tasks, check_callable, check_name, name_of
+from procorch._verdict import dumps
+
+
+@public
+@attrs.frozen
+class ProcessInfo:
+    """One process of a group, as it was at one moment. See `ProcessGroup.processes`.
+
+    Attributes:
+        slot (int): Number of its place in the group, from 1; stays when the process in it is replaced.
+        name (str): Its name; stays likewise.
+        pid (int | None): Its process id; None if its engine has none.
+        state (str): ``"starting"``, ``"idle"``, ``"busy"`` or ``"ending"``.
+        task (str | None): The function it is busy with; None if with nothing.
+        tasks_done (int): Items that finished in this slot.
+        restarts (int): How often the process in this slot has been replaced.
+        busy_seconds (float): Time that the slot's finished chunks took, in seconds.
+    """
+
+    slot: int
+    name: str
+    pid: int | None
+    state: Literal["starting", "idle", "busy", "ending"]
+    task: str | None
+    tasks_done: int
+    restarts: int
+    busy_seconds: float
+
+
+class _Map:
+    """`ProcessGroup.map`: on a group it is that group's, on the class it makes a group for the one call."""
+
+    @overload
+    def __get__(self, group: None, owner: type[ProcessGroup]) -> MapCall: ...
+    @overload
+    def __get__(self, group: Tasks, owner: type[Tasks]) -> MapCall: ...
+    def __get__(self, group: Tasks | None, owner: type[Any]) -> Any:
+        return functools.partial(_map_once, owner) if group is None else group._map
+
+
+def _map_once(group_class: type[ProcessGroup], fn: Callable[..., Any], /, *iterables: Any, **options: Any) -> list[Any]:
+    with group_class() as group:
+        return group._map(fn, *iterables, **options)
+
+
+@public
+class GroupView(Tasks):
+    """A group seen with other task options, from `ProcessGroup.options`: gives work to the same processes."""
+
+    map = _Map()
+    """As `ProcessGroup.map`."""
+
+    def __init__(self, group: ProcessGroup, options: TaskOptions) -> None:
+        """Not for users: `ProcessGroup.options` makes views.
+
+        Args:
+            group (ProcessGroup): Kept alive by its views.
+            options (TaskOptions): For what is given through this view.
+        """
+        super().__init__(group._supervisor, group._functions, group._workers, options, group._handles)
+        self._group = group
+
+
+@public
+class ProcessGroup(Tasks):
+    """A group of processes that run functions and give back what these return.
+
+    Workers are started as work comes, up to ``max_workers``, and serve `map`, `imap` and `submit`; `start` gives a
+    function a process of its own. What a worker loses by dying is the one item that it ran.
+
+    Leaving the ``with`` block waits for all work and all processes; leaving it by an exception terminates them. All
+    methods may be called from any thread. Afterwards no process, thread or descriptor of the group is left.
+    """
+
+    map = _Map()
+    """Run ``fn`` on every item and give the list of results, in the order of the input.
+
+    ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False)``
+
+    On the class, ``ProcessGroup.map(fn, items)`` makes a group with the defaults for this one call.
+
+    The first error in the order of the input is raised, with a note that names item, index, process and pid: once an
+    error is known nothing more is begun, and what runs before that item is waited for. With ``return_exceptions=True``
+    every item runs, and exceptions stand in the list in the place of results.
+
+    ``chunksize`` is the number of items handed to a worker at once, at least 1; None adapts it to what they cost.
+    ``buffersize`` bounds how many inputs are taken whose results are not known; None lets the group choose. Raises at
+    the call as `imap` does.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        name: str = "Process",
+        mp_context: Literal["forkserver", "spawn", "fork"] | BaseContext | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        engine: Engine | None = None,
+    ) -> None:
+        """Make a group. No process starts before there is work.
+
+        Args:
+            max_workers (int | None): Most worker processes at once, at least 1; None takes as many as this process
+                may use processors. Processes of `start` come on top.
+            name (str): From which processes are named, with a number: ``"etl"`` gives ``etl-1``, ``etl-2``.
+            mp_context (Literal["forkserver", "spawn", "fork"] | BaseContext | None): Start method, or a context of
+                `multiprocessing` that has one. None takes ``"forkserver"`` where there is one, else ``"spawn"``;
+                never the interpreter's own default.
+            initializer (Callable[..., object] | None): Called in each process before its first work. If it raises,
+                the group's work ends with that error, and the group takes no more.
+            initargs (Iterable[Any]): Arguments for ``initializer``.
+            engine (Engine | None): Another place to run, as `procorch.testing.FakeEngine`; it is not closed with the
+                group. None runs processes on this machine.
+
+        Raises:
+            TypeError: An argument has a wrong type; or both ``engine`` and what only processes have are given.
+            ValueError: ``max_workers`` is below 1, ``name`` is empty, or the start method is not known here.
+            NotPicklable: ``initializer`` or ``initargs`` cannot be pickled.
+        """
+        workers = usable_cpus() if max_workers is None else check_count("max_workers", max_workers, least=1)
+        check_name(name)
+        if engine is None:
+            method = _start_method(mp_context)
+            setup = _setup(initializer, initargs)
+            make_engine: Callable[[], Engine] = lambda: LocalEngine(method, setup)  # noqa: E731
+        else:
+            if mp_context is not None or initializer is not None:
+                raise TypeError("mp_context and initializer are for processes on this machine, not for an engine")
+            given = engine
+            make_engine = lambda: given  # noqa: E731
+        supervisor = Supervisor(name, make_engine, Limits(max_workers=workers))
+        super().__init__(supervisor, Functions(), workers, TaskOptions(), Handles())
+        # Not at exit: then the supervisors' own hook terminates what is left.
+        self._finalizer = weakref.finalize(self, _abandon, supervisor)
+        self._finalizer.atexit = False
+
+    # --- tasks --------------------------------------------------------------------------------------------------------
+
+    def options(self, *, retries: int = 0) -> GroupView:
+        """Give a view of this group that treats items otherwise.
+
+        Args:
+            retries (int): Extra tries for an item whose process died under it, at least 0: it is begun at most
+                ``retries + 1`` times. With 0 it is begun at most once, whatever happens.
+
+        Returns:
+            GroupView: Has `map`, `imap`, `submit` and `start`.
+
+        Raises:
+            TypeError: ``retries`` is not an int.
+            ValueError: ``retries`` is negative.
+        """
+        return GroupView(self, TaskOptions(retries=check_count("retries", retries, least=0)))
+
+    def as_completed(self) -> Iterator[ProcessHandle[Any]]:
+        """Wait for the processes of `start`.
+
+        Yields:
+            ProcessHandle[Any]: Each as its process has ended, in that order; those started meanwhile too. One whose
+            result was taken and to which nobody refers any more is left out.
+        """
+        yield from self._handles.as_completed()
+
+    @property
+    def processes(self) -> tuple[ProcessInfo, ...]:
+        """The processes that there are now: workers and those of `start`, in the order of their slots."""
+        return tuple(
+            ProcessInfo(
+                one.slot, one.name, one.pid, one.phase.value, one.function, one.finished, one.restarts, one.busy
+            )
+            for one in self._supervisor.snapshots()
+        )
+
+    # --- its end ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Take no more work, and end the workers when what was given is done. Returns at once; see `join`."""
+        self._supervisor.close()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until all work is done and the processes of `start` have ended; once closed, until all have.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None for no limit.
+
+        Returns:
+            bool: Whether it came to that.
+
+        Raises:
+            TypeError: ``timeout`` is neither a number nor None.
+            ValueError: ``timeout`` is negative or not a number.
+        """
+        return self._supervisor.join(check_wait("timeout", timeout))
+
+    def terminate(self) -> None:
+        """End all processes now: SIGTERM, and SIGKILL 2 s later. Returns at once; see `join`.
+
+        Futures without a result are cancelled; `map` and `imap` that wait in other threads raise `GroupClosed`.
+        """
+        self._supervisor.terminate()
+
+    def __enter__(self) -> Self:
+        """Enter the block.
+
+        Returns:
+            Self: This group.
+        """
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the block: wait for everything, or terminate if an exception leaves it.
+
+        Args:
+            exc_type (type[BaseException] | None): Type of that exception.
+            exc (BaseException | None): The exception.
+            traceback (TracebackType | None): Its traceback.
+
+        Raises:
+            BaseExceptionGroup: Processes of `start` failed, and nobody asked for their results. An ExceptionGroup
+                unless one ended with a SystemExit or the like.
+        """
+        if exc_type is not None:
+            self.terminate()
+            self.join()
+            return
+        self.close()
+        try:
+            self.join()
+        except BaseException:
+            self.terminate()
+            self.join()
+            raise
+        failures = self._handles.uncollected_failures()
+        if failures:
+            number = "a process" if len(failures) == 1 else f"{len(failures)} processes"
+            raise BaseExceptionGroup(f"{number} of the group {self._supervisor.name!r} failed", failures)
+
+    def __repr__(self) -> str:
+        """Say name, size and state.
+
+        Returns:
+            str: Such as ``<ProcessGroup 'etl': 2 processes, open>``.
+        """
+        alive = len(self._supervisor.snapshots())
+        return f"<{type(self).__name__} {self._supervisor.name!r}: {alive} processes, {self._supervisor.state}>"
+
+
+def _start_method(mp_context: object) -> str:
+    known = [method for method in multiprocessing.get_all_start_methods() if method in METHODS]
+    if mp_context is None:
+        return "forkserver" if "forkserver" in known else "spawn"
+    if isinstance(mp_context, BaseContext):
+        return mp_context.get_start_method()
+    if not isinstance(mp_context, str):
+        raise TypeError(f"mp_context must be one of {known}, a multiprocessing context or None, not {mp_context!r}")
+    if mp_context not in known:
+        raise ValueError(f"mp_context must be one of {known}, not {mp_context!r}")
+    return mp_context
+
+
+def _setup(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -> bytes:
+    try:
+        arguments = tuple(initargs)
+    except TypeError:
+        raise TypeError(f"initargs must be iterable, not {initargs!r}") from None
+    if initializer is None:
+        return b""
+    check_callable("initializer", initializer)
+    payload = dumps((initializer, arguments), "argument", lambda: Task(name_of(initializer), "initargs"))
+    if isinstance(payload, NotPicklable):
+        raise payload
+    return payload
+
+
+def _abandon(supervisor: Supervisor) -> None:
+    """Close a group that nobody refers to any more. Runs at any moment, in any thread."""
+    if supervisor.state == "open" and supervisor.used:
+        warnings.warn(f"the group {supervisor.name!r} was never closed", ResourceWarning, stacklevel=2)
+    supervisor.close()

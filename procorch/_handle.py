@@ -1,0 +1,274 @@
+"""One named process of its own, as `start` gives it out."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from typing_extensions import override
+
+from procorch._errors import GroupClosed, NotPicklable, Task
+from procorch._events import Outcome, ProcessStopped
+from procorch._policy import check_wait
+from procorch._public import public
+from procorch._supervisor import Job, Sink, Supervisor
+from procorch._verdict import Ending, Place, judge
+
+R = TypeVar("R")
+
+
+@public
+class ProcessHandle(Generic[R]):
+    """A process that runs one function, and what the function returned.
+
+    Made by `ProcessGroup.start`. As with `multiprocessing.Process`, the exit code is 0 if the function returned, 1 if
+    it raised, and the negative number of the signal that ended the process otherwise. Methods may be called from any
+    thread.
+    """
+
+    def __init__(self, supervisor: Supervisor, name: str, task: Callable[[], Task]) -> None:
+        """Not for users: `ProcessGroup.start` makes handles.
+
+        Args:
+            supervisor (Supervisor): Of the group.
+            name (str): The process's name.
+            task (Callable[[], Task]): Names the work.
+        """
+        self._name = name
+        self._supervisor = supervisor
+        self._job: Job | None = None
+        self._future: concurrent.futures.Future[R] = concurrent.futures.Future()
+        self._task = task
+        self._collected = False
+        self._asked_to_end = False
+        self._change = threading.Condition()
+        self._launched = False
+        self._over = False
+        self._pid: int | None = None
+        self._exitcode: int | None = None
+        self._when_over: list[Callable[[ProcessHandle[R]], object]] = []
+
+    @property
+    def name(self) -> str:
+        """The process's name: the group's with a number, or the one given to `ProcessGroup.start`."""
+        return self._name
+
+    @property
+    def pid(self) -> int | None:
+        """The process id. Waits the moment until the system has made the process; None if it refused to."""
+        with self._change:
+            self._change.wait_for(lambda: self._launched or self._over)
+            return self._pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """The exit code, as of `multiprocessing.Process`: negative is a signal's number; None while it lives."""
+        with self._change:
+            return self._exitcode
+
+    def is_alive(self) -> bool:
+        """Tell whether the process has not ended yet.
+
+        Returns:
+            bool: True from the call of `ProcessGroup.start` on.
+        """
+        with self._change:
+            return not self._over
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the process has ended. What became of its function is no matter here.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None for no limit.
+
+        Returns:
+            bool: Whether it has ended.
+
+        Raises:
+            TypeError: ``timeout`` is neither a number nor None.
+            ValueError: ``timeout`` is negative or not a number.
+        """
+        wait = check_wait("timeout", timeout)
+        with self._change:
+            return self._change.wait_for(lambda: self._over, wait)
+
+    def terminate(self) -> None:
+        """End the process with SIGTERM. Does not wait; `result` raises `WorkerCrashed` unless it had finished."""
+        self._end(kill=False)
+
+    def kill(self) -> None:
+        """End the process with SIGKILL. Does not wait; `result` raises `WorkerCrashed` unless it had finished."""
+        self._end(kill=True)
+
+    def _end(self, *, kill: bool) -> None:
+        self._asked_to_end = True
+        if self._job is not None:
+            self._supervisor.post(ProcessStopped(self._job.number, kill))
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait for what the function returns. The process itself may end a moment later; see `join`.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None for no limit. The process runs on after it.
+
+        Returns:
+            R: What the function returned in the process.
+
+        Raises:
+            TimeoutError: Not there after ``timeout`` seconds.
+            BaseException: What the function raised; a `TaskError` if there is no result for another reason.
+            TypeError: ``timeout`` is neither a number nor None.
+            ValueError: ``timeout`` is negative or not a number.
+        """
+        value = self._future.exception(check_wait("timeout", timeout))
+        self._collected = True
+        if value is not None:
+            raise value
+        return self._future.result()
+
+    # --- for the group ------------------------------------------------------------------------------------------------
+
+    def _refuse(self, error: NotPicklable) -> None:
+        """Take in that there will be no process: something could not cross."""
+        self._future.set_exception(error)
+        self._set_over(None)
+
+    def _bind(self, job: Job) -> None:
+        """Take in which job it is."""
+        self._job = job
+
+    def _resolve(self, outcome: Outcome, place: Place | None, ending: Ending) -> None:
+        try:
+            value = judge(outcome, self._task, place, ending)
+        except BaseException as error:  # noqa: BLE001 - what the function raised, of any kind
+            self._future.set_exception(error)
+        else:
+            self._future.set_result(value)
+
+    def _set_started(self, pid: int | None) -> None:
+        with self._change:
+            self._launched, self._pid = True, pid
+            self._change.notify_all()
+
+    def _set_over(self, exitcode: int | None) -> None:
+        with self._change:
+            self._over, self._exitcode = True, exitcode
+            calls, self._when_over = self._when_over, []
+            self._change.notify_all()
+        for call in calls:
+            call(self)
+
+    def _call_when_over(self, call: Callable[[ProcessHandle[R]], object]) -> None:
+        """Call with this handle once the process has ended; at once if it has."""
+        with self._change:
+            if not self._over:
+                self._when_over.append(call)
+                return
+        call(self)
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether the process has ended and its result was asked for."""
+        return self._over and self._collected
+
+    def _uncollected_failure(self) -> BaseException | None:
+        """Give the failure that nobody has asked for; None if there is none or the process was ended on purpose."""
+        if self._collected or self._asked_to_end or not self._future.done():
+            return None
+        error = self._future.exception()
+        if isinstance(error, GroupClosed) or (isinstance(error, SystemExit) and error.code in {None, 0}):
+            return None
+        return error
+
+    def __repr__(self) -> str:
+        """Say name, pid and state.
+
+        Returns:
+            str: Such as ``<ProcessHandle 'doubler-1' pid=4711 ended, exit code 0>``.
+        """
+        with self._change:
+            if not self._over:
+                state = "alive" if self._launched else "starting"
+            else:
+                state = f"ended, exit code {self._exitcode}"
+            return f"<{type(self).__name__} {self._name!r} pid={self._pid} {state}>"
+
+
+class Handles:
+    """The handles of one group. Those that are over and collected are kept only as long as somebody else does."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._lock = threading.Lock()
+        self._kept: list[ProcessHandle[Any]] = []
+        self._settled: weakref.WeakSet[ProcessHandle[Any]] = weakref.WeakSet()
+
+    def add(self, handle: ProcessHandle[Any]) -> None:
+        """Keep a handle.
+
+        Args:
+            handle (ProcessHandle[Any]): A new one.
+        """
+        with self._lock:
+            self._settled.update(one for one in self._kept if one._is_settled)
+            self._kept = [one for one in self._kept if not one._is_settled]
+            self._kept.append(handle)
+
+    def as_completed(self) -> Iterator[ProcessHandle[Any]]:
+        """Wait for each.
+
+        Yields:
+            ProcessHandle[Any]: Each once its process has ended; those started meanwhile too.
+        """
+        ended: queue.SimpleQueue[ProcessHandle[Any]] = queue.SimpleQueue()
+        seen: set[ProcessHandle[Any]] = set()
+        while True:
+            with self._lock:
+                new = ({*self._kept, *self._settled}) - seen
+            if not new:
+                return
+            seen |= new
+            for handle in new:
+                handle._call_when_over(ended.put)
+            for _ in new:
+                yield ended.get()
+
+    def uncollected_failures(self) -> list[BaseException]:
+        """Collect what nobody has asked for.
+
+        Returns:
+            list[BaseException]: In the order of the starts.
+        """
+        with self._lock:
+            found = [one._uncollected_failure() for one in self._kept]
+        return [error for error in found if error is not None]
+
+
+class HandleSink(Sink):
+    """Brings what becomes known of a process to its handle."""
+
+    def __init__(self, handle: ProcessHandle[Any], ending: Ending) -> None:
+        """Wait for news.
+
+        Args:
+            handle (ProcessHandle[Any]): Where they go.
+            ending (Ending): Of the group.
+        """
+        self._handle = handle
+        self._ending = ending
+
+    @override
+    def deliver(self, items: Sequence[int], outcomes: Sequence[Outcome], place: Place | None) -> None:
+        self._handle._resolve(outcomes[0], place, self._ending)
+
+    @override
+    def started(self, pid: int | None) -> None:
+        self._handle._set_started(pid)
+
+    @override
+    def ended(self, exitcode: int | None) -> None:
+        self._handle._set_over(exitcode)

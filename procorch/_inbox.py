@@ -1,0 +1,112 @@
+"""What one worker has told, by message, by its page and by its death, put into the order in which it happened.
+
+Only one chunk is with a worker at a time, so everything here is about the chunk that was sent last.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import assert_never
+
+from procorch._events import ChunkEnded, Recorded, SetupFailed, WorkerDied, WorkerEvent, WorkerReady
+from procorch._messages import Bytes, Ended, FromWorker, Kind, Large, Noted, Ready, SetupFailed as SetupFailedMessage
+from procorch._outcome import Failure, Value
+from procorch._queue import Reader, Record
+
+
+class Inbox:
+    """Turns a worker's messages and page into events for the scheduler."""
+
+    def __init__(self, slot: int, page: Reader) -> None:
+        """Begin before the first chunk.
+
+        Args:
+            slot (int): The worker's slot, for the events.
+            page (Reader): The worker's page.
+        """
+        self._slot = slot
+        self._page = page
+        self._seq = 0
+        self._position = 0  # of the next item whose outcome goes out
+        self._records: deque[Record] = deque()  # read from the page; the first may wait for what went beside it
+        self._beside: dict[int, Value | Failure] = {}  # by position
+
+    def expect(self) -> int:
+        """Prepare for a chunk that is about to be sent.
+
+        Returns:
+            int: Its number.
+        """
+        self._seq += 1
+        self._position = 0
+        self._page.expect()
+        return self._seq
+
+    def withdraw(self) -> None:
+        """Let the worker begin no further item of the chunk."""
+        self._page.ask_stop(self._seq)
+
+    def hear(self, message: FromWorker) -> list[WorkerEvent]:
+        """Take in a message.
+
+        Args:
+            message (FromWorker): From the worker.
+
+        Returns:
+            list[WorkerEvent]: What it means; may be empty.
+        """
+        match message:
+            case Noted():
+                return self.look()
+            case Ended():
+                return [*self.look(), ChunkEnded(self._slot, self._page.busy_seconds())]
+            case Large(_, position, kind, payload):
+                self._beside[position] = _outcome(kind, payload)
+                return []
+            case Ready():
+                return [WorkerReady(self._slot)]
+            case SetupFailedMessage(payload):
+                return [SetupFailed(self._slot, Failure(payload))]
+            case _:
+                assert_never(message)
+
+    def look(self) -> list[WorkerEvent]:
+        """Take what is finished according to the page.
+
+        Returns:
+            list[WorkerEvent]: One `Recorded`, or nothing.
+        """
+        records = self._records
+        records.extend(self._page.take(self._seq))
+        outcomes: list[Value | Failure] = []
+        while records:
+            kind, payload = records[0]
+            if kind is not Kind.BESIDE:
+                outcomes.append(_outcome(kind, payload))
+            elif self._position + len(outcomes) in self._beside:
+                outcomes.append(self._beside.pop(self._position + len(outcomes)))
+            else:
+                break  # noted already, but still on its way through the socket
+            records.popleft()
+        self._position += len(outcomes)
+        return [Recorded(self._slot, outcomes)] if outcomes else []
+
+    def died(self, exitcode: int | None) -> list[WorkerEvent]:
+        """Take in that the process has ended and that all its messages have been heard.
+
+        Args:
+            exitcode (int | None): As of `multiprocessing.Process`; None is not known.
+
+        Returns:
+            list[WorkerEvent]: What it left, then `WorkerDied`.
+        """
+        events = self.look()
+        if self._position in self._beside:
+            # It died between sending a large outcome and noting that it had.
+            events.append(Recorded(self._slot, [self._beside.pop(self._position)]))
+        events.append(WorkerDied(self._slot, exitcode, self._page.begun(self._seq)))
+        return events
+
+
+def _outcome(kind: Kind, payload: Bytes) -> Value | Failure:
+    return Value(payload) if kind is Kind.VALUE else Failure(payload)

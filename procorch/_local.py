@@ -1,0 +1,374 @@
+"""The engine for this machine: processes, their sockets and pages, and one wait on all of them. Decides nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import mmap
+import os
+import selectors
+import socket
+import tempfile
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from typing_extensions import override
+
+from procorch import _messages as m
+from procorch import _process
+from procorch._engine import Chunk, Engine, Function, Worker
+from procorch._events import WorkerEvent
+from procorch._inbox import Inbox
+from procorch._messages import Bytes, FromWorker
+from procorch._process import METHODS, WorkerProcess, starting
+from procorch._queue import PAGE_BYTES, Reader
+from procorch._wire import FrameReader, encode
+
+_MOST_FUNCTIONS = 256
+"""Functions that a worker keeps; the one used longest ago goes first."""
+
+_MOST_PIECES = 512
+"""Buffers handed to the kernel in one call; Linux takes no more than 1024."""
+
+
+class Channel:
+    """The parent's end of one worker's socket and page. Sending never waits: what does not fit is kept and sent later.
+
+    Bytes that were not read when the process died are read afterwards: the kernel keeps them.
+    """
+
+    def __init__(self) -> None:
+        """Make both ends. The worker's are `worker_fds` until `drop_worker_fds`."""
+        self._socket, worker_socket = socket.socketpair()
+        self._socket.setblocking(False)
+        self._worker_socket = worker_socket
+        self._page_fd = _anonymous_file(PAGE_BYTES)
+        self._mapping = mmap.mmap(self._page_fd, PAGE_BYTES)
+        self._reader = FrameReader()
+        self.unsent: deque[memoryview] = deque()
+        """What the socket did not take yet."""
+        self.listening = True
+        """Whether the engine waits for news on it."""
+        self.page = Reader(self._mapping)
+        self._open = True
+        _process.ends.add(self)
+
+    @property
+    def worker_fds(self) -> tuple[int, int]:
+        """The descriptors for the worker: socket and page."""
+        return self._worker_socket.fileno(), self._page_fd
+
+    def drop_worker_fds(self) -> None:
+        """Close the worker's ends in this process."""
+        self._worker_socket.close()
+        if self._page_fd >= 0:
+            os.close(self._page_fd)
+            self._page_fd = -1
+
+    def fileno(self) -> int:
+        """Give the socket's descriptor, for selectors.
+
+        Returns:
+            int: -1 once closed.
+        """
+        return self._socket.fileno()
+
+    def send(self, message: m.ToWorker) -> bool:
+        """Send a message as far as the socket takes it, and keep the rest.
+
+        Args:
+            message (m.ToWorker): To the worker.
+
+        Returns:
+            bool: Whether all of it is out.
+        """
+        self.unsent.extend(memoryview(piece) for piece in encode(message) if len(piece))
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Send what was kept, as far as the socket takes it.
+
+        Returns:
+            bool: Whether nothing is kept any more.
+        """
+        unsent = self.unsent
+        try:
+            while unsent:
+                sent = self._socket.sendmsg(list(itertools.islice(unsent, _MOST_PIECES)))
+                while sent:
+                    first = unsent[0]
+                    if sent < len(first):
+                        unsent[0] = first[sent:]
+                        break
+                    sent -= len(first)
+                    unsent.popleft()
+        except BlockingIOError:
+            return False
+        except OSError:
+            unsent.clear()  # the worker is gone; its death is found by other means
+        return True
+
+    def receive(self) -> list[FromWorker] | None:
+        """Read once.
+
+        Returns:
+            list[FromWorker] | None: The messages that became whole, if any; None if there was nothing to read.
+
+        Raises:
+            EOFError: The worker's end is closed, and all that was sent has been read.
+        """
+        try:
+            count = self._socket.recv_into(self._reader.space())
+        except BlockingIOError:
+            return None
+        except ConnectionResetError:
+            count = 0
+        if not count:
+            raise EOFError
+        return list(self._reader.filled(count))  # type: ignore[arg-type]  # what comes this way is FromWorker
+
+    def close(self) -> None:
+        """Close everything in this process."""
+        if self._open:
+            self._open = False
+            self.unsent.clear()
+            self._socket.close()
+            self.drop_worker_fds()
+            self.page.close()
+
+
+class LocalWorker(Worker):
+    """One process and the channel to it. See `_engine.Worker`."""
+
+    def __init__(self, engine: LocalEngine, slot: int, name: str, process_class: type[WorkerProcess]) -> None:
+        """Start the process.
+
+        Args:
+            engine (LocalEngine): To tell when something is left to be sent, and when the process has ended.
+            slot (int): The slot's number.
+            name (str): The process's name.
+            process_class (type[WorkerProcess]): By its start method.
+
+        Raises:
+            OSError: The system refuses descriptors or a process.
+        """
+        self.slot = slot
+        self.name = name
+        self.ended = False
+        self._engine = engine
+        self._functions: dict[int, None] = {}
+        with starting:
+            self.channel = Channel()
+            try:
+                self.process = process_class(name, *self.channel.worker_fds)
+                self.process.start()
+            except BaseException:
+                self.channel.close()
+                raise
+            self.channel.drop_worker_fds()
+        self.pid = self.process.pid
+        self._inbox = Inbox(slot, self.channel.page)
+
+    @property
+    def death_fd(self) -> int:
+        """The descriptor that becomes readable when the process has ended."""
+        return self.process.popen.death_fd
+
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    def say(self, message: m.ToWorker) -> None:
+        """Send a message, now or as soon as the socket takes it.
+
+        Args:
+            message (m.ToWorker): To the worker.
+        """
+        if not self.channel.send(message):
+            self._engine.has_unsent(self)
+
+    @override
+    def send(self, chunk: Chunk) -> None:
+        seq = self._inbox.expect()
+        self._introduce(chunk.function)
+        self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items))
+
+    def _introduce(self, function: Function) -> None:
+        known = self._functions
+        if function.key in known:
+            known[function.key] = known.pop(function.key)  # now the youngest
+            return
+        if len(known) >= _MOST_FUNCTIONS:
+            oldest = next(iter(known))
+            del known[oldest]
+            self.say(m.Forget(oldest))
+        known[function.key] = None
+        self.say(m.Define(function.key, function.payload))
+
+    @override
+    def withdraw(self) -> None:
+        self._inbox.withdraw()
+
+    @override
+    def ask(self) -> None:
+        self.say(m.Stop())
+
+    @override
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    @override
+    def kill(self) -> None:
+        self.process.kill()
+
+    # --- news ---------------------------------------------------------------------------------------------------------
+
+    @override
+    def read(self) -> list[WorkerEvent]:
+        events: list[WorkerEvent] = []
+        if self.channel.unsent and self.channel.flush():
+            self._engine.watch(self)
+        try:
+            while (messages := self.channel.receive()) is not None:
+                for message in messages:
+                    events += self._inbox.hear(message)
+                if not self.ended:
+                    break  # one piece at a time, so that no worker keeps the others waiting; the dead are read to the end
+        except EOFError:
+            self._engine.hung_up(self)
+        if self.ended:
+            events += self._inbox.died(self.process.popen.exit_code())
+            self._engine.forget(self)
+        return events
+
+    @override
+    def look(self) -> list[WorkerEvent]:
+        return self._inbox.look()
+
+    def close(self) -> None:
+        """Give back what the ended process leaves in this one."""
+        self.channel.close()
+        self.process.join(0)  # takes it off multiprocessing's list of children
+        self.process.close()
+
+
+class LocalEngine(Engine):
+    """Starts processes and waits for them. See `_engine.Engine`."""
+
+    def __init__(self, method: str, setup: Bytes) -> None:
+        """Begin without processes.
+
+        Args:
+            method (str): Start method: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
+            setup (Bytes): The pickled pair of initializer and arguments; empty for none.
+        """
+        self._process_class = METHODS[method]
+        self._setup = setup
+        self._pid = os.getpid()
+        self._unsent: set[LocalWorker] = set()
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        for end in (self._selector, self._wake_reader, self._wake_writer):
+            _process.ends.add(end)
+
+    @override
+    def clock(self) -> float:
+        return time.monotonic()
+
+    @override
+    def start(self, slot: int, name: str) -> LocalWorker:
+        worker = LocalWorker(self, slot, name, self._process_class)
+        self._selector.register(worker.channel, selectors.EVENT_READ, (worker, False))
+        self._selector.register(worker.death_fd, selectors.EVENT_READ, (worker, True))
+        worker.say(m.Setup(self._setup))
+        return worker
+
+    @override
+    def wait(self, timeout: float | None) -> Sequence[LocalWorker]:
+        while self._unsent:
+            self.watch(self._unsent.pop())
+        news: dict[LocalWorker, None] = {}
+        for key, _ in self._selector.select(timeout):
+            if key.data is None:
+                with contextlib.suppress(BlockingIOError):
+                    self._wake_reader.recv(4096)
+                continue
+            worker, ended = key.data
+            worker.ended |= ended
+            news[worker] = None
+        return list(news)
+
+    @override
+    def wake(self) -> None:
+        if os.getpid() != self._pid:
+            return  # a forked copy, in which these descriptors may stand for something else
+        with contextlib.suppress(OSError):  # full: then it is awake already; closed: then nobody sleeps
+            self._wake_writer.send(b"\0")
+
+    @override
+    def close(self) -> None:
+        self._selector.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+    # --- what its workers tell it -------------------------------------------------------------------------------------
+
+    def has_unsent(self, worker: LocalWorker) -> None:
+        """Take in that a worker's socket is full; any thread.
+
+        Args:
+            worker (LocalWorker): Which one.
+        """
+        self._unsent.add(worker)
+        self.wake()
+
+    def watch(self, worker: LocalWorker) -> None:
+        """Wait for what the worker's channel needs now: news, and room if something is left to send.
+
+        Args:
+            worker (LocalWorker): Which one.
+        """
+        if worker.channel.listening:
+            both = selectors.EVENT_READ | selectors.EVENT_WRITE
+            wanted = both if worker.channel.unsent else selectors.EVENT_READ
+            self._selector.modify(worker.channel, wanted, (worker, False))
+
+    def hung_up(self, worker: LocalWorker) -> None:
+        """Wait no longer for news on the worker's channel: its end is closed.
+
+        Args:
+            worker (LocalWorker): Which one.
+        """
+        if worker.channel.listening:
+            worker.channel.listening = False
+            self._selector.unregister(worker.channel)
+
+    def forget(self, worker: LocalWorker) -> None:
+        """Let go of a worker that has ended.
+
+        Args:
+            worker (LocalWorker): Which one.
+        """
+        self.hung_up(worker)
+        self._selector.unregister(worker.death_fd)
+        worker.close()
+
+
+def _anonymous_file(size: int) -> int:
+    """Make a file without a name, so that no death can leave one behind.
+
+    Args:
+        size (int): Its length, in bytes; memory is taken only as it is written.
+
+    Returns:
+        int: Its descriptor.
+    """
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("procorch", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:  # unlinked from the start where there is no memfd
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, size)
+    return fd

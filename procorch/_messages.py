@@ -1,0 +1,110 @@
+"""What crosses between the parent and one worker: two closed unions of frozen tuples.
+
+Loaded in every worker, hence tuples instead of attrs classes. How they become bytes is `_wire`'s business; small
+results do not travel as messages at all but through the shared page of `_queue`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+"""A pickle, on its way out or as it came in."""
+
+
+class Style(enum.IntEnum):
+    """What an item's pickle holds and how the function is called with it."""
+
+    ONE = 0
+    """One argument: ``fn(item)``."""
+    MANY = 1
+    """A tuple of arguments: ``fn(*item)``."""
+    CALL = 2
+    """A pair of positional and keyword arguments: ``fn(*args, **kwargs)``."""
+
+
+class Kind(enum.IntEnum):
+    """What a finished item's record holds."""
+
+    VALUE = 0
+    """The pickled result."""
+    FAILURE = 1
+    """A pickled `_outcome.Report`."""
+    BESIDE = 2
+    """Nothing: the result was too large for the page and went as `Large`."""
+
+
+class Setup(NamedTuple):
+    """Parent to worker, first of all: how to get ready."""
+
+    payload: Bytes
+    """A pickled pair of initializer and arguments; empty for none."""
+
+
+class Define(NamedTuple):
+    """Parent to worker: the function that later chunks name by its key."""
+
+    key: int
+    payload: Bytes
+    """The pickled function."""
+
+
+class Forget(NamedTuple):
+    """Parent to worker: no later chunk will name this key."""
+
+    key: int
+
+
+class Run(NamedTuple):
+    """Parent to worker: do these items, one after the other."""
+
+    seq: int
+    """The chunk's number; grows for each worker, from 1."""
+    key: int
+    """Which function."""
+    style: Style
+    stop_on_error: bool
+    """Whether to begin no further item of the chunk after one that failed."""
+    items: Sequence[Bytes]
+    """The pickled arguments."""
+
+
+class Stop(NamedTuple):
+    """Parent to worker: end, please."""
+
+
+class Ready(NamedTuple):
+    """Worker to parent: the initializer has run; work may come."""
+
+
+class SetupFailed(NamedTuple):
+    """Worker to parent: the initializer raised, or could not be loaded; the worker ends."""
+
+    payload: Bytes
+    """As in `_outcome.Failure`."""
+
+
+class Large(NamedTuple):
+    """Worker to parent: the outcome of one item that did not fit into the page."""
+
+    seq: int
+    position: int
+    """Place of the item in its chunk, from 0."""
+    kind: Kind
+    payload: Bytes
+
+
+class Noted(NamedTuple):
+    """Worker to parent: there is something new in the page."""
+
+
+class Ended(NamedTuple):
+    """Worker to parent: the chunk is over; items of it that the page does not count were never begun."""
+
+    seq: int
+
+
+ToWorker: TypeAlias = Setup | Define | Forget | Run | Stop
+FromWorker: TypeAlias = Ready | SetupFailed | Large | Noted | Ended

@@ -1,0 +1,99 @@
+"""How long and how many: every number that procorch decides by, with its unit and its reason. Pure; no clock."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import attrs
+from attrs.validators import ge, gt, instance_of
+
+
+@attrs.frozen
+class Limits:
+    """The group's numbers. Users meet few of them; the defaults are what the documentation promises."""
+
+    max_workers: int = attrs.field(default=1, validator=[instance_of(int), ge(1)])
+    """Most worker processes alive at once; those of `start` come on top."""
+
+    chunk_seconds: float = attrs.field(default=0.010, validator=gt(0))
+    """Work in one chunk, in seconds. A chunk costs about 0.1 ms to hand over, so that is one hundredth of it."""
+
+    max_chunk_items: int = attrs.field(default=4096, validator=ge(1))
+    """Most items in one chunk, however cheap they look."""
+
+    look_after: float = attrs.field(default=0.020, validator=gt(0))
+    """Seconds after which the parent looks at a busy worker's finished items without being told of them. A worker
+    announces at most one result a millisecond, so one of them may wait behind a heavy item that follows light ones."""
+
+    stop_grace: float = attrs.field(default=5.0, validator=gt(0))
+    """Seconds that a worker asked to stop gets before SIGTERM: threads that its items left running keep it alive."""
+
+    kill_grace: float = attrs.field(default=2.0, validator=gt(0))
+    """Seconds between SIGTERM and SIGKILL."""
+
+    max_failed_starts: int = attrs.field(default=3, validator=ge(1))
+    """Workers in a row that may end by themselves before being ready, until the group gives up."""
+
+    max_killed_starts: int = attrs.field(default=20, validator=ge(1))
+    """The same for workers that a signal killed. Larger, since that may come from outside and pass."""
+
+
+def usable_cpus() -> int:
+    """Count the processors that this process may use.
+
+    Returns:
+        int: At least 1. Affinity counts where the system has it.
+    """
+    # Looked up by name: os.process_cpu_count is new in 3.13, sched_getaffinity is missing on macOS.
+    count = getattr(os, "process_cpu_count", None)
+    if count is not None:
+        return count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def check_count(name: str, value: object, *, least: int) -> int:
+    """Check that an argument is a whole number of at least ``least``.
+
+    Args:
+        name (str): The argument's name, for the message.
+        value (object): What was given.
+        least (int): The smallest allowed number.
+
+    Returns:
+        int: The number.
+
+    Raises:
+        TypeError: It is not an int (a bool is none).
+        ValueError: It is too small.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int of at least {least}, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    return value
+
+
+def check_wait(name: str, value: object) -> float | None:
+    """Check that an argument is a number of seconds to wait, or None for no limit.
+
+    Args:
+        name (str): The argument's name, for the message.
+        value (object): What was given.
+
+    Returns:
+        float | None: Seconds, at least 0; None waits for ever.
+
+    Raises:
+        TypeError: It is neither a number nor None.
+        ValueError: It is negative or not a number.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{name} must be at least 0 seconds, not {value}")
+    # An infinite wait is no limit; the waiting calls of the standard library refuse it.
+    return None if math.isinf(value) else float(value)

@@ -1,0 +1,279 @@
+"""What `map` and `imap` do in the caller's thread: take inputs, hand them over, give results back in their order.
+
+    inputs --(as the window has room)--> pickles --> supervisor ... workers ... supervisor --> arrived --> consumer
+
+Inputs are taken, pickled and results opened here, in the thread that asks for the next result, so that the user's code
+runs where the user expects it and nothing runs ahead of the consumer by more than the window.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import attrs
+from typing_extensions import override
+
+from procorch._chunks import Window
+from procorch._engine import Function
+from procorch._errors import NotPicklable, Task
+from procorch._events import Dropped, JobSpec, Outcome
+from procorch._messages import Style
+from procorch._outcome import Value
+from procorch._supervisor import Job, Sink, Supervisor
+from procorch._verdict import Place, dumps, judge, shorten
+
+_MOST_HELD_BACK = 256
+"""Inputs pickled before they are handed over together, when no worker waits for them."""
+
+
+@attrs.frozen
+class Shape:
+    """How a call wants its results."""
+
+    ordered: bool
+    return_exceptions: bool
+    whole: bool
+    """It is a `map`: the caller gets all results or the first error, and takes part until then."""
+    chunksize: int | None
+    retries: int
+
+    def spec(self) -> JobSpec:
+        """Tell the scheduler's part of it.
+
+        Returns:
+            JobSpec: For the job.
+        """
+        return JobSpec(
+            chunksize=self.chunksize,
+            retries=self.retries,
+            stop_on_failure=self.whole and not self.return_exceptions,
+            streaming=not self.whole,
+        )
+
+
+class _InputFailed(NamedTuple):
+    """In the place of the item that the user's iterable raised instead of giving."""
+
+    error: Exception
+
+
+_Arrival: TypeAlias = Outcome | NotPicklable | _InputFailed
+
+
+class Stream(Sink):
+    """One call of `map` or `imap`. One thread consumes it; outcomes arrive from others."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        function: Function,
+        inputs: Iterator[Any],
+        style: Style,
+        shape: Shape,
+        window: Window,
+        owner: object,
+    ) -> None:
+        """Begin; nothing is taken before the first result is asked for.
+
+        Args:
+            supervisor (Supervisor): Of the group.
+            function (Function): What to call.
+            inputs (Iterator[Any]): The items, or tuples of arguments.
+            style (Style): Which of the two.
+            shape (Shape): How results are wanted.
+            window (Window): How far to read ahead.
+            owner (object): Kept alive as long as this: a group that nobody refers to closes.
+        """
+        self._owner = owner
+        self._supervisor = supervisor
+        self._inputs = inputs
+        self._shape = shape
+        self._window = window
+        self._job = Job(function, style, shape.spec(), self)
+        self._input_over = False
+        self._sealed = False
+        self._held_back: list[bytes] = []
+        self._numbers = 0  # items that got a number of the job
+        self._items: dict[int, Any] = {}  # by index, those whose result is still to come or to be given: for messages
+        self._next = 0  # the index whose turn it is
+        self._news = threading.Condition(threading.Lock())
+        # From here on under the lock of `_news`.
+        self._indexes: dict[int, int] = {}  # of items whose number differs, since one before them was never handed over
+        self._arrived: dict[int, tuple[_Arrival, Place | None]] = {}
+        self._arrivals: deque[int] = deque()  # the same, in the order of arrival; kept only if that is asked for
+        self._failed: int | None = None  # the lowest index that is known to have failed
+        self._waiting = False
+
+    # --- what arrives -------------------------------------------------------------------------------------------------
+
+    @override
+    def deliver(self, items: Sequence[int], outcomes: Sequence[Outcome], place: Place | None) -> None:
+        with self._news:
+            for number, outcome in zip(items, outcomes, strict=True):
+                index = self._indexes.pop(number, number)
+                self._arrive(index, outcome, place, failed=type(outcome) is not Value and type(outcome) is not Dropped)
+            if self._waiting and self._ready():
+                self._news.notify()
+
+    def _arrive(self, index: int, outcome: _Arrival, place: Place | None, *, failed: bool) -> None:
+        self._arrived[index] = (outcome, place)
+        if not self._shape.ordered:
+            self._arrivals.append(index)
+        if failed and (self._failed is None or index < self._failed):
+            self._failed = index
+
+    def _ready(self) -> bool:
+        return self._next in self._arrived if self._shape.ordered else bool(self._arrivals)
+
+    # --- the consumer's thread ----------------------------------------------------------------------------------------
+
+    def results(self) -> Generator[Any, None, None]:
+        """Give the results.
+
+        Yields:
+            Any: What the function returned, or an exception if the caller wants these as values.
+
+        Raises:
+            BaseException: What an item raised, or taking the next input; an error of ours.
+        """
+        try:
+            while self._advance():
+                with self._news:
+                    index = self._next if self._shape.ordered else self._arrivals.popleft()
+                    outcome, place = self._arrived.pop(index)
+                self._next += 1
+                self._window.given += 1
+                item = self._items.pop(index, None)
+                if isinstance(outcome, Dropped) and self._failed is not None and self._stops:
+                    continue  # an error further on is known, and this one was never begun
+                yield self._open(index, item, outcome, place)
+        finally:
+            self.close()
+
+    @property
+    def _stops(self) -> bool:
+        """Whether the first error known ends the whole call."""
+        return self._shape.whole and not self._shape.return_exceptions
+
+    def _advance(self) -> bool:
+        """Take inputs as far as there is room, until it is some result's turn.
+
+        Returns:
+            bool: False if there are no more results.
+        """
+        taken = 0
+        while True:
+            # Two inputs for each result keep a full window full and fill an empty one, without making a result that
+            # is there wait for an input that is not.
+            if taken >= 2 and self._ready():
+                return True
+            if self._may_take():
+                taken += 1
+                self._take()
+                continue
+            self._hand_over()
+            if self._ready():
+                return True
+            if self._window.taken == self._window.given:
+                return False
+            self._wait()
+
+    def _may_take(self) -> bool:
+        return not self._input_over and self._window.room > 0 and not (self._stops and self._failed is not None)
+
+    def _take(self) -> None:
+        index = self._window.taken
+        try:
+            item = next(self._inputs)
+        except StopIteration:
+            self._input_over = True
+            return
+        except Exception as error:  # noqa: BLE001 - the user's iterable may raise anything
+            # It has its turn like the error of an item: what was taken before it comes first.
+            self._input_over = True
+            self._window.taken += 1
+            self._fail(index, _InputFailed(error))
+            return
+        self._window.taken += 1
+        self._items[index] = item
+        payload = dumps(item, "argument", lambda: self._task(index, item))
+        if isinstance(payload, NotPicklable):
+            self._fail(index, payload)
+            return
+        if self._numbers != index:
+            with self._news:
+                self._indexes[self._numbers] = index
+        self._numbers += 1
+        self._held_back.append(payload)
+        if self._is_time():
+            self._hand_over()
+
+    def _fail(self, index: int, error: NotPicklable | _InputFailed) -> None:
+        """Let an item that goes to no worker have an error for its outcome."""
+        with self._news:
+            self._arrive(index, error, None, failed=True)
+        if self._stops and self._job.number:
+            self._supervisor.stop(self._job)
+
+    def _is_time(self) -> bool:
+        """Whether to hand over what is held back. A given chunksize is kept by handing over whole chunks."""
+        count = len(self._held_back)
+        if count % (self._shape.chunksize or 1):
+            return False
+        return count >= _MOST_HELD_BACK or self._supervisor.hungry
+
+    def _hand_over(self) -> None:
+        payloads, self._held_back = self._held_back, []
+        if payloads and self._stops and self._failed is not None:
+            accepted = False
+        elif payloads and not self._job.number:
+            self._supervisor.open(self._job, payloads, sealed=False)
+            accepted = True
+        else:
+            accepted = not payloads or self._supervisor.offer(self._job, payloads)
+        if not accepted:
+            count = len(payloads)
+            self.deliver(range(self._numbers - count, self._numbers), [Dropped()] * count, None)
+        if self._input_over and self._job.number and not self._sealed:
+            self._sealed = True
+            self._supervisor.seal(self._job)
+
+    def _wait(self) -> None:
+        with self._news:
+            self._window.waited(len(self._arrived))
+            if self._may_take():
+                return
+            self._waiting = True
+            try:
+                self._news.wait_for(self._ready)
+            finally:
+                self._waiting = False
+
+    def _open(self, index: int, item: Any, outcome: _Arrival, place: Place | None) -> Any:
+        if isinstance(outcome, Dropped):
+            raise self._supervisor.ending.error()
+        if isinstance(outcome, _InputFailed):
+            raise outcome.error
+        try:
+            if isinstance(outcome, NotPicklable):
+                raise outcome
+            return judge(outcome, lambda: self._task(index, item), place, self._supervisor.ending)
+        except BaseException as error:
+            where = f" in process {place.name!r} (pid {place.pid})" if place is not None else ""
+            error.add_note(f"procorch: item {index} ({shorten(item)}){where}")
+            if self._shape.return_exceptions:
+                return error
+            raise
+
+    def _task(self, index: int, item: Any) -> Task:
+        return Task(self._job.function.name, shorten(item), index)
+
+    def close(self) -> None:
+        """Want nothing more: begin no further item, close the input."""
+        if self._job.number:
+            self._supervisor.stop(self._job)
+        if isinstance(self._inputs, Generator):
+            self._inputs.close()

@@ -1,0 +1,355 @@
+"""The calls that give work to a group: the same on the group itself and on a view of it with other task options."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import types
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
+
+import attrs
+from attrs.validators import ge, instance_of
+
+from procorch._chunks import Window
+from procorch._engine import Function
+from procorch._errors import NotPicklable, Task
+from procorch._events import JobSpec
+from procorch._future import FutureSink, TaskFuture
+from procorch._handle import Handles, HandleSink, ProcessHandle
+from procorch._messages import Style
+from procorch._policy import check_count
+from procorch._signatures import ImapCall
+from procorch._stream import Shape, Stream
+from procorch._supervisor import Job, Supervisor
+from procorch._verdict import dumps, shorten
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+_MOST_FUNCTIONS = 256
+"""Pickled functions that a group keeps; the one used longest ago goes first."""
+
+_AHEAD = 4
+"""Items for each worker that `imap` reads ahead at first: one that runs, one that waits behind it, and as many again."""
+
+_MAP_AHEAD = 1024
+"""The same for `map`, whose results are all kept anyway; the bound is for the pickles of what has not run yet."""
+
+_GROWTH = 1024
+"""How many times its first size a window may become."""
+
+
+@attrs.frozen
+class TaskOptions:
+    """How each item is treated. See `ProcessGroup.options`."""
+
+    retries: int = attrs.field(default=0, validator=[instance_of(int), ge(0)])
+    """Extra tries for an item whose process died under it."""
+
+
+class Functions:
+    """The pickled functions of one group. What pickles by reference is pickled once, anything with state anew."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._lock = threading.Lock()
+        self._known: dict[Callable[..., Any], Function] = {}
+
+    def get(self, fn: Callable[..., Any], task: Callable[[], Task]) -> Function | NotPicklable:
+        """Give a function's pickle.
+
+        Args:
+            fn (Callable[..., Any]): Any callable.
+            task (Callable[[], Task]): Names the work, for an error.
+
+        Returns:
+            Function | NotPicklable: The same object for the same function by reference.
+        """
+        by_reference = _by_reference(fn)
+        if by_reference:
+            with self._lock:
+                known = self._known.pop(fn, None)
+                if known is not None:
+                    self._known[fn] = known  # now the youngest
+                    return known
+        payload = dumps(fn, "function", task)
+        if isinstance(payload, NotPicklable):
+            return payload
+        function = Function(next(_keys), payload, name_of(fn))
+        if by_reference:
+            with self._lock:
+                if len(self._known) >= _MOST_FUNCTIONS:
+                    del self._known[next(iter(self._known))]
+                self._known[fn] = function
+        return function
+
+
+_keys = itertools.count(1)
+
+
+def _by_reference(fn: Callable[..., Any]) -> bool:
+    """Tell whether pickle writes no more than the function's name."""
+    if type(fn) is types.BuiltinFunctionType:
+        return isinstance(fn.__self__, types.ModuleType)
+    return type(fn) is types.FunctionType or type(fn) is type
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """Name a callable in messages.
+
+    Args:
+        fn (Callable[..., Any]): Any callable.
+
+    Returns:
+        str: Its module and qualified name, or those of its class.
+    """
+    named = fn if hasattr(fn, "__qualname__") else type(fn)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def check_callable(name: str, fn: object) -> None:
+    """Refuse what cannot be called.
+
+    Args:
+        name (str): The argument's name, for the message.
+        fn (object): What was given.
+
+    Raises:
+        TypeError: It is not callable.
+    """
+    if not callable(fn):
+        raise TypeError(f"{name} must be callable, not {fn!r}")
+
+
+class Tasks:
+    """What a group and its views have in common."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        functions: Functions,
+        workers: int,
+        options: TaskOptions,
+        handles: Handles,
+    ) -> None:
+        """Begin.
+
+        Args:
+            supervisor (Supervisor): Of the group.
+            functions (Functions): Of the group.
+            workers (int): Most workers of the group.
+            options (TaskOptions): For what is given through this object.
+            handles (Handles): Of the group.
+        """
+        self._supervisor = supervisor
+        self._functions = functions
+        self._workers = workers
+        self._options = options
+        self._handles = handles
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Run ``fn(*args, **kwargs)`` once in one of the group's processes.
+
+        Args:
+            fn (Callable[P, R]): Called in a worker. Pickled here: by its name if it can be imported.
+            *args (P.args): Positional arguments for ``fn``; pickled here.
+            **kwargs (P.kwargs): Keyword arguments for ``fn``; pickled here. None is taken by the group.
+
+        Returns:
+            Future[R]: Ends in this process with what ``fn`` returned or raised, or with a `TaskError`: `WorkerCrashed`
+            if the process died under it, `NotPicklable` if something could not cross. It is cancelled if the group
+            is terminated first. Its ``cancel`` works until a worker has it.
+
+        Raises:
+            GroupClosed: The group has been closed or left, or cannot start its workers.
+            TypeError: ``fn`` is not callable.
+        """
+        check_callable("fn", fn)
+        self._supervisor.check_open()
+
+        def task() -> Task:
+            return Task(name_of(fn), _show_call(args, kwargs))
+
+        future = TaskFuture[R](self._supervisor)
+        function = self._functions.get(fn, task)
+        payload = dumps((args, kwargs), "argument", task)
+        if isinstance(function, NotPicklable):
+            future.set_exception(function)
+        elif isinstance(payload, NotPicklable):
+            future.set_exception(payload)
+        else:
+            sink = FutureSink(future, task, self._supervisor.ending)
+            job = Job(function, Style.CALL, JobSpec(retries=self._options.retries), sink)
+            future.bind(job)
+            self._supervisor.open(job, (payload,), sealed=True)
+        return future
+
+    def start(
+        self, fn: Callable[[Unpack[Ts]], R], /, *args: Unpack[Ts], name: str | None = None
+    ) -> ProcessHandle[R]:
+        """Start a process of its own for ``fn(*args)``, beyond the group's workers, at once.
+
+        Args:
+            fn (Callable[[Unpack[Ts]], R]): Called in the new process, after the group's initializer. Pickled here.
+            *args (Unpack[Ts]): Positional arguments for ``fn``; pickled here.
+            name (str | None): Name of the process; None takes the group's name and the next number.
+
+        Returns:
+            ProcessHandle[R]: The process, and later what ``fn`` returned. A failure that nobody asks for with
+            `ProcessHandle.result` is raised on leaving the group's block.
+
+        Raises:
+            GroupClosed: The group has been closed or left, or cannot start processes.
+            TypeError: ``fn`` is not callable, or ``name`` is neither a str nor None.
+            ValueError: ``name`` is empty.
+        """
+        check_callable("fn", fn)
+        if name is not None:
+            check_name(name)
+        self._supervisor.check_open()
+
+        def task() -> Task:
+            return Task(name_of(fn), _show_call(args, {}))
+
+        function = self._functions.get(fn, task)
+        payload = dumps((args, {}), "argument", task)
+        name = next(self._supervisor.names) if name is None else name
+        handle = ProcessHandle[R](self._supervisor, name, task)
+        if isinstance(function, NotPicklable):
+            handle._refuse(function)
+        elif isinstance(payload, NotPicklable):
+            handle._refuse(payload)
+        else:
+            spec = JobSpec(retries=self._options.retries, dedicated=True, name=name)
+            job = Job(function, Style.CALL, spec, HandleSink(handle, self._supervisor.ending))
+            handle._bind(job)
+            self._supervisor.open(job, (payload,), sealed=True)
+        self._handles.add(handle)
+        return handle
+
+    @property
+    def imap(self) -> ImapCall:
+        """Give results one by one, while later items run and further inputs are taken.
+
+        ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False)``
+
+        Nothing begins before the first result is asked for. Inputs are taken in the thread that asks for results, at
+        most so far ahead of it as the bound allows; so the input may be infinite. Leaving the loop early closes the
+        iterator: no further item begins, and an input that is a generator is closed.
+
+        Args:
+            fn (Callable[..., R]): Called in the workers with one item, or with one item of each iterable. Pickled
+                once, at this call.
+            iterable1 (Iterable): The items; each is pickled when it is taken.
+            *iterables (Iterable): More of them; the shortest ends the stream.
+            ordered (bool): Give results in the order of the input; if False, as they arrive.
+            chunksize (int | None): Items handed to a worker at once, at least 1; None adapts it to what they cost.
+            buffersize (int | None): Most inputs taken whose results have not been given; at least 1, exact. None
+                begins with 4 for each worker and grows, while the consumer is kept waiting, to 4096.
+            return_exceptions (bool): Give the exceptions of items as if they were results. The other errors (of the
+                iterable itself, of the closed group) are still raised.
+
+        Returns:
+            Generator[R, None, None]: Raises what an item raised in its turn, with a note that names item, index,
+            process and pid, and ends with that; likewise what the iterable raises.
+
+        Raises:
+            GroupClosed: The group has been closed or left, or cannot start its workers.
+            NotPicklable: ``fn`` cannot be pickled.
+            TypeError: ``fn`` is not callable, an iterable is none, or a number is not an int.
+            ValueError: A number is too small.
+        """
+        return self._imap
+
+    def _imap(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *iterables: Any,
+        ordered: bool = True,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+    ) -> Generator[Any, None, None]:
+        shape = Shape(ordered, return_exceptions, False, chunksize, self._options.retries)
+        return self._stream("imap", fn, iterables, shape, buffersize, _AHEAD).results()
+
+    def _map(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *iterables: Any,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        shape = Shape(True, return_exceptions, True, chunksize, self._options.retries)
+        return list(self._stream("map", fn, iterables, shape, buffersize, _MAP_AHEAD).results())
+
+    def _stream(
+        self,
+        call: str,
+        fn: Callable[..., Any],
+        iterables: tuple[Any, ...],
+        shape: Shape,
+        buffersize: int | None,
+        ahead: int,
+    ) -> Stream:
+        check_callable("fn", fn)
+        inputs = _inputs(call, iterables)
+        if shape.chunksize is not None:
+            check_count("chunksize", shape.chunksize, least=1)
+        if buffersize is not None:
+            check_count("buffersize", buffersize, least=1)
+            window = Window(buffersize, buffersize)
+        else:
+            size = self._workers * max(ahead, 2 * (shape.chunksize or 1))
+            window = Window(size, size * _GROWTH)
+        self._supervisor.check_open()
+        name = name_of(fn)
+        function = self._functions.get(fn, lambda: Task(name, "..."))
+        if isinstance(function, NotPicklable):
+            raise function
+        style = Style.ONE if len(iterables) == 1 else Style.MANY
+        return Stream(self._supervisor, function, inputs, style, shape, window, owner=self)
+
+
+def _inputs(call: str, iterables: tuple[Any, ...]) -> Iterator[Any]:
+    if not iterables:
+        raise TypeError(f"{call} needs at least one iterable")
+    iterators: list[Iterator[Any]] = []
+    for number, iterable in enumerate(iterables, 1):
+        try:
+            iterators.append(iter(iterable))
+        except TypeError:
+            raise TypeError(f"iterable {number} of {call} must be iterable, not {iterable!r}") from None
+    return iterators[0] if len(iterators) == 1 else zip(*iterators, strict=False)
+
+
+def _show_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    shown = [shorten(value) for value in args]
+    shown += [f"{name}={shorten(value)}" for name, value in kwargs.items()]
+    return ", ".join(shown)
+
+
+def check_name(name: object) -> str:
+    """Check a process's or group's name.
+
+    Args:
+        name (object): What was given.
+
+    Returns:
+        str: The name.
+
+    Raises:
+        TypeError: It is no str.
+        ValueError: It is empty.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {name!r}")
+    if not name:
+        raise ValueError("name must not be empty")
+    return name

@@ -1,0 +1,239 @@
+"""What an outcome means to the caller: a value, the exception that the function raised, or an error of ours.
+
+Runs in the parent, in the thread that wants the result wherever there is one, since opening a pickle runs the user's
+code. Each call makes an exception object of its own.
+"""
+
+from __future__ import annotations
+
+import pickle
+import reprlib
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import attrs
+
+from procorch._errors import GroupClosed, NotPicklable, Task, WorkerCrashed, WorkerStartError
+from procorch._events import Dropped, Lost, NotStarted, Outcome
+from procorch._messages import Bytes
+from procorch._outcome import PROTOCOL, Failure, Report, Value, capture, read_report
+
+_REMEDIES = {
+    "function": "Define it at the top level of an importable module",
+    "argument": "Pass plain data instead, and make such objects (locks, files, connections) inside the function",
+    "result": "Return plain data instead",
+    "exception": "Let its class take the arguments that it hands to super().__init__, or define __reduce__",
+}
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+
+
+class RemoteTraceback(Exception):
+    """The traceback in the worker, as text: the cause of an exception that came from there."""
+
+    def __str__(self) -> str:
+        """Show it as the interpreter would have shown it there.
+
+        Returns:
+            str: Several lines.
+        """
+        return f'\n"""\n{self.args[0]}"""'
+
+
+@attrs.frozen
+class Place:
+    """Where an item ran."""
+
+    name: str
+    pid: int | None
+
+
+@attrs.define(eq=False)
+class Ending:
+    """Why a group takes no more work; shared by everybody who has to say so."""
+
+    group: str
+    reason: str = "is closed"
+    cause: Callable[[], BaseException] | None = None
+    """Makes the error that ended it; None for an orderly end."""
+
+    def error(self) -> BaseException:
+        """Make the error for work that was dropped.
+
+        Returns:
+            BaseException: The cause itself if there is one.
+        """
+        return self.cause() if self.cause is not None else self.closed()
+
+    def closed(self) -> GroupClosed:
+        """Make the error for work that is refused at the call.
+
+        Returns:
+            GroupClosed: With the cause as its cause.
+        """
+        error = GroupClosed(self.group, self.reason)
+        if self.cause is not None:
+            error.__cause__ = self.cause()
+        return error
+
+
+def shorten(value: object) -> str:
+    """Represent an argument in an error.
+
+    Args:
+        value (object): Anything of the user's.
+
+    Returns:
+        str: A short repr; never fails.
+    """
+    try:
+        return _short.repr(value)
+    except Exception:  # noqa: BLE001 - the user's __repr__ may raise anything
+        return f"<{type(value).__qualname__} whose repr fails>"
+
+
+def dumps(value: object, what: str, task: Callable[[], Task]) -> bytes | NotPicklable:
+    """Pickle something for the way to a worker.
+
+    Args:
+        value (object): The function or the arguments.
+        what (str): ``"function"`` or ``"argument"``.
+        task (Callable[[], Task]): Names the work; called only if it fails.
+
+    Returns:
+        bytes | NotPicklable: The pickle, or the error that its item gets.
+    """
+    try:
+        return pickle.dumps(value, PROTOCOL)
+    except Exception as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
+        failure = read_report(capture(error, "function" if what == "function" else "argument"))
+        refused = _refused(failure, task(), 0, "dumps")
+        refused.__cause__ = error
+        return refused
+
+
+def judge(outcome: Outcome, task: Callable[[], Task], place: Place | None, ending: Ending) -> Any:
+    """Open an outcome.
+
+    Args:
+        outcome (Outcome): What became of the item.
+        task (Callable[[], Task]): Names the work; called only for errors.
+        place (Place | None): Where it ran; None if nowhere.
+        ending (Ending): Why the group ends, for work that was dropped.
+
+    Returns:
+        Any: What the function returned.
+
+    Raises:
+        BaseException: What the function raised, or an error of ours.
+    """
+    match outcome:
+        case Value(payload):
+            return _loads_result(payload, task)
+        case Failure():
+            raise rebuild(read_report(outcome), task)
+        case Lost(_, exitcode, attempts):
+            name, pid = (place.name, place.pid) if place is not None else ("?", None)
+            raise WorkerCrashed(task(), attempts, name, pid, exitcode)
+        case NotStarted(_, detail):
+            raise WorkerStartError(place.name if place is not None else "?", None, detail)
+        case Dropped():
+            raise ending.error()
+        case _:
+            assert_never(outcome)
+
+
+def _loads_result(payload: Bytes, task: Callable[[], Task]) -> Any:
+    try:
+        return pickle.loads(payload)
+    except Exception as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
+        report = read_report(capture(error, "result"))
+        refused = _refused(report, task(), 1, "loads")
+        raise refused from error
+
+
+def rebuild(report: Report, task: Callable[[], Task]) -> BaseException:
+    """Make an exception of what a worker told of it.
+
+    Args:
+        report (Report): From the worker.
+        task (Callable[[], Task]): Names the work.
+
+    Returns:
+        BaseException: The function's own exception, or `NotPicklable`; its cause holds the traceback in the worker.
+    """
+    error: BaseException | None
+    if report.stage == "raised":
+        error = _revive(report)
+        if error is None:
+            error = NotPicklable(
+                task(), 1, "exception", "loads", f"{report.name}: {report.text}", _REMEDIES["exception"]
+            )
+    else:
+        error = _refused(report, task(), 1, "dumps" if report.stage == "result" else "loads")
+    error.__cause__ = RemoteTraceback(report.trace)
+    return error
+
+
+def rebuild_setup_error(report: Report, worker: str) -> BaseException:
+    """Make an exception of what an initializer raised.
+
+    Args:
+        report (Report): From the worker.
+        worker (str): Its name.
+
+    Returns:
+        BaseException: The initializer's own exception with a note, or `WorkerStartError` where that would end the
+            caller, as SystemExit does, or cannot be rebuilt.
+    """
+    error = _revive(report)
+    if not isinstance(error, Exception):
+        error = WorkerStartError(worker, None, f"its initializer raised {report.name}: {report.text}")
+    error.add_note(f"procorch: raised by the initializer in worker {worker!r}")
+    error.__cause__ = RemoteTraceback(report.trace)
+    return error
+
+
+def _refused(report: Report, task: Task, attempts: int, step: str) -> NotPicklable:
+    what = "exception" if report.stage == "raised" else report.stage
+    detail = f"{report.name}: {report.text}"
+    return NotPicklable(task, attempts, what, "dumps" if step == "dumps" else "loads", detail, _REMEDIES[what])
+
+
+def _revive(report: Report) -> BaseException | None:
+    """Rebuild an exception in its own way; if that fails or changes its text, without calling its class."""
+    error = _loads_exception(report.whole)
+    if error is not None and _text(error) == report.text:
+        return error
+    return _assemble(report.parts) or error
+
+
+def _loads_exception(payload: bytes | None) -> BaseException | None:
+    if payload is None:
+        return None
+    try:
+        error = pickle.loads(payload)
+    except Exception:  # noqa: BLE001 - a constructor of the user's may raise anything
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _assemble(payload: bytes | None) -> BaseException | None:
+    if payload is None:
+        return None
+    try:
+        kind, args, state = pickle.loads(payload)
+        error = kind.__new__(kind, *args)
+        error.args = args
+        error.__dict__.update(state)
+    except Exception:  # noqa: BLE001 - a __new__ of the user's may raise anything
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _text(error: BaseException) -> str | None:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
+        return None

@@ -1,0 +1,181 @@
+"""Messages to bytes and back. Nothing here waits, and nothing here looks into a pickle.
+
+A frame is a fixed header and a body. The body is opaque: which item a pickle belongs to stands in the header, so a
+pickle that cannot be read costs its own item only, wherever it is read.
+
+    header (32 bytes): type 1 | style or kind 1 | flag 2 | count 4 | a 8 | b 8 | length of the body 8
+    body of `Run`:     count lengths of 8 bytes each, then the pickles one after the other
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import assert_never
+
+from procorch._messages import (
+    Bytes,
+    Define,
+    Ended,
+    Forget,
+    FromWorker,
+    Kind,
+    Large,
+    Noted,
+    Ready,
+    Run,
+    Setup,
+    SetupFailed,
+    Stop,
+    Style,
+    ToWorker,
+)
+
+_HEADER = struct.Struct("=BBHIQQQ")
+_SETUP, _DEFINE, _FORGET, _RUN, _STOP, _READY, _SETUP_FAILED, _LARGE, _NOTED, _ENDED = range(10)
+
+
+def encode(message: ToWorker | FromWorker) -> list[Bytes]:
+    """Turn a message into the buffers to send, in order, without copying its pickles.
+
+    Args:
+        message (ToWorker | FromWorker): Any message.
+
+    Returns:
+        list[Bytes]: The header first.
+    """
+    match message:
+        case Run(seq, key, style, stop_on_error, items):
+            count = len(items)
+            lengths = [len(item) for item in items]
+            table = struct.pack(f"={count}Q", *lengths)
+            header = _HEADER.pack(_RUN, style, stop_on_error, count, seq, key, len(table) + sum(lengths))
+            return [header + table, *items]
+        case Define(key, payload):
+            return [_HEADER.pack(_DEFINE, 0, 0, 0, key, 0, len(payload)), payload]
+        case Setup(payload):
+            return [_HEADER.pack(_SETUP, 0, 0, 0, 0, 0, len(payload)), payload]
+        case Forget(key):
+            return [_HEADER.pack(_FORGET, 0, 0, 0, key, 0, 0)]
+        case Stop():
+            return [_HEADER.pack(_STOP, 0, 0, 0, 0, 0, 0)]
+        case Ready():
+            return [_HEADER.pack(_READY, 0, 0, 0, 0, 0, 0)]
+        case SetupFailed(payload):
+            return [_HEADER.pack(_SETUP_FAILED, 0, 0, 0, 0, 0, len(payload)), payload]
+        case Large(seq, position, kind, payload):
+            return [_HEADER.pack(_LARGE, kind, 0, 0, seq, position, len(payload)), payload]
+        case Noted():
+            return [_HEADER.pack(_NOTED, 0, 0, 0, 0, 0, 0)]
+        case Ended(seq):
+            return [_HEADER.pack(_ENDED, 0, 0, 0, seq, 0, 0)]
+        case _:
+            assert_never(message)
+
+
+def _decode(header: tuple[int, ...], body: memoryview) -> ToWorker | FromWorker:
+    type_, extra, flag, count, a, b, _ = header
+    match type_:
+        case 3:  # _RUN; patterns take literals only
+            start = 8 * count
+            ends = list(accumulate(body[:start].cast("Q"), initial=start))
+            items = [body[begin:end] for begin, end in zip(ends, ends[1:], strict=False)]
+            return Run(a, b, Style(extra), bool(flag), items)
+        case 0:
+            return Setup(body)
+        case 1:
+            return Define(a, body)
+        case 2:
+            return Forget(a)
+        case 4:
+            return Stop()
+        case 5:
+            return Ready()
+        case 6:
+            return SetupFailed(body)
+        case 7:
+            return Large(a, b, Kind(extra), body)
+        case 8:
+            return Noted()
+        case 9:
+            return Ended(a)
+        case _:
+            raise ValueError(f"a frame of unknown type {type_}")
+
+
+class FrameReader:
+    """Puts frames together from the pieces in which a stream delivers them.
+
+    Whoever owns the socket fills `space` and reports with `filled`; a frame that never becomes whole is never seen.
+    """
+
+    __slots__ = ("_body", "_filled", "_header", "_small", "_start", "_stop")
+
+    def __init__(self) -> None:
+        """Begin between two frames."""
+        # Small frames come many at a time through this buffer; a large body gets one of its own, filled in place.
+        self._small = bytearray(1 << 16)
+        self._start = 0
+        self._stop = 0
+        self._header: tuple[int, ...] | None = None
+        self._body: bytearray | None = None
+        self._filled = 0
+
+    def space(self) -> memoryview:
+        """Give the place where the next bytes belong.
+
+        Returns:
+            memoryview: Never empty; fill from its start, any amount.
+        """
+        if self._body is not None:
+            return memoryview(self._body)[self._filled :]
+        if self._start:
+            # Move the rest of an unfinished frame to the front. It is less than a small frame.
+            rest = self._small[self._start : self._stop]
+            self._small[: len(rest)] = rest
+            self._start, self._stop = 0, len(rest)
+        return memoryview(self._small)[self._stop :]
+
+    def filled(self, count: int) -> Iterator[ToWorker | FromWorker]:
+        """Take in that ``count`` bytes were put into `space`.
+
+        Args:
+            count (int): At least 1.
+
+        Yields:
+            ToWorker | FromWorker: Each message that has become whole.
+        """
+        if self._body is not None:
+            self._filled += count
+            if self._filled == len(self._body):
+                yield self._finish(memoryview(self._body))
+            return
+        self._stop += count
+        while self._body is None:
+            have = self._stop - self._start
+            if self._header is None:
+                if have < _HEADER.size:
+                    return
+                self._header = _HEADER.unpack_from(self._small, self._start)
+                self._start += _HEADER.size
+                have -= _HEADER.size
+            length = self._header[-1]
+            # A copy: the small buffer is used again, and messages keep their bodies.
+            piece = self._small[self._start : self._start + min(have, length)]
+            if len(piece) == length:
+                self._start += length
+                yield self._finish(memoryview(piece))
+            elif length <= len(self._small) // 2:
+                return
+            else:
+                body = bytearray(length)
+                body[: len(piece)] = piece
+                self._body, self._filled = body, len(piece)
+                self._start = self._stop = 0
+
+    def _finish(self, body: memoryview) -> ToWorker | FromWorker:
+        header = self._header
+        assert header is not None
+        self._header = self._body = None
+        return _decode(header, body)
