@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -80,12 +80,9 @@ class Worker(Protocol):
 class Engine(Protocol):
     """A place where workers run."""
 
-    def clock(self) -> float:
-        """Tell the time in monotonic seconds; any thread.
-
-        Returns:
-            float: From an arbitrary zero.
-        """
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Tells the time in monotonic seconds from an arbitrary zero; any thread."""
         ...
 
     def start(self, slot: int, name: str) -> Worker:

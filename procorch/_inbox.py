@@ -5,13 +5,12 @@ Only one chunk is with a worker at a time, so everything here is about the chunk
 
 from __future__ import annotations
 
-from collections import deque
 from typing import assert_never
 
 from procorch._events import ChunkEnded, Recorded, SetupFailed, WorkerDied, WorkerEvent, WorkerReady
-from procorch._messages import Bytes, Ended, FromWorker, Kind, Large, Noted, Ready, SetupFailed as SetupFailedMessage
-from procorch._outcome import Failure, Value
-from procorch._queue import Reader, Record
+from procorch._messages import Bytes, Ended, Failure, FromWorker, Kind, Large, Noted, Ready, Value
+from procorch._messages import SetupFailed as SetupFailedMessage
+from procorch._queue import Beside, Reader, Record
 
 
 class Inbox:
@@ -28,7 +27,7 @@ class Inbox:
         self._page = page
         self._seq = 0
         self._position = 0  # of the next item whose outcome goes out
-        self._records: deque[Record] = deque()  # read from the page; the first may wait for what went beside it
+        self._records: list[Record] = []  # read from the page; the first waits for what went beside it
         self._beside: dict[int, Value | Failure] = {}  # by position
 
     def expect(self) -> int:
@@ -77,17 +76,16 @@ class Inbox:
             list[WorkerEvent]: One `Recorded`, or nothing.
         """
         records = self._records
-        records.extend(self._page.take(self._seq))
+        records += self._page.take(self._seq)
         outcomes: list[Value | Failure] = []
-        while records:
-            kind, payload = records[0]
-            if kind is not Kind.BESIDE:
-                outcomes.append(_outcome(kind, payload))
-            elif self._position + len(outcomes) in self._beside:
-                outcomes.append(self._beside.pop(self._position + len(outcomes)))
+        for position, record in enumerate(records, self._position):
+            if not isinstance(record, Beside):
+                outcomes.append(record)
+            elif position in self._beside:
+                outcomes.append(self._beside.pop(position))
             else:
                 break  # noted already, but still on its way through the socket
-            records.popleft()
+        del records[: len(outcomes)]
         self._position += len(outcomes)
         return [Recorded(self._slot, outcomes)] if outcomes else []
 

@@ -11,7 +11,7 @@ import socket
 import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from typing_extensions import override
 
@@ -273,9 +273,10 @@ class LocalEngine(Engine):
         for end in (self._selector, self._wake_reader, self._wake_writer):
             _process.ends.add(end)
 
+    @property
     @override
-    def clock(self) -> float:
-        return time.monotonic()
+    def clock(self) -> Callable[[], float]:
+        return time.monotonic
 
     @override
     def start(self, slot: int, name: str) -> LocalWorker:

@@ -1,14 +1,15 @@
-"""What crosses between the parent and one worker: two closed unions of frozen tuples.
+"""What crosses between the parent and one worker: closed unions of frozen tuples, and nothing that acts.
 
-Loaded in every worker, hence tuples instead of attrs classes. How they become bytes is `_wire`'s business; small
-results do not travel as messages at all but through the shared page of `_queue`.
+Loaded in every worker, hence tuples instead of attrs classes. How messages become bytes is `_wire`'s business, and what
+an exception is made of `_outcome`'s; small results do not travel as messages at all but as records in the shared page
+of `_queue`.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 """A pickle, on its way out or as it came in."""
@@ -31,9 +32,50 @@ class Kind(enum.IntEnum):
     VALUE = 0
     """The pickled result."""
     FAILURE = 1
-    """A pickled `_outcome.Report`."""
+    """A pickled `Report`."""
     BESIDE = 2
     """Nothing: the result was too large for the page and went as `Large`."""
+
+
+# --- what became of an item -----------------------------------------------------------------------------------------
+
+Stage = Literal["raised", "function", "argument", "result"]
+"""Where it went wrong: the call itself raised, or one of these could not cross between the processes."""
+
+
+class Value(NamedTuple):
+    """The item's function returned."""
+
+    payload: Bytes
+    """What it returned, pickled."""
+
+
+class Failure(NamedTuple):
+    """The item's function raised, or something could not cross."""
+
+    payload: Bytes
+    """A pickled `Report`, of plain types only: it can always be read."""
+
+
+class Report(NamedTuple):
+    """An exception taken apart, so that it arrives whatever its class does when pickled."""
+
+    stage: Stage
+    name: str
+    """Module and qualified name of its class; of a built-in one, the name alone."""
+    text: str
+    """What ``str`` said of it in the worker."""
+    trace: str
+    """The formatted traceback, causes included."""
+    notes: list[str]
+    """Its notes: many a class's own way of pickling drops them."""
+    whole: bytes | None
+    """The exception, pickled; None if it cannot be."""
+    parts: bytes | None
+    """Its class, ``args`` and attributes, pickled; None if they cannot be. For classes whose own way fails."""
+
+
+# --- messages -------------------------------------------------------------------------------------------------------
 
 
 class Setup(NamedTuple):
@@ -83,7 +125,7 @@ class SetupFailed(NamedTuple):
     """Worker to parent: the initializer raised, or could not be loaded; the worker ends."""
 
     payload: Bytes
-    """As in `_outcome.Failure`."""
+    """As in `Failure`."""
 
 
 class Large(NamedTuple):

@@ -18,9 +18,9 @@ Loaded in every worker. What the records mean is not decided here.
 from __future__ import annotations
 
 import mmap
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from procorch._messages import Bytes, Kind
+from procorch._messages import Bytes, Failure, Kind, Value
 
 PAGE_BYTES = 1 << 20
 """Size of a page. The memory is taken as it is written, so a worker with small results costs little of it."""
@@ -32,18 +32,24 @@ _RESERVE = 4096
 # items and never within one.
 
 
-class Record(NamedTuple):
-    """One finished item as found in the page."""
+class Beside(NamedTuple):
+    """The item has finished; its outcome was too large for the page and comes as `Large`."""
 
-    kind: Kind
     payload: bytes
-    """A copy: the page will be written again."""
+    """Empty."""
+
+
+Record: TypeAlias = Value | Failure | Beside
+"""One finished item as found in the page; its payload is a copy, since the page will be written again."""
+
+_FORMS = (Value._make, Failure._make, Beside._make)
+"""By `Kind`. These cost half of a call of the class, which would be most of what it costs to read a record."""
 
 
 class Writer:
     """The worker's end. Calls come in this order: `open`, then for each item `begin` and `put`."""
 
-    __slots__ = ("_done", "_end", "_page", "_words")
+    __slots__ = ("_done", "_end", "_page", "_room", "_words")
 
     def __init__(self, page: mmap.mmap) -> None:
         """Write to a page.
@@ -54,6 +60,7 @@ class Writer:
         self._page = page
         self._words = memoryview(page).cast("Q")
         self._end = _FIRST
+        self._room = len(page) - _RESERVE
         self._done = 0
 
     def open(self, seq: int, now_ns: int) -> None:
@@ -112,10 +119,9 @@ class Writer:
         length = len(payload)
         start = self._end + 8
         stop = start + length
-        page = self._page
-        if stop > len(page) - _RESERVE and length:
+        if stop > self._room and length:
             return False
-        page[start:stop] = payload
+        self._page[start:stop] = payload
         words = self._words
         words[self._end >> 3] = length << 24 | kind << 16 | 1
         words[_TOUCHED] = now_ns
@@ -162,13 +168,15 @@ class Reader:
         words = self._words
         if words[_SEQ] != seq:
             return []
+        page, place = self._page, self._next
         records: list[Record] = []
         for _ in range(words[_DONE] - self._seen):
-            word = words[self._next >> 3]
-            start = self._next + 8
+            word = words[place >> 3]
+            start = place + 8
             stop = start + (word >> 24)
-            records.append(Record(Kind(word >> 16 & 0xFF), self._page[start:stop]))
-            self._next = (stop + 7) & ~7
+            records.append(_FORMS[word >> 16 & 0xFF]((page[start:stop],)))
+            place = (stop + 7) & ~7
+        self._next = place
         self._seen += len(records)
         return records
 

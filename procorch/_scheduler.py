@@ -80,6 +80,8 @@ class _Job:
     waiting: deque[int] = attrs.field(factory=lambda: deque[int]())
     running: int = 0
     """Items with workers; with those that wait, all that have no outcome yet."""
+    chunks: int = 0
+    """Workers that have a chunk of it: one may be all finished and still to be reported as ended."""
     tries: dict[int, int] = attrs.field(factory=lambda: dict[int, int]())
     """How often an item's process has died under it, for those where it has."""
     sealed: bool = False
@@ -289,7 +291,7 @@ class Scheduler:
         self._forget_if_done(job)
 
     def _forget_if_done(self, job: _Job) -> None:
-        if job.sealed and not job.waiting and not job.running and self._jobs.pop(job.number, None):
+        if job.sealed and not job.waiting and not job.chunks and self._jobs.pop(job.number, None):
             self._order(e.JobDone(job.number))
 
     # --- workers at work ----------------------------------------------------------------------------------------------
@@ -301,6 +303,7 @@ class Scheduler:
         slot.job, slot.items, slot.done = job.number, [take() for _ in range(count)], 0
         slot.phase = Phase.BUSY
         job.running += count
+        job.chunks += 1
         if not job.spec.dedicated:
             self._waiting -= count
         self._order(e.Send(slot.number, job.number, slot.items))
@@ -331,6 +334,7 @@ class Scheduler:
         """Take the chunk from the slot; ``rest`` of it has no outcome and may run elsewhere."""
         slot.job, slot.items, slot.done = None, (), 0
         job.running -= len(rest)
+        job.chunks -= 1
         self._give_back(job, rest)
         self._forget_if_done(job)
 

@@ -132,6 +132,7 @@ class Supervisor:
         self._failed = False
         self._thread: threading.Thread | None = None
         self._sleeps_until: float | None = None
+        self._deliveries: list[_Delivery] = []  # of the supervisor's thread
         _watch_for_exit(self)
 
     # --- for callers' threads -----------------------------------------------------------------------------------------
@@ -166,10 +167,11 @@ class Supervisor:
             self._jobs[job.number] = job
             if job.spec.dedicated:
                 self._owners[job.number] = job.sink
-            deliveries = self._tell(e.JobOpened(job.number, job.spec))
-            deliveries += self._offer(job, payloads)
+            deliveries: list[_Delivery] = []
+            self._tell(e.JobOpened(job.number, job.spec), deliveries)
+            self._offer(job, payloads, deliveries)
             if sealed:
-                deliveries += self._tell(e.JobSealed(job.number))
+                self._tell(e.JobSealed(job.number), deliveries)
             self._nudge()
         self._deliver(deliveries)
 
@@ -186,7 +188,8 @@ class Supervisor:
         with self._lock:
             if job.number not in self._jobs:
                 return False
-            deliveries = self._offer(job, payloads)
+            deliveries: list[_Delivery] = []
+            self._offer(job, payloads, deliveries)
             self._nudge()
         self._deliver(deliveries)
         return True
@@ -197,8 +200,9 @@ class Supervisor:
         Args:
             job (Job): Opened.
         """
+        deliveries: list[_Delivery] = []
         with self._lock:
-            deliveries = self._tell(e.JobSealed(job.number))
+            self._tell(e.JobSealed(job.number), deliveries)
         self._deliver(deliveries)
 
     def stop(self, job: Job) -> None:
@@ -218,10 +222,11 @@ class Supervisor:
         Returns:
             bool: Whether it was dropped; its sink has been told.
         """
+        deliveries: list[_Delivery] = []
         with self._lock:
             if not self._scheduler.waits(job.number):
                 return False
-            deliveries = self._tell(e.JobStopped(job.number))
+            self._tell(e.JobStopped(job.number), deliveries)
         self._deliver(deliveries)
         return True
 
@@ -345,26 +350,21 @@ class Supervisor:
         ):
             self._place.wake()
 
-    def _offer(self, job: Job, payloads: Sequence[Bytes]) -> list[_Delivery]:
-        if not payloads:
-            return []
-        job.payloads.update(enumerate(payloads, job.taken))
-        job.taken += len(payloads)
-        return self._tell(e.ItemsOffered(job.number, len(payloads)))
+    def _offer(self, job: Job, payloads: Sequence[Bytes], deliveries: list[_Delivery]) -> None:
+        if payloads:
+            job.payloads.update(enumerate(payloads, job.taken))
+            job.taken += len(payloads)
+            self._tell(e.ItemsOffered(job.number, len(payloads)), deliveries)
 
-    def _tell(self, event: e.Event) -> list[_Delivery]:
+    def _tell(self, event: e.Event, deliveries: list[_Delivery]) -> None:
         """Tell the scheduler and carry out its orders.
 
         Args:
             event (e.Event): What happened.
-
-        Returns:
-            list[_Delivery]: What is left to do once the lock is released.
+            deliveries (list[_Delivery]): Gets what is left to do once the lock is released.
         """
-        deliveries: list[_Delivery] = []
         for order in self._scheduler.handle(event, self._place.clock()):
             self._carry_out(order, deliveries)
-        return deliveries
 
     def _carry_out(self, order: e.Order, deliveries: list[_Delivery]) -> None:
         match order:
@@ -450,35 +450,36 @@ class Supervisor:
         busy = self._mailbox or self._to_start
         timeout = None if sleeps_until is None else max(0.0, sleeps_until - self._place.clock())
         ready = self._place.wait(0.0 if busy else timeout)
+        deliveries = self._deliveries
         with self._lock:
-            deliveries: list[_Delivery] = []
             for worker in ready:
                 for event in worker.read():
-                    deliveries += self._tell(event)
+                    self._tell(event, deliveries)
                     if isinstance(event, e.WorkerDied):
                         self._bury(event.slot)
             deadline = self._scheduler.next_deadline()
             if deadline is not None and deadline <= self._place.clock():
-                deliveries += self._tell(e.TimePassed())
+                self._tell(e.TimePassed(), deliveries)
             while self._mailbox:
-                deliveries += self._tell(self._mailbox.popleft())
+                self._tell(self._mailbox.popleft(), deliveries)
             while self._to_start:
-                deliveries += self._start(self._to_start.popleft())
+                self._start(self._to_start.popleft(), deliveries)
         self._deliver(deliveries)
         return True
 
-    def _start(self, order: e.StartWorker) -> list[_Delivery]:
+    def _start(self, order: e.StartWorker, deliveries: list[_Delivery]) -> None:
         self._places[order.slot] = Place(order.name, None)
+        owner = self._owners.get(self._scheduler.slots[order.slot].dedicated or 0)
         try:
             worker = self._place.start(order.slot, order.name)
         except OSError as error:
-            deliveries = self._tell(e.LaunchFailed(order.slot, f"{type(error).__name__}: {error}"))
+            self._tell(e.LaunchFailed(order.slot, f"{type(error).__name__}: {error}"), deliveries)
             del self._places[order.slot]
-            return deliveries
+            return
         self._workers[order.slot] = worker
         self._places[order.slot] = Place(order.name, worker.pid)
-        owner = self._owners.get(self._scheduler.slots[order.slot].dedicated or 0)
-        return [] if owner is None else [partial(owner.started, worker.pid)]
+        if owner is not None:
+            deliveries.append(partial(owner.started, worker.pid))
 
     def _bury(self, slot: int) -> None:
         self._workers.pop(slot, None)
@@ -487,18 +488,26 @@ class Supervisor:
 
     @staticmethod
     def _deliver(deliveries: list[_Delivery]) -> None:
-        for delivery in deliveries:
+        """Carry out what was left to do, and empty the list."""
+        pending = iter(tuple(deliveries))
+        deliveries.clear()
+        for delivery in pending:
             delivery()
 
     def _give_up(self) -> None:
         """Leave nobody waiting and no process alive, when this loop itself has failed: a bug of ours."""
         self._closing = True
         self.ending.reason = "failed inside; please report the traceback that its thread printed"
-        for worker in self._workers.values():
-            worker.kill()
+        self._deliver(self._deliveries)
         for job in list(self._jobs.values()):
             items = list(job.payloads)
             job.sink.deliver(items, [e.Dropped()] * len(items), None)
+        for worker in self._workers.values():
+            worker.kill()
+        while self._workers:
+            for worker in self._place.wait(None):
+                if any(isinstance(event, e.WorkerDied) for event in worker.read()):
+                    del self._workers[worker.slot]
         for owner in self._owners.values():
             owner.ended(None)
         with self._lock:

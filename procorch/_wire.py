@@ -161,17 +161,17 @@ class FrameReader:
                 self._start += _HEADER.size
                 have -= _HEADER.size
             length = self._header[-1]
-            # A copy: the small buffer is used again, and messages keep their bodies.
-            piece = self._small[self._start : self._start + min(have, length)]
-            if len(piece) == length:
+            if have >= length:
+                start = self._start
                 self._start += length
-                yield self._finish(memoryview(piece))
+                # A copy: the small buffer is used again, and messages keep their bodies.
+                yield self._finish(memoryview(self._small[start : start + length]))
             elif length <= len(self._small) // 2:
                 return
             else:
                 body = bytearray(length)
-                body[: len(piece)] = piece
-                self._body, self._filled = body, len(piece)
+                body[:have] = self._small[self._start : self._stop]
+                self._body, self._filled = body, have
                 self._start = self._stop = 0
 
     def _finish(self, body: memoryview) -> ToWorker | FromWorker:

@@ -1,0 +1,265 @@
+"""The functions that tests run in worker processes. Importable there by name, whatever the start method."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing import current_process
+from pathlib import Path
+from typing import Any
+
+from procorch import ProcessGroup
+from procorch.testing import crash
+
+
+def doubler(number: Any) -> Any:
+    return number * 2
+
+
+def double_logged(log: str, index: int, value: Any) -> Any:
+    """Double, and append one line to a file for the execution: O_APPEND makes each write whole."""
+    append(log, f"{index} {os.getpid()}")
+    return value * 2
+
+
+def append(log: str, line: str) -> None:
+    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(fd, f"{line}\n".encode())
+    finally:
+        os.close(fd)
+
+
+def whoami(_: object = None) -> tuple[str, int]:
+    return current_process().name, os.getpid()
+
+
+def whoami_parent(_: object = None) -> tuple[int, int, bool]:
+    return os.getpid(), os.getpgid(0), current_process().daemon
+
+
+def add(first: int, second: int) -> int:
+    return first + second
+
+
+def add_three(first: int, second: int, *, third: int = 0) -> int:
+    return first + second + third
+
+
+def keywords(**kwargs: Any) -> dict[str, Any]:
+    return kwargs
+
+
+def divide(number: float) -> float:
+    return 1 / number
+
+
+def raise_key_error(key: object) -> None:
+    raise KeyError(key)
+
+
+def crash_on(bad: int, value: int) -> int:
+    if value == bad:
+        crash()
+    return value
+
+
+def crash_on_three(value: int) -> int:
+    return crash_on(3, value)
+
+
+def crash_with(exitcode: int) -> None:
+    crash(exitcode)
+
+
+def crash_until(folder: str, times: int) -> int:
+    """Crash the first ``times`` times; give the number of the attempt that did not."""
+    path = Path(folder) / "attempts"
+    append(str(path), "x")
+    attempt = len(path.read_text().splitlines())
+    if attempt <= times:
+        crash()
+    return attempt
+
+
+def exit_with(code: object) -> None:
+    raise SystemExit(code)
+
+
+def os_exit(code: int) -> None:
+    os._exit(code)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def wait_for(path: str) -> str:
+    """Wait until a file is there; the test makes it, or ends this process."""
+    while not Path(path).exists():
+        time.sleep(0.002)
+    return path
+
+
+def begin_and_wait(log: str, gate: str, value: Any = None) -> Any:
+    append(log, f"{value} {os.getpid()}")
+    wait_for(gate)
+    return value
+
+
+def stall_or_double(log: str, gate: str, stalls: int, value: int) -> int:
+    append(log, str(value))
+    if value == stalls:
+        wait_for(gate)
+    return value * 2
+
+
+def fail_after(gate: str, value: int) -> int:
+    """Item 0 waits and then fails, item 1 fails at once and opens the gate."""
+    if value == 0:
+        wait_for(gate)
+        raise KeyError(value)
+    if value == 1:
+        append(gate, "open")
+        raise ValueError(value)
+    return value
+
+
+def ignore_sigterm_and_wait(log: str, gate: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    begin_and_wait(log, gate)
+
+
+def leave_thread(gate: str) -> int:
+    threading.Thread(target=wait_for, args=(gate,)).start()
+    return 7
+
+
+def fork_and_return(_: int) -> int:
+    """Return from the function in two processes."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    return os.getpid()
+
+
+def nested(numbers: list[int], method: str) -> list[int]:
+    with ProcessGroup(2, mp_context=method) as group:  # type: ignore[arg-type]  # a start method's name
+        return group.map(doubler, numbers)
+
+
+def nested_left_open(method: str) -> int:
+    group = ProcessGroup(1, mp_context=method)  # type: ignore[arg-type]  # a start method's name
+    return group.submit(doubler, 21).result()
+
+
+class Unloadable:
+    """Pickles, and cannot be rebuilt."""
+
+    def __reduce__(self) -> Any:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise RuntimeError("will not be rebuilt")
+
+
+class Undumpable:
+    """Cannot be pickled."""
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError("will not be pickled")
+
+
+class DiesWhenLoaded:
+    """Ends the process that rebuilds it."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (9,)
+
+
+class DiesWhenDumped:
+    """Ends the process that pickles it."""
+
+    def __reduce__(self) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def make(kind: str) -> Any:
+    return {
+        "unloadable": Unloadable,
+        "undumpable": Undumpable,
+        "dies": DiesWhenDumped,
+        "lock": threading.Lock,
+        "lambda": lambda: lambda: None,
+    }[kind]()
+
+
+def identity(value: Any) -> Any:
+    return value
+
+
+class TwoArguments(Exception):
+    """Needs more than it stores: its own pickle cannot be rebuilt."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(f"{why} ({code})")
+        self.code = code
+
+
+def raise_two_arguments(code: int) -> None:
+    raise TwoArguments(code, "bad luck")
+
+
+class Unsendable(Exception):
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+def raise_unsendable(text: str) -> None:
+    raise Unsendable(text)
+
+
+def broken_initializer() -> None:
+    raise ZeroDivisionError("no luck at the start")
+
+
+def exiting_initializer() -> None:
+    raise SystemExit(3)
+
+
+def dying_initializer() -> None:
+    os._exit(5)
+
+
+settings: dict[str, Any] = {}
+
+
+def remember(key: str, value: Any) -> None:
+    settings[key] = value
+
+
+def recall(key: str) -> Any:
+    return settings.get(key)
+
+
+def blob(size: int) -> bytes:
+    return bytes(size)
+
+
+def length(data: bytes) -> int:
+    return len(data)
+
+
+def count_from(start: int, taken: list[int]) -> Iterator[int]:
+    """An infinite input that notes what was taken of it."""
+    number = start
+    while True:
+        taken.append(number)
+        yield number
+        number += 1
