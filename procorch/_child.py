@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, assert_never
 
 from procorch import _messages as m
-from procorch._outcome import PROTOCOL, Failure, capture
+from procorch._messages import Failure
+from procorch._outcome import PROTOCOL, capture
 from procorch._queue import PAGE_BYTES, Writer
 from procorch._wire import FrameReader, encode
 

@@ -49,7 +49,8 @@ class ChunkSizer:
         """
         if self.cost is None:
             return 1
-        by_cost = self.most if self.cost <= 0 else int(self.seconds / self.cost)
+        # Asked this way round, since the quotient has no limit.
+        by_cost = self.most if self.cost * self.most <= self.seconds else int(self.seconds / self.cost)
         # Each worker's share in two parts, so that chunks shrink towards the end and no worker ends long after others.
         share = -(-waiting // (2 * workers))
         return max(1, min(by_cost, 2 * self.largest, share, self.most))

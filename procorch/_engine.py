@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import attrs
@@ -56,8 +56,12 @@ class Worker(Protocol):
         """Let it begin no further item of its chunk."""
         ...
 
-    def read(self) -> list[WorkerEvent]:
-        """Collect what has become known of it: `WorkerDied`, if it comes, once and last."""
+    def read(self) -> Iterator[WorkerEvent]:
+        """Tell what has become known of it: `WorkerDied`, if it comes, once and last.
+
+        Each event is to be acted upon before the next is asked for: a chunk may be sent in between, to a worker that is
+        dead without anybody knowing it, and `WorkerDied` must then speak of that chunk.
+        """
         ...
 
     def look(self) -> list[WorkerEvent]:

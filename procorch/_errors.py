@@ -148,7 +148,8 @@ class NotPicklable(TaskError):
     Attributes:
         what (str): What could not cross: ``"function"``, ``"argument"``, ``"result"`` or ``"exception"``.
         step (str): ``"dumps"``: it could not be pickled where it was; ``"loads"``: it could not be rebuilt on arrival.
-        detail (str): Type and text of the error that pickle, or the object's own code, raised.
+        detail (str): Type and text of the error that pickle, or the object's own code, raised; for ``"exception"``,
+            type and text of that exception.
         remedy (str): What to do about it.
     """
 

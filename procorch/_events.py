@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import attrs
 
-from procorch._outcome import Failure, Value
+from procorch._messages import Failure, Value
 
 
 @attrs.frozen
@@ -37,11 +37,12 @@ class JobSpec:
 
 @attrs.frozen
 class Lost:
-    """The process died while the item ran, and no try is left."""
+    """The process died while the item ran, and no try is left. Or it never began: too many died before it could."""
 
     slot: int
     exitcode: int | None
     attempts: int
+    """How often it was begun."""
 
 
 @attrs.frozen
@@ -128,7 +129,7 @@ class LaunchFailed:
 
 @attrs.frozen
 class Recorded:
-    """The next items of the slot's chunk have finished."""
+    """The next items of the slot's chunk have finished; at least one."""
 
     slot: int
     outcomes: Sequence[Value | Failure]
@@ -152,7 +153,7 @@ class WorkerDied:
     exitcode: int | None
     """As of `multiprocessing.Process`; None is not known."""
     begun: int
-    """Items of its chunk that had begun, finished ones included."""
+    """Items that had begun of the chunk that was sent last, finished ones included; 0 if that never arrived."""
 
 
 @attrs.frozen

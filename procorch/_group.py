@@ -306,6 +306,7 @@ def _setup(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -
 
 def _abandon(supervisor: Supervisor) -> None:
     """Close a group that nobody refers to any more. Runs at any moment, in any thread."""
-    if supervisor.state == "open" and supervisor.used:
-        warnings.warn(f"the group {supervisor.name!r} was never closed", ResourceWarning, stacklevel=2)
+    forgotten = supervisor.state == "open" and supervisor.used
     supervisor.close()
+    if forgotten:
+        warnings.warn(f"the group {supervisor.name!r} was never closed", ResourceWarning, stacklevel=2)

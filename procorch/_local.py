@@ -11,7 +11,7 @@ import socket
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from typing_extensions import override
 
@@ -21,7 +21,7 @@ from procorch._engine import Chunk, Engine, Function, Worker
 from procorch._events import WorkerEvent
 from procorch._inbox import Inbox
 from procorch._messages import Bytes, FromWorker
-from procorch._process import METHODS, WorkerProcess, starting
+from procorch._process import METHODS, WorkerProcess
 from procorch._queue import PAGE_BYTES, Reader
 from procorch._wire import FrameReader, encode
 
@@ -158,7 +158,7 @@ class LocalWorker(Worker):
         self.ended = False
         self._engine = engine
         self._functions: dict[int, None] = {}
-        with starting:
+        with _process.starting:  # by its module: a forked worker gets another
             self.channel = Channel()
             try:
                 self.process = process_class(name, *self.channel.worker_fds)
@@ -223,22 +223,20 @@ class LocalWorker(Worker):
     # --- news ---------------------------------------------------------------------------------------------------------
 
     @override
-    def read(self) -> list[WorkerEvent]:
-        events: list[WorkerEvent] = []
+    def read(self) -> Iterator[WorkerEvent]:
         if self.channel.unsent and self.channel.flush():
             self._engine.watch(self)
         try:
             while (messages := self.channel.receive()) is not None:
                 for message in messages:
-                    events += self._inbox.hear(message)
+                    yield from self._inbox.hear(message)
                 if not self.ended:
-                    break  # one piece at a time, so that no worker keeps the others waiting; the dead are read to the end
+                    return  # one piece at a time, so that no worker keeps the others waiting; the dead are read to the end
         except EOFError:
             self._engine.hung_up(self)
         if self.ended:
-            events += self._inbox.died(self.process.popen.exit_code())
+            yield from self._inbox.died(self.process.popen.exit_code())
             self._engine.forget(self)
-        return events
 
     @override
     def look(self) -> list[WorkerEvent]:

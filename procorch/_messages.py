@@ -72,7 +72,7 @@ class Report(NamedTuple):
     whole: bytes | None
     """The exception, pickled; None if it cannot be."""
     parts: bytes | None
-    """Its class, ``args`` and attributes, pickled; None if they cannot be. For classes whose own way fails."""
+    """The exception, pickled without the help of its class; None if it cannot be. For classes whose own way fails."""
 
 
 # --- messages -------------------------------------------------------------------------------------------------------

@@ -1,51 +1,20 @@
-"""What became of one item, as plain data that both sides read: a pickled value, or an error taken apart.
+"""An exception taken apart in the worker, so that it arrives whatever its class does when pickled.
 
-Loaded in every worker, so it imports neither attrs nor anything else that takes long; hence tuples, not attrs classes.
-What an outcome means to the caller is decided in `_verdict`.
+Loaded in every worker, so it imports neither attrs nor anything else that takes long. What an outcome means to the
+caller, and how an exception is put together again, is decided in `_verdict`.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-from procorch._messages import Bytes
-
-Stage = Literal["raised", "function", "argument", "result"]
-"""Where it went wrong: the call itself raised, or one of these could not cross between the processes."""
+from procorch._messages import Failure, Report, Stage
 
 PROTOCOL = 5
 """Pickle protocol of everything that crosses; named, so that the interpreters' differing defaults do not matter."""
-
-
-class Value(NamedTuple):
-    """The item's function returned."""
-
-    payload: Bytes
-    """What it returned, pickled."""
-
-
-class Failure(NamedTuple):
-    """The item's function raised, or something could not cross."""
-
-    payload: Bytes
-    """A pickled `Report`, of plain types only: it can always be read."""
-
-
-class Report(NamedTuple):
-    """An exception taken apart, so that it arrives whatever its class does when pickled."""
-
-    stage: Stage
-    name: str
-    """Module and qualified name of its class."""
-    text: str
-    """What ``str`` said of it in the worker."""
-    trace: str
-    """The formatted traceback, causes included."""
-    whole: bytes | None
-    """The exception, pickled; None if it cannot be."""
-    parts: bytes | None
-    """Its class, ``args`` and ``__dict__``, pickled; None if they cannot be. For classes whose own way fails."""
 
 
 def capture(error: BaseException, stage: Stage) -> Failure:
@@ -60,19 +29,17 @@ def capture(error: BaseException, stage: Stage) -> Failure:
     """
     import traceback  # here: a worker whose items do not fail need not load it
 
-    kind = type(error)
-    try:
-        text = str(error)
-    except BaseException:  # noqa: BLE001 - the user's __str__ may raise anything
-        text = "<no text: its __str__ failed>"
-    try:
-        trace = "".join(traceback.format_exception(error))
-    except BaseException:  # noqa: BLE001 - formatting calls the user's __str__ and __repr__
-        trace = "<no traceback: formatting it failed>\n"
     # What could not cross is described, not sent: it would fail again.
-    whole = _try_dumps(error) if stage == "raised" else None
-    parts = _try_dumps((kind, error.args, error.__dict__)) if stage == "raised" else None
-    report = Report(stage, f"{kind.__module__}.{kind.__qualname__}", text, trace, whole, parts)
+    sent = stage == "raised"
+    report = Report(
+        stage,
+        _try_text(lambda: _name(type(error)), "<no name: its class hides it>"),
+        text_of(error),
+        _try_text(lambda: "".join(traceback.format_exception(error)), "<no traceback: formatting it failed>\n"),
+        _try_notes(error),
+        _try_dumps(pickle.Pickler, error) if sent else None,
+        _try_dumps(_PartsPickler, error) if sent else None,
+    )
     return Failure(pickle.dumps(tuple(report), PROTOCOL))
 
 
@@ -88,8 +55,84 @@ def read_report(failure: Failure) -> Report:
     return Report(*pickle.loads(failure.payload))
 
 
-def _try_dumps(value: object) -> bytes | None:
+def text_of(error: BaseException) -> str:
+    """Ask an exception for its text.
+
+    Args:
+        error (BaseException): Of the user's.
+
+    Returns:
+        str: What ``str`` says of it, or that it fails.
+    """
+    return _try_text(lambda: str(error), "<no text: its __str__ failed>")
+
+
+def _try_text(make: Callable[[], str], instead: str) -> str:
     try:
-        return pickle.dumps(value, PROTOCOL)
+        return str.__str__(make())  # of str itself: a class derived from it, which str() lets pass, might not pickle
+    except BaseException:  # noqa: BLE001 - the user's code may raise anything
+        return instead
+
+
+def _name(kind: type) -> str:
+    # As tracebacks say it.
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _try_notes(error: BaseException) -> list[str]:
+    try:
+        return [str.__str__(str(note)) for note in error.__notes__]
+    except BaseException:  # noqa: BLE001 - mostly there are none; and the user's __getattribute__ may raise anything
+        return []
+
+
+class _PartsPickler(pickle.Pickler):
+    """Asks no exception's own class how to pickle it, but the built-in one: it knows what it keeps beside ``args``.
+
+    So neither constructors nor `__reduce__` of the user's take part, those of an exception group's members included.
+    """
+
+    def reducer_override(self, obj: object) -> Any:
+        if not isinstance(obj, BaseException):
+            return NotImplemented
+        base: Any = type(obj)
+        while base.__module__ != "builtins":
+            base = base.__base__
+        _, args, *state = base.__reduce__(obj)
+        return assemble, (type(obj), base, args), state[0] if state else None, None, None, set_state
+
+
+def assemble(kind: type[BaseException], base: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """Make an exception without calling its class. Pickles refer to it by name.
+
+    Args:
+        kind (type[BaseException]): Its class.
+        base (type[BaseException]): The built-in class that this derives from.
+        args (tuple[Any, ...]): The latter's arguments.
+
+    Returns:
+        BaseException: Without its attributes yet.
+    """
+    error = base.__new__(kind, *args)
+    base.__init__(error, *args)
+    return error
+
+
+def set_state(error: BaseException, state: dict[str, Any]) -> None:
+    """Give an exception its attributes. Pickles refer to it by name.
+
+    Args:
+        error (BaseException): From `assemble`.
+        state (dict[str, Any]): By name.
+    """
+    for name, value in state.items():
+        object.__setattr__(error, name, value)  # as a class may forbid to set them, which frozen dataclasses do
+
+
+def _try_dumps(pickler: type[pickle.Pickler], error: BaseException) -> bytes | None:
+    try:
+        file = io.BytesIO()
+        pickler(file, PROTOCOL).dump(error)
+        return file.getvalue()
     except BaseException:  # noqa: BLE001 - the user's __reduce__ may raise anything
         return None

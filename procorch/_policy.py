@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 
 import attrs
@@ -37,6 +36,13 @@ class Limits:
 
     max_killed_starts: int = attrs.field(default=20, validator=ge(1))
     """The same for workers that a signal killed. Larger, since that may come from outside and pass."""
+
+    max_unbegun_deaths: int = attrs.field(default=5, validator=ge(1))
+    """Workers that may die with an item before they begin it, until the item is given up. Chance kills fewer."""
+
+
+_NO_LIMIT = 1e9
+"""Seconds from which a wait counts as one without a limit: thirty years. Ten times as much the system refuses."""
 
 
 def usable_cpus() -> int:
@@ -93,7 +99,6 @@ def check_wait(name: str, value: object) -> float | None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
-    if math.isnan(value) or value < 0:
+    if not value >= 0:  # so that it holds for NaN too
         raise ValueError(f"{name} must be at least 0 seconds, not {value}")
-    # An infinite wait is no limit; the waiting calls of the standard library refuse it.
-    return None if math.isinf(value) else float(value)
+    return float(value) if value < _NO_LIMIT else None

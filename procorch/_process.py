@@ -271,6 +271,9 @@ class ForkWorker(WorkerProcess):
         return _ForkPopen(process_obj)
 
     def _inherited(self) -> tuple[int, int]:
+        # The thread that forked is a daemon and is this process's main thread now; threads take that after it, and
+        # those of the user would be cut off at the end instead of being waited for.
+        threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
         connection_fd, page_fd = (os.dup(fd) for fd in self._channel)  # the originals are among what is closed now
         # Through their owners, not by number: an owner that still believed itself open would close a number that
         # by then stands for something else.

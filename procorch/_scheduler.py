@@ -24,7 +24,7 @@ import attrs
 
 from procorch import _events as e
 from procorch._chunks import ChunkSizer
-from procorch._outcome import Failure
+from procorch._messages import Failure, Value
 from procorch._policy import Limits
 
 
@@ -78,12 +78,12 @@ class _Job:
     sizer: ChunkSizer
     offered: int = 0
     waiting: deque[int] = attrs.field(factory=lambda: deque[int]())
-    running: int = 0
-    """Items with workers; with those that wait, all that have no outcome yet."""
     chunks: int = 0
-    """Workers that have a chunk of it: one may be all finished and still to be reported as ended."""
+    """Chunks with workers. Until the last has ended, the job is not done: that end is still to be heard."""
     tries: dict[int, int] = attrs.field(factory=lambda: dict[int, int]())
     """How often an item's process has died under it, for those where it has."""
+    unbegun: dict[int, int] = attrs.field(factory=lambda: dict[int, int]())
+    """How often a process has died with an item before it, as the next one, began; for those where one has."""
     sealed: bool = False
     stopped: bool = False
 
@@ -109,7 +109,7 @@ class Scheduler:
         self._idle: list[Slot] = []  # the one that was busy last is at the end, and is taken first: its caches are warm
         self._alive = 0  # pool slots that are not GONE
         self._most = limits.max_workers
-        self._timers: list[tuple[float, int]] = []  # (deadline, slot) for each deadline ever set; stale ones are skipped
+        self._timers: list[tuple[float, int]] = []  # (deadline, slot), also of deadlines that hold no longer
         self._closing = False
         self._terminated = False
         self._broken = False
@@ -156,7 +156,7 @@ class Scheduler:
             bool: False also for a job that is over.
         """
         known = self._jobs.get(job)
-        return known is not None and bool(known.running)
+        return known is not None and bool(known.chunks)
 
     def next_deadline(self) -> float | None:
         """Tell when `TimePassed` must be heard at the latest.
@@ -291,7 +291,8 @@ class Scheduler:
         self._forget_if_done(job)
 
     def _forget_if_done(self, job: _Job) -> None:
-        if job.sealed and not job.waiting and not job.chunks and self._jobs.pop(job.number, None):
+        over = job.sealed and not job.waiting and not job.chunks
+        if over and self._jobs.pop(job.number, None) is not None:
             self._order(e.JobDone(job.number))
 
     # --- workers at work ----------------------------------------------------------------------------------------------
@@ -302,7 +303,6 @@ class Scheduler:
         take = job.waiting.popleft
         slot.job, slot.items, slot.done = job.number, [take() for _ in range(count)], 0
         slot.phase = Phase.BUSY
-        job.running += count
         job.chunks += 1
         if not job.spec.dedicated:
             self._waiting -= count
@@ -311,12 +311,11 @@ class Scheduler:
             slot.patience = self._limits.look_after
             self._set_step(slot, now + slot.patience, e.Look)
 
-    def _recorded(self, slot: Slot, outcomes: Sequence[e.Value | Failure]) -> None:
+    def _recorded(self, slot: Slot, outcomes: Sequence[Value | Failure]) -> None:
         job = self._jobs[slot.job]  # type: ignore[index]  # only a slot with a chunk records anything
         items = slot.items[slot.done : slot.done + len(outcomes)]
         slot.done += len(outcomes)
         slot.finished += len(outcomes)
-        job.running -= len(outcomes)
         self._order(e.Resolve(job.number, items, outcomes, slot.number))
         if job.spec.stop_on_failure and not job.stopped and any(type(one) is Failure for one in outcomes):
             self._stopped(job.number)
@@ -333,7 +332,6 @@ class Scheduler:
     def _release(self, slot: Slot, job: _Job, rest: Sequence[int]) -> None:
         """Take the chunk from the slot; ``rest`` of it has no outcome and may run elsewhere."""
         slot.job, slot.items, slot.done = None, (), 0
-        job.running -= len(rest)
         job.chunks -= 1
         self._give_back(job, rest)
         self._forget_if_done(job)
@@ -359,24 +357,31 @@ class Scheduler:
         if was is Phase.STARTING:
             self._start_failed(slot, exitcode)
         if slot.dedicated is not None:
-            self._settle_dedicated(slot, exitcode)
+            self._settle_dedicated(slot, slot.dedicated, exitcode)
 
     def _blame(self, slot: Slot, job: _Job, exitcode: int | None, begun: int) -> None:
-        """Decide what the death of a worker with a chunk costs: the items that had begun and not finished."""
+        """Decide what the death of a worker with a chunk costs."""
         culprits = slot.items[slot.done : begun]
-        rest = slot.items[max(slot.done, begun) :]
+        rest = list(slot.items[max(slot.done, begun) :])
         again: list[int] = []
         for item in culprits:
             attempts = job.tries[item] = job.tries.get(item, 0) + 1
             if attempts <= job.spec.retries and not slot.stopped_by_user and not job.stopped:
                 again.append(item)
-                continue
-            job.running -= 1
-            lost = e.Dropped() if self._terminated else e.Lost(slot.number, exitcode, attempts)
-            self._order(e.Resolve(job.number, (item,), (lost,), slot.number))
-            if job.spec.stop_on_failure and not job.stopped:
-                self._stopped(job.number)
+            else:
+                self._lose(slot, job, item, exitcode)
+        if not begun and not job.stopped:
+            # What kills workers may be the item's way to them: it is too large, or loading its function crashes.
+            deaths = job.unbegun[rest[0]] = job.unbegun.get(rest[0], 0) + 1
+            if deaths >= self._limits.max_unbegun_deaths:
+                self._lose(slot, job, rest.pop(0), exitcode)
         self._release(slot, job, [*again, *rest])
+
+    def _lose(self, slot: Slot, job: _Job, item: int, exitcode: int | None) -> None:
+        lost = e.Dropped() if self._terminated else e.Lost(slot.number, exitcode, job.tries.get(item, 0))
+        self._order(e.Resolve(job.number, (item,), (lost,), slot.number))
+        if job.spec.stop_on_failure and not job.stopped:
+            self._stopped(job.number)
 
     # --- workers that begin -------------------------------------------------------------------------------------------
 
@@ -401,30 +406,24 @@ class Scheduler:
 
     def _worker_ready(self, slot: Slot, now: float) -> None:
         self._failed_starts = self._killed_starts = 0
-        if slot.phase is not Phase.STARTING:
-            return  # it has been told to end meanwhile
         job = self._jobs.get(slot.dedicated) if slot.dedicated is not None else None
-        if job is not None and job.waiting:
+        if slot.phase is not Phase.STARTING:
+            self._order(e.Ask(slot.number))  # it was told to end meanwhile, but by a signal that it may ignore
+        elif job is not None and job.waiting:
             self._send(slot, job, now)
         else:
             self._set_idle(slot)
 
     def _setup_failed(self, slot: Slot, failure: Failure, now: float) -> None:
         slot.phase = Phase.ENDING  # by itself; but nothing that the initializer left running may keep it
-        self._set_step(slot, now + self._limits.stop_grace, e.Terminate)
+        if slot.deadline is None:
+            self._set_step(slot, now + self._limits.stop_grace, e.Terminate)
         self._break(e.Broken(slot.number, failure, None, ""))
 
     def _launch_failed(self, slot: Slot, detail: str) -> None:
         self._set_gone(slot)
         if slot.dedicated is not None:
-            del self.slots[slot.number]
-            job = self._jobs[slot.dedicated]
-            items = tuple(job.waiting)
-            job.waiting.clear()
-            refused = e.NotStarted(slot.number, detail)
-            self._order(e.Resolve(job.number, items, [refused] * len(items), slot.number))
-            self._forget_if_done(job)
-            self._order(e.ProcessOver(job.number, None))
+            self._forget_dedicated(slot, slot.dedicated, e.NotStarted(slot.number, detail), None)
         elif self._alive:
             self._most = self._alive  # the system has no room for more; go on with those that live
         else:
@@ -454,20 +453,26 @@ class Scheduler:
         slot.deadline = slot.next_step = None
         self._alive -= slot.dedicated is None
 
-    def _settle_dedicated(self, slot: Slot, exitcode: int | None) -> None:
+    def _settle_dedicated(self, slot: Slot, number: int, exitcode: int | None) -> None:
         """Start the process of a dedicated job again if its item still waits, else forget the slot."""
-        job = self._jobs.get(slot.dedicated or 0)
+        job = self._jobs.get(number)
         if job is not None and job.waiting and not slot.stopped_by_user:
             self._start(slot)
-            return
+        else:
+            attempts = job.tries.get(0, 0) if job is not None else 0
+            self._forget_dedicated(slot, number, e.Lost(slot.number, exitcode, attempts), exitcode)
+
+    def _forget_dedicated(self, slot: Slot, number: int, unbegun: e.Outcome, exitcode: int | None) -> None:
+        """Let a dedicated job's process be over. If its item still waits, ``unbegun`` is what becomes of it."""
         del self.slots[slot.number]
-        self._order(e.ProcessOver(slot.dedicated or 0, exitcode))
-        if job is not None:
+        job = self._jobs.get(number)
+        if job is not None and job.waiting:
             items = tuple(job.waiting)
             job.waiting.clear()
-            lost = e.Lost(slot.number, exitcode, job.tries.get(0, 0))
-            self._order(e.Resolve(job.number, items, [lost] * len(items), slot.number))
+            self._order(e.Resolve(number, items, [unbegun] * len(items), slot.number))
             self._forget_if_done(job)
+        # Last, so that whoever learns that the process is over finds its result.
+        self._order(e.ProcessOver(number, exitcode))
 
     def _set_step(self, slot: Slot, when: float, step: Callable[[int], e.Order]) -> None:
         slot.deadline, slot.next_step = when, step

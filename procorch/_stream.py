@@ -20,10 +20,9 @@ from procorch._chunks import Window
 from procorch._engine import Function
 from procorch._errors import NotPicklable, Task
 from procorch._events import Dropped, JobSpec, Outcome
-from procorch._messages import Style
-from procorch._outcome import Value
+from procorch._messages import Style, Value
 from procorch._supervisor import Job, Sink, Supervisor
-from procorch._verdict import Place, dumps, judge, shorten
+from procorch._verdict import Place, annotate, dumps, judge, shorten
 
 _MOST_HELD_BACK = 256
 """Inputs pickled before they are handed over together, when no worker waits for them."""
@@ -263,7 +262,7 @@ class Stream(Sink):
             return judge(outcome, lambda: self._task(index, item), place, self._supervisor.ending)
         except BaseException as error:
             where = f" in process {place.name!r} (pid {place.pid})" if place is not None else ""
-            error.add_note(f"procorch: item {index} ({shorten(item)}){where}")
+            annotate(error, f"procorch: item {index} ({shorten(item)}){where}")
             if self._shape.return_exceptions:
                 return error
             raise
@@ -273,7 +272,7 @@ class Stream(Sink):
 
     def close(self) -> None:
         """Want nothing more: begin no further item, close the input."""
-        if self._job.number:
+        if self._job.number and not (self._sealed and self._window.taken == self._window.given):
             self._supervisor.stop(self._job)
         if isinstance(self._inputs, Generator):
             self._inputs.close()

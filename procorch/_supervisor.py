@@ -129,7 +129,7 @@ class Supervisor:
         self._to_start: deque[e.StartWorker] = deque()
         self._mailbox: deque[e.Event] = deque()
         self._closing = False
-        self._failed = False
+        self._over = False  # whether the thread has done its last
         self._thread: threading.Thread | None = None
         self._sleeps_until: float | None = None
         self._deliveries: list[_Delivery] = []  # of the supervisor's thread
@@ -321,11 +321,9 @@ class Supervisor:
         return over
 
     def _is_over(self) -> bool:
-        if self._failed:
-            return True
-        if self._mailbox:
-            return False
-        return self._scheduler.finished if self._closing else self._scheduler.unoccupied
+        if self._closing:
+            return self._over
+        return self._scheduler.unoccupied and not self._mailbox
 
     # --- under the lock -----------------------------------------------------------------------------------------------
 
@@ -434,6 +432,9 @@ class Supervisor:
         finally:
             self._place.close()
             self.callbacks.close()
+            with self._lock:
+                self._over = True
+                self._changed.notify_all()
 
     def _step(self) -> bool:
         """Wait for something and deal with it.
@@ -445,7 +446,6 @@ class Supervisor:
             self._sleeps_until = self._scheduler.next_deadline()
             sleeps_until = self._sleeps_until
             if self._scheduler.finished and not self._mailbox:
-                self._changed.notify_all()
                 return False
         busy = self._mailbox or self._to_start
         timeout = None if sleeps_until is None else max(0.0, sleeps_until - self._place.clock())
@@ -506,13 +506,10 @@ class Supervisor:
             worker.kill()
         while self._workers:
             for worker in self._place.wait(None):
-                if any(isinstance(event, e.WorkerDied) for event in worker.read()):
+                if any([isinstance(event, e.WorkerDied) for event in worker.read()]):  # noqa: C419 - read to its end
                     del self._workers[worker.slot]
         for owner in self._owners.values():
             owner.ended(None)
-        with self._lock:
-            self._failed = True
-            self._changed.notify_all()
 
 
 _groups: weakref.WeakSet[Supervisor] = weakref.WeakSet()

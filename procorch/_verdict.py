@@ -9,20 +9,20 @@ from __future__ import annotations
 import pickle
 import reprlib
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 import attrs
 
 from procorch._errors import GroupClosed, NotPicklable, Task, WorkerCrashed, WorkerStartError
 from procorch._events import Dropped, Lost, NotStarted, Outcome
-from procorch._messages import Bytes
-from procorch._outcome import PROTOCOL, Failure, Report, Value, capture, read_report
+from procorch._messages import Bytes, Failure, Report, Value
+from procorch._outcome import PROTOCOL, capture, read_report, text_of
 
 _REMEDIES = {
     "function": "Define it at the top level of an importable module",
     "argument": "Pass plain data instead, and make such objects (locks, files, connections) inside the function",
     "result": "Return plain data instead",
-    "exception": "Let its class take the arguments that it hands to super().__init__, or define __reduce__",
+    "exception": "Let it hold plain data only, and define its class at the top level of an importable module",
 }
 
 _short = reprlib.Repr()
@@ -147,7 +147,7 @@ def judge(outcome: Outcome, task: Callable[[], Task], place: Place | None, endin
 def _loads_result(payload: Bytes, task: Callable[[], Task]) -> Any:
     try:
         return pickle.loads(payload)
-    except Exception as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
+    except Exception as error:  # the user's __setstate__ may raise anything
         report = read_report(capture(error, "result"))
         refused = _refused(report, task(), 1, "loads")
         raise refused from error
@@ -165,14 +165,13 @@ def rebuild(report: Report, task: Callable[[], Task]) -> BaseException:
     """
     error: BaseException | None
     if report.stage == "raised":
+        never_sent = report.whole is None and report.parts is None
         error = _revive(report)
         if error is None:
-            error = NotPicklable(
-                task(), 1, "exception", "loads", f"{report.name}: {report.text}", _REMEDIES["exception"]
-            )
+            error = _refused(report, task(), 1, "dumps" if never_sent else "loads")
     else:
         error = _refused(report, task(), 1, "dumps" if report.stage == "result" else "loads")
-    error.__cause__ = RemoteTraceback(report.trace)
+    _set_cause(error, report)
     return error
 
 
@@ -190,26 +189,43 @@ def rebuild_setup_error(report: Report, worker: str) -> BaseException:
     error = _revive(report)
     if not isinstance(error, Exception):
         error = WorkerStartError(worker, None, f"its initializer raised {report.name}: {report.text}")
-    error.add_note(f"procorch: raised by the initializer in worker {worker!r}")
-    error.__cause__ = RemoteTraceback(report.trace)
+    annotate(error, f"procorch: raised by the initializer in worker {worker!r}")
+    _set_cause(error, report)
     return error
 
 
-def _refused(report: Report, task: Task, attempts: int, step: str) -> NotPicklable:
+def annotate(error: BaseException, note: str) -> None:
+    """Add a note to an exception, also to one whose class forbids to set attributes, as a frozen dataclass does.
+
+    Args:
+        error (BaseException): Of the user's.
+        note (str): One line.
+    """
+    object.__setattr__(error, "__notes__", [*getattr(error, "__notes__", ()), note])
+
+
+def _set_cause(error: BaseException, report: Report) -> None:
+    object.__setattr__(error, "__cause__", RemoteTraceback(report.trace))  # see annotate
+
+
+def _refused(report: Report, task: Task, attempts: int, step: Literal["dumps", "loads"]) -> NotPicklable:
     what = "exception" if report.stage == "raised" else report.stage
     detail = f"{report.name}: {report.text}"
-    return NotPicklable(task, attempts, what, "dumps" if step == "dumps" else "loads", detail, _REMEDIES[what])
+    return NotPicklable(task, attempts, what, step, detail, _REMEDIES[what])
 
 
 def _revive(report: Report) -> BaseException | None:
     """Rebuild an exception in its own way; if that fails or changes its text, without calling its class."""
-    error = _loads_exception(report.whole)
-    if error is not None and _text(error) == report.text:
-        return error
-    return _assemble(report.parts) or error
+    error = _opened(report.whole)
+    if error is None or text_of(error) != report.text:
+        parts = _opened(report.parts)
+        error = error if parts is None else parts
+    if error is not None and report.notes and not hasattr(error, "__notes__"):
+        object.__setattr__(error, "__notes__", report.notes)  # see annotate
+    return error
 
 
-def _loads_exception(payload: bytes | None) -> BaseException | None:
+def _opened(payload: bytes | None) -> BaseException | None:
     if payload is None:
         return None
     try:
@@ -217,23 +233,3 @@ def _loads_exception(payload: bytes | None) -> BaseException | None:
     except Exception:  # noqa: BLE001 - a constructor of the user's may raise anything
         return None
     return error if isinstance(error, BaseException) else None
-
-
-def _assemble(payload: bytes | None) -> BaseException | None:
-    if payload is None:
-        return None
-    try:
-        kind, args, state = pickle.loads(payload)
-        error = kind.__new__(kind, *args)
-        error.args = args
-        error.__dict__.update(state)
-    except Exception:  # noqa: BLE001 - a __new__ of the user's may raise anything
-        return None
-    return error if isinstance(error, BaseException) else None
-
-
-def _text(error: BaseException) -> str | None:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
-        return None

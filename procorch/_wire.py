@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import assert_never
 
 from procorch._messages import (
@@ -80,7 +80,7 @@ def _decode(header: tuple[int, ...], body: memoryview) -> ToWorker | FromWorker:
         case 3:  # _RUN; patterns take literals only
             start = 8 * count
             ends = list(accumulate(body[:start].cast("Q"), initial=start))
-            items = [body[begin:end] for begin, end in zip(ends, ends[1:], strict=False)]
+            items = [body[begin:end] for begin, end in pairwise(ends)]
             return Run(a, b, Style(extra), bool(flag), items)
         case 0:
             return Setup(body)
@@ -116,11 +116,11 @@ class FrameReader:
         """Begin between two frames."""
         # Small frames come many at a time through this buffer; a large body gets one of its own, filled in place.
         self._small = bytearray(1 << 16)
-        self._start = 0
+        self._start: int = 0
         self._stop = 0
         self._header: tuple[int, ...] | None = None
         self._body: bytearray | None = None
-        self._filled = 0
+        self._filled: int = 0
 
     def space(self) -> memoryview:
         """Give the place where the next bytes belong.

@@ -14,7 +14,7 @@ import mmap
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import current_process
 from typing import NoReturn
 
@@ -167,15 +167,14 @@ class _FakeWorker(Worker):
             _here.running = False
 
     @override
-    def read(self) -> list[WorkerEvent]:
-        events = [event for message in self._said for event in self._inbox.hear(message)]
-        self._said.clear()
+    def read(self) -> Iterator[WorkerEvent]:
+        while self._said:
+            yield from self._inbox.hear(self._said.pop(0))
         if self._dead:
-            events += self._inbox.died(self._exitcode)
+            yield from self._inbox.died(self._exitcode)
             self._engine.bury(self)
             self._writer.close()
             self._page.close()
-        return events
 
     @override
     def look(self) -> list[WorkerEvent]:

@@ -7,11 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing import current_process
+from multiprocessing import current_process, util
 from pathlib import Path
 from typing import Any
 
-from procorch import ProcessGroup
+from procorch import ProcessGroup, _child
+from procorch._messages import Bytes, Kind, Large
+from procorch._queue import Writer
 from procorch.testing import crash
 
 
@@ -203,6 +205,10 @@ def identity(value: Any) -> Any:
     return value
 
 
+def call(pair: tuple[Any, Any]) -> Any:
+    return pair[0](pair[1])
+
+
 class TwoArguments(Exception):
     """Needs more than it stores: its own pickle cannot be rebuilt."""
 
@@ -263,3 +269,57 @@ def count_from(start: int, taken: list[int]) -> Iterator[int]:
         taken.append(number)
         yield number
         number += 1
+
+
+# --- initializers that let a worker die at one exact place --------------------------------------------------------------
+
+
+def kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_half_way_through_a_record(fatal: bytes) -> None:
+    """Die when half of the record that holds ``fatal`` is in the page."""
+    honest = Writer.put
+
+    def put(self: Writer, kind: Kind, payload: Bytes, now_ns: int) -> bool:
+        if fatal in bytes(payload):
+            half = len(payload) // 2
+            self._page[self._end + 8 : self._end + 8 + half] = bytes(payload)[:half]
+            kill_self()
+        return honest(self, kind, payload, now_ns)
+
+    Writer.put = put  # type: ignore[method-assign]  # that is the sabotage
+
+
+def die_before_noting_a_large_result() -> None:
+    """Die when a large result has been sent whole and the page does not say so yet."""
+    honest = Writer.put
+
+    def put(self: Writer, kind: Kind, payload: Bytes, now_ns: int) -> bool:
+        if kind is Kind.BESIDE:
+            kill_self()
+        return honest(self, kind, payload, now_ns)
+
+    Writer.put = put  # type: ignore[method-assign]  # that is the sabotage
+
+
+def die_half_way_through_a_frame() -> None:
+    """Die when half of a large result's frame has been sent."""
+    honest = _child.encode
+
+    def encode(message: Any) -> Iterator[Any]:
+        if not isinstance(message, Large):
+            yield from honest(message)
+            return
+        header, payload = honest(message)
+        yield header
+        yield payload[: len(payload) // 2]
+        kill_self()
+
+    _child.encode = encode  # type: ignore[assignment]  # that is the sabotage
+
+
+def die_when_exiting() -> None:
+    """Die in the middle of an orderly end."""
+    util.Finalize(None, kill_self, exitpriority=5)

@@ -1,0 +1,105 @@
+"""Process: workers are killed at random moments; no item runs twice, and each has exactly one outcome."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+import targets
+from helpers import executions
+
+from procorch import ProcessGroup, WorkerCrashed
+
+
+class Killer(threading.Thread):
+    """Kills a worker of the group, whatever it is doing, again and again."""
+
+    def __init__(self, group: ProcessGroup, kills: int, pause: float, seed: int) -> None:
+        super().__init__(name="killer")
+        self._group = group
+        self._pause = pause
+        self._random = random.Random(seed)
+        self._over = threading.Event()
+        self.left = kills
+
+    def run(self) -> None:
+        while self.left and not self._over.wait(self._random.uniform(0.0, self._pause)):
+            processes = [info for info in self._group.processes if info.state != "ending"]
+            if not processes:
+                continue
+            pid = self._random.choice(processes).pid
+            try:
+                os.kill(pid or 0, signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # it is dead already
+            self.left -= 1
+
+    def __enter__(self) -> Killer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+
+def run_under_fire(
+    method: str, kills: int, retries: int, log: Path, seed: int, pause: float = 0.02
+) -> tuple[list[object], int]:
+    """Run items until the killer has done its work; give the outcomes by index and the kills."""
+    outcomes: list[object] = []
+    double = partial(targets.double_logged, str(log))
+    with ProcessGroup(3, mp_context=method) as group:  # type: ignore[arg-type]
+        stream = group.options(retries=retries).imap(
+            double, itertools.count(), itertools.count(), return_exceptions=True, buffersize=400
+        )
+        with Killer(group, kills, pause, seed) as killer:
+            for outcome in stream:
+                outcomes.append(outcome)
+                if not killer.left and len(outcomes) >= 3000:
+                    break
+        stream.close()
+        assert group.map(targets.doubler, range(20)) == list(range(0, 40, 2))
+    return outcomes, kills - killer.left
+
+
+@pytest.mark.limit(150)
+@pytest.mark.parametrize(
+    # A spawned worker takes so long to start that a quicker killer would let few of them come to work.
+    ("method", "kills", "pause"),
+    [("forkserver", 200, 0.02), ("fork", 200, 0.02), ("spawn", 100, 0.1)],
+)
+def test_at_most_once(method: str, kills: int, pause: float, log: Path) -> None:
+    outcomes, killed = run_under_fire(method, kills, 0, log, kills, pause)
+    runs = executions(log)
+    lost = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, WorkerCrashed)]
+    assert killed == kills
+    assert max(runs.values()) == 1
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, WorkerCrashed):
+            assert outcome.task.index == index
+            assert outcome.exitcode == -signal.SIGKILL
+            assert runs[index] <= 1
+        else:
+            assert outcome == 2 * index
+            assert runs[index] == 1
+    assert len(lost) <= kills
+
+
+@pytest.mark.limit(150)
+def test_at_most_retries_plus_one(log: Path) -> None:
+    outcomes, _ = run_under_fire("forkserver", 200, 2, log, seed=7)
+    runs = executions(log)
+    assert max(runs.values()) <= 3
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, WorkerCrashed):
+            assert outcome.attempts == 3
+        else:
+            assert outcome == 2 * index
+            assert runs[index] >= 1

@@ -1,0 +1,206 @@
+"""Architecture: which file may import which, read from the source, and what a fresh process has loaded."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+import procorch
+
+PACKAGE = Path(procorch.__file__).parent
+
+FLOORS = {
+    "__init__": 10,
+    "aio": 9,
+    "testing": 9,
+    "_group": 8,
+    "_tasks": 7,
+    "_future": 6,
+    "_handle": 6,
+    "_local": 6,
+    "_stream": 6,
+    "_process": 5,
+    "_supervisor": 5,
+    "_child": 4,
+    "_engine": 4,
+    "_inbox": 4,
+    "_scheduler": 4,
+    "_verdict": 4,
+    "_events": 3,
+    "_outcome": 2,
+    "_queue": 2,
+    "_wire": 2,
+    "_callbacks": 1,
+    "_chunks": 1,
+    "_errors": 1,
+    "_messages": 1,
+    "_policy": 1,
+    "_signatures": 1,
+    "_public": 0,
+}
+"""A file imports files of lower floors only. `aio` and `testing` are annexes: high up, so that nobody imports them."""
+
+MIND = ("_policy", "_chunks", "_events", "_scheduler")
+NOT_IN_THE_MIND = {"multiprocessing", "threading", "queue", "pickle", "time", "random"}
+"""What decides must not act, wait, or read a clock: neither itself nor through what it imports of ours."""
+
+INSIDE_FUNCTIONS = {
+    ("__init__", "importlib"): "few who import the package need it at once",
+    ("_outcome", "traceback"): "a worker whose items do not fail need not load it",
+    ("_process", "multiprocessing"): "resource_tracker: workers need it only if they spawn, as in the standard library",
+}
+"""The imports that are not at the top of their file, and why."""
+
+HEAVY = {"argparse", "asyncio", "attr", "attrs", "dataclasses", "inspect", "logging", "sqlite3", "typing_extensions"}
+"""What takes long to load, and what a worker's side must do without."""
+
+WORKER_LOADS = {
+    "mmap": "the shared page",
+    "typing": "the messages are named tuples",
+    "_typing": "part of typing",
+    "typing.io": "part of typing, until Python 3.12",
+    "typing.re": "part of typing, until Python 3.12",
+    "__future__": "annotations are not evaluated",
+}
+"""What a worker's side may load beyond what a worker of the standard library has loaded anyway."""
+
+
+@attrs.frozen
+class Import:
+    """One imported module, with its full name, and where that stands."""
+
+    file: str
+    module: str
+    line: int
+    at_top: bool
+
+    @property
+    def floor(self) -> str | None:
+        """The file of ours that is imported; None if it is none."""
+        name, _, rest = self.module.partition(".")
+        if name != "procorch":
+            return None
+        return rest or "__init__"
+
+    def __str__(self) -> str:
+        return f"{self.file}.py:{self.line} imports {self.module}"
+
+
+def files() -> list[str]:
+    return sorted(name_of(path) for path in PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def imports_of(file: str) -> list[Import]:
+    tree = ast.parse((PACKAGE / Path(*file.split("."))).with_suffix(".py").read_text())
+    return list(_imports(file, tree, at_top=True))
+
+
+def _imports(file: str, node: ast.AST, *, at_top: bool) -> Iterator[Import]:
+    match node:
+        case ast.Import(names=names):
+            for alias in names:
+                yield Import(file, alias.name, node.lineno, at_top)
+        case ast.ImportFrom(module=module, names=names, level=level):
+            assert not level, f"{file}.py:{node.lineno}: relative imports are not read here"
+            for alias in names:
+                # What is imported from our package may be a module of it.
+                inner = module == "procorch" and (PACKAGE / f"{alias.name}.py").exists()
+                yield Import(file, f"{module}.{alias.name}" if inner else str(module), node.lineno, at_top)
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+            at_top = False
+        case _:
+            pass
+    for child in ast.iter_child_nodes(node):
+        yield from _imports(file, child, at_top=at_top)
+
+
+every_file = pytest.mark.parametrize("file", files())
+
+
+@every_file
+def test_every_file_has_a_floor(file: str) -> None:
+    assert file in FLOORS
+
+
+@every_file
+def test_arrows_point_down(file: str) -> None:
+    for one in imports_of(file):
+        if one.floor is not None and one.floor != "__init__":
+            assert FLOORS[one.floor] < FLOORS[file], f"{one}: an arrow that does not point down"
+
+
+@every_file
+def test_nobody_imports_the_face_from_within(file: str) -> None:
+    assert [str(one) for one in imports_of(file) if one.floor == "__init__"] == []
+
+
+def test_imports_inside_functions_have_a_reason() -> None:
+    inside = {(one.file, one.module) for file in files() for one in imports_of(file) if not one.at_top}
+    assert inside == set(INSIDE_FUNCTIONS)
+
+
+@pytest.mark.parametrize("file", MIND)
+def test_the_mind_has_no_hands(file: str) -> None:
+    todo, seen = [file], {file}
+    while todo:
+        for one in imports_of(todo.pop()):
+            assert one.module.partition(".")[0] not in NOT_IN_THE_MIND, f"{one}, and {file} imports that"
+            if one.floor is not None and one.floor not in seen:
+                seen.add(one.floor)
+                todo.append(one.floor)
+
+
+# --- what a fresh process has loaded ----------------------------------------------------------------------------------
+
+# What a worker of the standard library has loaded, whatever its start method.
+_STANDARD_WORKER = (
+    "import multiprocessing.spawn, multiprocessing.forkserver, multiprocessing.popen_fork, multiprocessing.connection"
+)
+
+
+def loaded_by(statement: str) -> set[str]:
+    # Without site: a development install may load anything from .pth files, before we come.
+    program = f"import sys; sys.path[:] = {sys.path!r}; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def standard_worker() -> set[str]:
+    return loaded_by(_STANDARD_WORKER)
+
+
+def test_importing_the_package_loads_next_to_nothing() -> None:
+    ours = {name for name in loaded_by("import procorch") if name.partition(".")[0] == "procorch"}
+    assert ours == {"procorch"}
+    added = loaded_by("import procorch") - loaded_by("import typing") - {"procorch", "__future__"}
+    assert added == set()
+
+
+def test_a_worker_loads_little_more_than_one_of_the_standard_library(standard_worker: set[str]) -> None:
+    loaded = loaded_by(f"{_STANDARD_WORKER}; import procorch._process")
+    ours = {name for name in loaded if name.partition(".")[0] == "procorch"}
+    assert ours == {
+        "procorch",
+        "procorch._child",
+        "procorch._messages",
+        "procorch._outcome",
+        "procorch._process",
+        "procorch._queue",
+        "procorch._wire",
+    }
+    assert loaded - ours - standard_worker <= set(WORKER_LOADS)
+
+
+def test_a_worker_loads_nothing_heavy() -> None:
+    assert loaded_by("import procorch._process") & HEAVY == set()

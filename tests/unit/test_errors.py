@@ -1,0 +1,151 @@
+"""Unit: the errors of procorch, which must survive pickling and explain themselves."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import signal
+from collections.abc import Callable
+
+import pytest
+
+import procorch
+from procorch import (
+    GroupClosed,
+    NotPicklable,
+    ProcorchError,
+    Task,
+    TaskError,
+    WorkerCrashed,
+    WorkerStartError,
+)
+from procorch._errors import describe_exit
+
+ITEM = Task("module.double", "7", 3)
+CALL = Task("module.double", "7, b=8")
+
+TEXTS: list[tuple[ProcorchError, str]] = [
+    (GroupClosed("etl", "is closed"), "the group 'etl' is closed"),
+    (WorkerStartError("etl-1", 3), "worker 'etl-1' ended with exit code 3 before it was ready"),
+    (
+        WorkerStartError("etl-1", -signal.SIGKILL, "three times"),
+        "worker 'etl-1' was killed by SIGKILL before it was ready: three times",
+    ),
+    (WorkerStartError("etl-1", None), "worker 'etl-1' ended in an unknown way before it was ready"),
+    (
+        WorkerCrashed(ITEM, 1, "etl-2", 4321, -signal.SIGSEGV),
+        "item 3 (7) of module.double was lost: process 'etl-2' (pid 4321) was killed by SIGSEGV"
+        " while running it (1 attempt)",
+    ),
+    (
+        WorkerCrashed(CALL, 3, "etl-2", None, 0),
+        "module.double(7, b=8) was lost: process 'etl-2' (pid None) ended with exit code 0"
+        " while running it (3 attempts)",
+    ),
+    (
+        NotPicklable(CALL, 0, "argument", "dumps", "TypeError: cannot pickle a lock", "Pass plain data"),
+        "the argument of module.double(7, b=8) cannot be pickled on its way to the worker:"
+        " TypeError: cannot pickle a lock. Pass plain data",
+    ),
+    (
+        NotPicklable(ITEM, 1, "result", "loads", "ValueError: no", "Return plain data"),
+        "the result of item 3 (7) of module.double cannot be rebuilt from its pickle on its way back:"
+        " ValueError: no. Return plain data",
+    ),
+]
+BASES: list[ProcorchError] = [ProcorchError(), TaskError(ITEM, 2)]
+ERRORS = [*BASES, *(error for error, _ in TEXTS)]
+
+each_error = pytest.mark.parametrize(
+    "error", ERRORS, ids=[f"{type(error).__name__}-{number}" for number, error in enumerate(ERRORS)]
+)
+
+
+def fields(error: BaseException) -> dict[str, object]:
+    return {name: value for name, value in vars(error).items() if not name.startswith("__")}
+
+
+@pytest.mark.parametrize(("error", "text"), TEXTS, ids=range(len(TEXTS)))
+def test_texts_name_the_thing_and_the_way_out(error: ProcorchError, text: str) -> None:
+    assert str(error) == text
+
+
+@each_error
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_errors_survive_pickling(error: ProcorchError, protocol: int) -> None:
+    again = pickle.loads(pickle.dumps(error, protocol))
+    assert type(again) is type(error)
+    assert fields(again) == fields(error)
+    assert again.args == error.args
+    assert str(again) == str(error)
+
+
+@each_error
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_errors_survive_copying(error: ProcorchError, duplicate: Callable[[ProcorchError], ProcorchError]) -> None:
+    again = duplicate(error)
+    assert again is not error
+    assert type(again) is type(error)
+    assert fields(again) == fields(error)
+    assert str(again) == str(error)
+
+
+def test_notes_survive_pickling() -> None:
+    error = GroupClosed("etl", "is closed")
+    error.add_note("a note")
+    assert pickle.loads(pickle.dumps(error)).__notes__ == ["a note"]
+
+
+def test_every_error_is_tested_here() -> None:
+    public = (getattr(procorch, name) for name in procorch.__all__)
+    errors = {kind for kind in public if isinstance(kind, type) and issubclass(kind, BaseException)}
+    assert errors == {type(error) for error in ERRORS}
+
+
+@each_error
+def test_errors_are_told_apart_by_identity_and_can_be_kept_in_sets(error: ProcorchError) -> None:
+    again = copy.copy(error)
+    assert again != error
+    assert len({again, error}) == 2
+
+
+@each_error
+def test_errors_can_be_raised_with_cause_and_traceback(error: ProcorchError) -> None:
+    cause = ValueError("cause")
+    with pytest.raises(type(error)) as caught:
+        raise copy.copy(error) from cause
+    assert caught.value.__cause__ is cause
+    assert caught.value.__traceback__ is not None
+
+
+def test_the_tree() -> None:
+    assert issubclass(ProcorchError, Exception)
+    assert {kind.__bases__ for kind in (GroupClosed, WorkerStartError, TaskError)} == {(ProcorchError,)}
+    assert {kind.__bases__ for kind in (WorkerCrashed, NotPicklable)} == {(TaskError,)}
+
+
+def test_tasks_are_values() -> None:
+    assert Task("module.double", "7", 3) == ITEM
+    assert pickle.loads(pickle.dumps(ITEM)) == ITEM
+    assert str(ITEM) == "item 3 (7) of module.double"
+    assert str(CALL) == "module.double(7, b=8)"
+    assert str(Task("module.double", "7", 0)) == "item 0 (7) of module.double"
+
+
+@pytest.mark.parametrize("number", list(signal.Signals))
+def test_signals_are_named(number: signal.Signals) -> None:
+    assert describe_exit(-number) == f"was killed by {number.name}"
+
+
+@pytest.mark.parametrize(
+    ("exitcode", "words"),
+    [
+        (None, "ended in an unknown way"),
+        (0, "ended with exit code 0"),
+        (3, "ended with exit code 3"),
+        (-40, "was killed by signal 40"),
+        (-1000, "was killed by signal 1000"),
+    ],
+)
+def test_other_ends_are_described(exitcode: int | None, words: str) -> None:
+    assert describe_exit(exitcode) == words
