@@ -323,3 +323,23 @@ def die_half_way_through_a_frame() -> None:
 def die_when_exiting() -> None:
     """Die in the middle of an orderly end."""
     util.Finalize(None, kill_self, exitpriority=5)
+
+
+def log_and_divide(log: str, number: int) -> float:
+    append(log, str(number))
+    return 1 / number
+
+
+def stall_or_divide(log: str, gate: str, number: int) -> float:
+    """Item 1 waits; 0 fails once item 1 has begun."""
+    if number == 0:
+        while "1" not in Path(log).read_text().splitlines():
+            time.sleep(0.002)
+    append(log, str(number))
+    if number == 1:
+        wait_for(gate)
+    return 1 / number
+
+
+def first_of(values: list[int], _: object) -> int:
+    return values[0]

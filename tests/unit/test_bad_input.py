@@ -1,0 +1,54 @@
+"""Unit: bad input is refused at the call, by a message that names the argument and what is allowed. No process starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import targets
+
+from procorch import NotPicklable, ProcessGroup
+
+CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
+    (lambda _: ProcessGroup(0), ValueError, "max_workers must be at least 1, not 0"),
+    (lambda _: ProcessGroup(-3), ValueError, "max_workers must be at least 1"),
+    (lambda _: ProcessGroup(2.5), TypeError, "max_workers must be an int"),  # type: ignore[arg-type]
+    (lambda _: ProcessGroup(True), TypeError, "max_workers must be an int"),
+    (lambda _: ProcessGroup(name=""), ValueError, "name must not be empty"),
+    (lambda _: ProcessGroup(name=3), TypeError, "name must be a str"),  # type: ignore[arg-type]
+    (lambda _: ProcessGroup(mp_context="vfork"), ValueError, "mp_context must be one of"),  # type: ignore[arg-type]
+    (lambda _: ProcessGroup(mp_context=3), TypeError, "mp_context must be one of"),  # type: ignore[arg-type]
+    (lambda _: ProcessGroup(initializer=3), TypeError, "initializer must be callable"),  # type: ignore[arg-type]
+    (lambda _: ProcessGroup(initargs=3), TypeError, "initargs must be iterable"),  # type: ignore[arg-type]
+    (lambda _: ProcessGroup(initializer=lambda: None), NotPicklable, "lambda"),
+    (lambda group: group.map(3, []), TypeError, "fn must be callable, not 3"),
+    (lambda group: group.imap(None, []), TypeError, "fn must be callable, not None"),
+    (lambda group: group.submit("x"), TypeError, "fn must be callable"),
+    (lambda group: group.start("x"), TypeError, "fn must be callable"),
+    (lambda group: group.map(targets.doubler), TypeError, "map needs at least one iterable"),
+    (lambda group: group.map(targets.doubler, 5), TypeError, "iterable 1 of map must be iterable, not 5"),
+    (lambda group: group.imap(targets.add, [1], 5), TypeError, "iterable 2 of imap must be iterable, not 5"),
+    (lambda group: group.map(targets.doubler, [], chunksize=0), ValueError, "chunksize must be at least 1"),
+    (lambda group: group.map(targets.doubler, [], chunksize=1.5), TypeError, "chunksize must be an int"),
+    (lambda group: group.imap(targets.doubler, [], buffersize=0), ValueError, "buffersize must be at least 1"),
+    (lambda group: group.map(targets.doubler, [], buffersize="3"), TypeError, "buffersize must be an int"),
+    (lambda group: group.map(targets.doubler, [], timeout=3), TypeError, "timeout"),
+    (lambda group: group.options(retries=-1), ValueError, "retries must be at least 0"),
+    (lambda group: group.options(retries=None), TypeError, "retries must be an int"),
+    (lambda group: group.start(targets.doubler, 1, name=""), ValueError, "name must not be empty"),
+    (lambda group: group.start(targets.doubler, 1, name=b"x"), TypeError, "name must be a str"),
+    (lambda group: group.join(timeout=-1), ValueError, "timeout must be at least 0"),
+    (lambda group: group.join(timeout=math.nan), ValueError, "timeout must be at least 0"),
+    (lambda group: group.join(timeout="soon"), TypeError, "timeout must be a number"),
+    (lambda _: ProcessGroup.map(3, []), TypeError, "fn must be callable"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "text"), CASES, ids=[f"{number} {case[2]}" for number, case in enumerate(CASES)])
+def test_refused_at_the_call(call: Callable[[Any], Any], error: type[Exception], text: str) -> None:
+    group = ProcessGroup(1)
+    with pytest.raises(error, match=text):
+        call(group)
+    assert group.processes == ()
