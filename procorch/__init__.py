@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from procorch._errors import WorkerStartError as WorkerStartError
     from procorch._group import GroupView as GroupView
     from procorch._group import ProcessGroup as ProcessGroup
-    from procorch._group import ProcessInfo as ProcessInfo
     from procorch._handle import ProcessHandle as ProcessHandle
+    from procorch._info import ProcessInfo as ProcessInfo
 
 __version__ = "0.1.0.dev0"
 
@@ -29,7 +29,7 @@ _HOMES = {
     "NotPicklable": "_errors",
     "ProcessGroup": "_group",
     "ProcessHandle": "_handle",
-    "ProcessInfo": "_group",
+    "ProcessInfo": "_info",
     "ProcorchError": "_errors",
     "Task": "_errors",
     "TaskError": "_errors",
@@ -38,7 +38,7 @@ _HOMES = {
 }
 """The private module in which each public name is defined."""
 
-__all__ = [  # noqa: PLE0604 - the names above
+__all__ = [
     "GroupClosed",
     "GroupView",
     "NotPicklable",

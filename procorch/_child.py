@@ -39,7 +39,7 @@ _forked = False
 
 
 def _mark_forked() -> None:
-    global _forked
+    global _forked  # noqa: PLW0603 - it is the process that has been forked
     _forked = True
 
 
@@ -61,21 +61,29 @@ class Runner:
         self._queue = queue
         self._send = send
         self._clock = clock
-        # A function that could not be loaded is kept as the failure that each of its items gets.
-        self._functions: dict[int, Callable[..., Any] | Failure] = {}
+        # Each as it came, until an item wants it. One that cannot be loaded becomes the failure that its items get.
+        self._functions: dict[int, m.Define | Callable[..., Any] | Failure] = {}
         self.exit_code = 0
         """What the last item would have made of a process of its own: 1 if it raised, or what SystemExit says."""
 
     def define(self, message: m.Define) -> None:
-        """Load a function that chunks will name.
+        """Keep a function that chunks will name.
 
         Args:
             message (m.Define): The pickled function and its key.
         """
-        try:
-            self._functions[message.key] = pickle.loads(message.payload)
-        except BaseException as error:  # noqa: BLE001 - importing the user's module may raise anything
-            self._functions[message.key] = capture(error, "function")
+        self._functions[message.key] = message
+
+    def _load(self, key: int) -> Callable[..., Any] | Failure:
+        """Give a function; the first time, load it, which may import the user's modules."""
+        function = self._functions[key]
+        if isinstance(function, m.Define):
+            try:
+                function = pickle.loads(function.payload)
+            except BaseException as error:  # noqa: BLE001 - importing the user's module may raise anything
+                function = capture(error, "function")
+            self._functions[key] = function
+        return function
 
     def forget(self, message: m.Forget) -> None:
         """Drop a function.
@@ -92,7 +100,7 @@ class Runner:
             chunk (m.Run): What to do. Its function was defined before.
         """
         queue, clock, seq = self._queue, self._clock, chunk.seq
-        function = self._functions[chunk.key]
+        function = None
         now = noted = clock()
         queue.open(seq, now)
         for position, payload in enumerate(chunk.items):
@@ -100,6 +108,9 @@ class Runner:
                 break
             queue.begin(position + 1)
             self.exit_code = 0
+            if function is None:
+                # Within an item: a function whose loading ends the process then costs that, not workers for ever.
+                function = self._load(chunk.key)
             kind, result = self._outcome(function, chunk.style, payload)
             now = clock()
             if not queue.put(kind, result, now):
@@ -166,7 +177,7 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     Returns:
         int: The exit code for this process.
     """
-    global _forked
+    global _forked  # noqa: PLW0603 - as above
     _forked = False
     os.register_at_fork(after_in_child=_mark_forked)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:

@@ -56,7 +56,7 @@ class ChunkSizer:
         return max(1, min(by_cost, 2 * self.largest, share, self.most))
 
 
-@attrs.define
+@attrs.define(on_setattr=attrs.setters.NO_OP)  # its counts change with every item; the sizes are checked at the start
 class Window:
     """How many inputs a stream may have taken and not yet given back as results.
 

@@ -133,11 +133,11 @@ class WorkerCrashed(TaskError):
         Returns:
             str: One sentence.
         """
-        tries = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
-        return (
-            f"{self.task} was lost: process {self.worker!r} (pid {self.pid}) {describe_exit(self.exitcode)}"
-            f" while running it ({tries})"
-        )
+        if self.attempts:
+            when = f"while running it ({self.attempts} attempt{'s' * (self.attempts > 1)})"
+        else:
+            when = "before it began, and there is no further try"
+        return f"{self.task} was lost: process {self.worker!r} (pid {self.pid}) {describe_exit(self.exitcode)} {when}"
 
 
 @public

@@ -18,7 +18,8 @@ from typing_extensions import override
 from procorch._callbacks import Callbacks
 from procorch._errors import Task
 from procorch._events import Dropped, Outcome
-from procorch._supervisor import Job, Sink, Supervisor
+from procorch._job import Job, Sink
+from procorch._supervisor import Supervisor
 from procorch._verdict import Ending, Place, judge
 
 R = TypeVar("R")

@@ -9,48 +9,21 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
 from types import TracebackType
-from typing import Any, Literal, overload
-
-import attrs
-from typing_extensions import Self
+from typing import Any, ClassVar, Literal, Self, overload
 
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
+from procorch._functions import Functions, name_of
 from procorch._handle import Handles, ProcessHandle
+from procorch._info import ProcessInfo
 from procorch._local import LocalEngine
 from procorch._policy import Limits, check_count, check_wait, usable_cpus
 from procorch._process import METHODS
 from procorch._public import public
 from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
-from procorch._tasks import Functions, TaskOptions, Tasks, check_callable, check_name, name_of
+from procorch._tasks import TaskOptions, Tasks, check_callable, check_name
 from procorch._verdict import dumps
-
-
-@public
-@attrs.frozen
-class ProcessInfo:
-    """One process of a group, as it was at one moment. See `ProcessGroup.processes`.
-
-    Attributes:
-        slot (int): Number of its place in the group, from 1; stays when the process in it is replaced.
-        name (str): Its name; stays likewise.
-        pid (int | None): Its process id; None if its engine has none.
-        state (str): ``"starting"``, ``"idle"``, ``"busy"`` or ``"ending"``.
-        task (str | None): The function it is busy with; None if with nothing.
-        tasks_done (int): Items that finished in this slot.
-        restarts (int): How often the process in this slot has been replaced.
-        busy_seconds (float): Time that the slot's finished chunks took, in seconds.
-    """
-
-    slot: int
-    name: str
-    pid: int | None
-    state: Literal["starting", "idle", "busy", "ending"]
-    task: str | None
-    tasks_done: int
-    restarts: int
-    busy_seconds: float
 
 
 class _Map:
@@ -73,7 +46,7 @@ def _map_once(group_class: type[ProcessGroup], fn: Callable[..., Any], /, *itera
 class GroupView(Tasks):
     """A group seen with other task options, from `ProcessGroup.options`: gives work to the same processes."""
 
-    map = _Map()
+    map: ClassVar[_Map] = _Map()
     """As `ProcessGroup.map`."""
 
     def __init__(self, group: ProcessGroup, options: TaskOptions) -> None:
@@ -98,7 +71,7 @@ class ProcessGroup(Tasks):
     methods may be called from any thread. Afterwards no process, thread or descriptor of the group is left.
     """
 
-    map = _Map()
+    map: ClassVar[_Map] = _Map()
     """Run ``fn`` on every item and give the list of results, in the order of the input.
 
     ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False)``
@@ -191,12 +164,7 @@ class ProcessGroup(Tasks):
     @property
     def processes(self) -> tuple[ProcessInfo, ...]:
         """The processes that there are now: workers and those of `start`, in the order of their slots."""
-        return tuple(
-            ProcessInfo(
-                one.slot, one.name, one.pid, one.phase.value, one.function, one.finished, one.restarts, one.busy
-            )
-            for one in self._supervisor.snapshots()
-        )
+        return self._supervisor.processes()
 
     # --- its end ------------------------------------------------------------------------------------------------------
 
@@ -273,7 +241,7 @@ class ProcessGroup(Tasks):
         Returns:
             str: Such as ``<ProcessGroup 'etl': 2 processes, open>``.
         """
-        alive = len(self._supervisor.snapshots())
+        alive = len(self._supervisor.processes())
         return f"<{type(self).__name__} {self._supervisor.name!r}: {alive} processes, {self._supervisor.state}>"
 
 

@@ -13,9 +13,10 @@ from typing_extensions import override
 
 from procorch._errors import GroupClosed, NotPicklable, Task
 from procorch._events import Outcome, ProcessStopped
+from procorch._job import Job, Sink
 from procorch._policy import check_wait
 from procorch._public import public
-from procorch._supervisor import Job, Sink, Supervisor
+from procorch._supervisor import Supervisor
 from procorch._verdict import Ending, Place, judge
 
 R = TypeVar("R")

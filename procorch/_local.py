@@ -1,141 +1,27 @@
-"""The engine for this machine: processes, their sockets and pages, and one wait on all of them. Decides nothing."""
+"""The engine for this machine: processes, their channels, and one wait on all of them. Decides nothing."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import mmap
 import os
 import selectors
 import socket
-import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from typing_extensions import override
 
 from procorch import _messages as m
 from procorch import _process
+from procorch._channel import Channel
 from procorch._engine import Chunk, Engine, Function, Worker
 from procorch._events import WorkerEvent
 from procorch._inbox import Inbox
-from procorch._messages import Bytes, FromWorker
+from procorch._messages import Bytes
 from procorch._process import METHODS, WorkerProcess
-from procorch._queue import PAGE_BYTES, Reader
-from procorch._wire import FrameReader, encode
 
 _MOST_FUNCTIONS = 256
 """Functions that a worker keeps; the one used longest ago goes first."""
-
-_MOST_PIECES = 512
-"""Buffers handed to the kernel in one call; Linux takes no more than 1024."""
-
-
-class Channel:
-    """The parent's end of one worker's socket and page. Sending never waits: what does not fit is kept and sent later.
-
-    Bytes that were not read when the process died are read afterwards: the kernel keeps them.
-    """
-
-    def __init__(self) -> None:
-        """Make both ends. The worker's are `worker_fds` until `drop_worker_fds`."""
-        self._socket, worker_socket = socket.socketpair()
-        self._socket.setblocking(False)
-        self._worker_socket = worker_socket
-        self._page_fd = _anonymous_file(PAGE_BYTES)
-        self._mapping = mmap.mmap(self._page_fd, PAGE_BYTES)
-        self._reader = FrameReader()
-        self.unsent: deque[memoryview] = deque()
-        """What the socket did not take yet."""
-        self.listening = True
-        """Whether the engine waits for news on it."""
-        self.page = Reader(self._mapping)
-        self._open = True
-        _process.ends.add(self)
-
-    @property
-    def worker_fds(self) -> tuple[int, int]:
-        """The descriptors for the worker: socket and page."""
-        return self._worker_socket.fileno(), self._page_fd
-
-    def drop_worker_fds(self) -> None:
-        """Close the worker's ends in this process."""
-        self._worker_socket.close()
-        if self._page_fd >= 0:
-            os.close(self._page_fd)
-            self._page_fd = -1
-
-    def fileno(self) -> int:
-        """Give the socket's descriptor, for selectors.
-
-        Returns:
-            int: -1 once closed.
-        """
-        return self._socket.fileno()
-
-    def send(self, message: m.ToWorker) -> bool:
-        """Send a message as far as the socket takes it, and keep the rest.
-
-        Args:
-            message (m.ToWorker): To the worker.
-
-        Returns:
-            bool: Whether all of it is out.
-        """
-        self.unsent.extend(memoryview(piece) for piece in encode(message) if len(piece))
-        return self.flush()
-
-    def flush(self) -> bool:
-        """Send what was kept, as far as the socket takes it.
-
-        Returns:
-            bool: Whether nothing is kept any more.
-        """
-        unsent = self.unsent
-        try:
-            while unsent:
-                sent = self._socket.sendmsg(list(itertools.islice(unsent, _MOST_PIECES)))
-                while sent:
-                    first = unsent[0]
-                    if sent < len(first):
-                        unsent[0] = first[sent:]
-                        break
-                    sent -= len(first)
-                    unsent.popleft()
-        except BlockingIOError:
-            return False
-        except OSError:
-            unsent.clear()  # the worker is gone; its death is found by other means
-        return True
-
-    def receive(self) -> list[FromWorker] | None:
-        """Read once.
-
-        Returns:
-            list[FromWorker] | None: The messages that became whole, if any; None if there was nothing to read.
-
-        Raises:
-            EOFError: The worker's end is closed, and all that was sent has been read.
-        """
-        try:
-            count = self._socket.recv_into(self._reader.space())
-        except BlockingIOError:
-            return None
-        except ConnectionResetError:
-            count = 0
-        if not count:
-            raise EOFError
-        return list(self._reader.filled(count))  # type: ignore[arg-type]  # what comes this way is FromWorker
-
-    def close(self) -> None:
-        """Close everything in this process."""
-        if self._open:
-            self._open = False
-            self.unsent.clear()
-            self._socket.close()
-            self.drop_worker_fds()
-            self.page.close()
 
 
 class LocalWorker(Worker):
@@ -231,7 +117,8 @@ class LocalWorker(Worker):
                 for message in messages:
                     yield from self._inbox.hear(message)
                 if not self.ended:
-                    return  # one piece at a time, so that no worker keeps the others waiting; the dead are read to the end
+                    # One piece at a time, so that no worker keeps the others waiting; the dead are read to the end.
+                    return
         except EOFError:
             self._engine.hung_up(self)
         if self.ended:
@@ -353,21 +240,3 @@ class LocalEngine(Engine):
         self.hung_up(worker)
         self._selector.unregister(worker.death_fd)
         worker.close()
-
-
-def _anonymous_file(size: int) -> int:
-    """Make a file without a name, so that no death can leave one behind.
-
-    Args:
-        size (int): Its length, in bytes; memory is taken only as it is written.
-
-    Returns:
-        int: Its descriptor.
-    """
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("procorch", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:  # unlinked from the start where there is no memfd
-            fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
-    return fd

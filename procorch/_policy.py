@@ -34,11 +34,12 @@ class Limits:
     max_failed_starts: int = attrs.field(default=3, validator=ge(1))
     """Workers in a row that may end by themselves before being ready, until the group gives up."""
 
-    max_killed_starts: int = attrs.field(default=20, validator=ge(1))
+    max_killed_starts: int = attrs.field(default=100, validator=ge(1))
     """The same for workers that a signal killed. Larger, since that may come from outside and pass."""
 
-    max_unbegun_deaths: int = attrs.field(default=5, validator=ge(1))
-    """Workers that may die with an item before they begin it, until the item is given up. Chance kills fewer."""
+    max_unbegun_deaths: int = attrs.field(default=20, validator=ge(1))
+    """Workers that may die with an item, as their next, before it begins, until it is given up: signals from outside may
+    do that a few times, an argument too large for the memory would do it for ever."""
 
 
 _NO_LIMIT = 1e9

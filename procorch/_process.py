@@ -21,11 +21,30 @@ import socket
 import sys
 import threading
 import weakref
-from multiprocessing import connection, context, forkserver, popen_fork, reduction, spawn, util
+from collections.abc import Sequence
+from multiprocessing import connection, forkserver, reduction, spawn, util
 from multiprocessing.process import BaseProcess
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from procorch import _child
+
+if TYPE_CHECKING:
+    from multiprocessing import popen_fork
+
+    # What typeshed leaves out of multiprocessing, or has with narrower types than it takes.
+
+    class _StandardPopen(popen_fork.Popen):
+        def _launch(self, process_obj: BaseProcess) -> None: ...
+        def _send_signal(self, sig: int) -> None: ...
+
+    def get_spawning_popen() -> _Popen: ...
+    def set_spawning_popen(popen: _Popen | None) -> None: ...
+    def close_fds(*fds: int) -> None: ...
+    def spawnv_passfds(path: str, args: Sequence[str], passfds: Sequence[int]) -> int: ...
+else:
+    from multiprocessing.context import get_spawning_popen, set_spawning_popen
+    from multiprocessing.popen_fork import Popen as _StandardPopen
+    from multiprocessing.util import close_fds, spawnv_passfds
 
 
 class End(Protocol):
@@ -57,7 +76,7 @@ _EXIT_CODE_SECONDS = 1.0
 
 def _after_fork_in_child() -> None:
     """Forget the threads and the fork server of the process that was copied."""
-    global starting, _server
+    global starting, _server  # noqa: PLW0603 - they belong to the process
     starting = threading.Lock()
     # Not ours to reap here, so not ours to use. Its descriptor stays: closing it could end it under its owner only
     # if no other process held one, and the owner does.
@@ -67,7 +86,7 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-class _Popen(popen_fork.Popen):
+class _Popen(_StandardPopen):
     """What all three ways share: the watch on the process's end, and signals that cannot hit a stranger."""
 
     pidfd: int | None = None
@@ -117,15 +136,15 @@ class _Popen(popen_fork.Popen):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, sig)
 
-    def _pickle(self, process_obj: WorkerProcess) -> memoryview:
+    def _pickle(self, process_obj: BaseProcess) -> memoryview:
         """Make what the new interpreter reads first: how to prepare, then the process object."""
         buffer = io.BytesIO()
-        context.set_spawning_popen(self)
+        set_spawning_popen(self)
         try:
             reduction.dump(spawn.get_preparation_data(process_obj.name), buffer)
             reduction.dump(process_obj, buffer)
         finally:
-            context.set_spawning_popen(None)
+            set_spawning_popen(None)
         return buffer.getbuffer()
 
 
@@ -144,19 +163,20 @@ class _SpawnPopen(_Popen):
         self._fds.append(fd)
         return fd
 
-    def _launch(self, process_obj: WorkerProcess) -> None:
+    def _launch(self, process_obj: BaseProcess) -> None:
         from multiprocessing import resource_tracker  # as the standard library does: workers need it only if they spawn
 
         tracker_fd = resource_tracker.getfd()
+        assert tracker_fd is not None  # it has been started just now
         data = self._pickle(process_obj)
         self.sentinel, child_end = os.pipe()
         child_reads, parent_writes = os.pipe()
         # The write end stays open in this process: its closing tells the worker of our death.
-        self.finalizer = util.Finalize(self, util.close_fds, (self.sentinel, parent_writes))
+        self.finalizer = util.Finalize(self, close_fds, (self.sentinel, parent_writes))
         try:
             command = spawn.get_command_line(tracker_fd=tracker_fd, pipe_handle=child_reads)
             fds = [*self._fds, tracker_fd, child_reads, child_end]
-            self.pid = util.spawnv_passfds(spawn.get_executable(), command, fds)
+            self.pid = spawnv_passfds(spawn.get_executable(), command, fds)
             self._watch()
         finally:
             os.close(child_end)
@@ -172,7 +192,7 @@ class _ForkServerPopen(_Popen):
         self._fds.append(fd)
         return len(self._fds) - 1
 
-    def _launch(self, process_obj: WorkerProcess) -> None:
+    def _launch(self, process_obj: BaseProcess) -> None:
         data = self._pickle(process_obj)
         try:
             self._request(data)
@@ -190,10 +210,10 @@ class _ForkServerPopen(_Popen):
             _write(parent_writes, data)
             self.pid = forkserver.read_signed(self.sentinel)
         except BaseException:
-            util.close_fds(self.sentinel, parent_writes)
+            close_fds(self.sentinel, parent_writes)
             raise
         # The write end stays open in this process: its closing tells the worker of our death.
-        self.finalizer = util.Finalize(self, util.close_fds, (self.sentinel, parent_writes))
+        self.finalizer = util.Finalize(self, close_fds, (self.sentinel, parent_writes))
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         with self._lock:
@@ -223,6 +243,8 @@ class WorkerProcess(BaseProcess):
     """A process that runs `_child.serve`."""
 
     _start_method: ClassVar[str]
+    _popen: _Popen
+    """Made by the standard library's `start`, through the method `_Popen`; in the parent only, and None before."""
 
     def __init__(self, name: str, connection_fd: int, page_fd: int) -> None:
         """Prepare a process; `start` starts it.
@@ -238,7 +260,7 @@ class WorkerProcess(BaseProcess):
     @property
     def popen(self) -> _Popen:
         """The started process as the system knows it; in the parent only."""
-        return self._popen  # type: ignore[no-any-return, attr-defined]  # made by _Popen below
+        return self._popen
 
     def run(self) -> None:
         """Be a worker. Runs in the new process."""
@@ -256,7 +278,7 @@ class WorkerProcess(BaseProcess):
 
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
-        popen = context.get_spawning_popen()
+        popen = get_spawning_popen()
         state["_channel"] = tuple(popen.duplicate_for_child(fd) for fd in self._channel)
         return state
 
@@ -272,8 +294,8 @@ class ForkWorker(WorkerProcess):
 
     def _inherited(self) -> tuple[int, int]:
         # The thread that forked is a daemon and is this process's main thread now; threads take that after it, and
-        # those of the user would be cut off at the end instead of being waited for.
-        threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
+        # those of the user would be cut off at the end instead of being waited for. A living thread takes no `daemon`.
+        threading.current_thread()._daemonic = False  # type: ignore[attr-defined]  # noqa: SLF001 - see above
         connection_fd, page_fd = (os.dup(fd) for fd in self._channel)  # the originals are among what is closed now
         # Through their owners, not by number: an owner that still believed itself open would close a number that
         # by then stands for something else.
@@ -303,6 +325,7 @@ class ForkServerWorker(WorkerProcess):
 
     def _inherited(self) -> tuple[int, int]:
         fds = forkserver.get_inherited_fds()
+        assert fds is not None  # here is a copy of the server
         return fds[self._channel[0]], fds[self._channel[1]]
 
 

@@ -245,4 +245,3 @@ class ImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[True],
     ) -> Generator[R | BaseException, None, None]: ...
-

@@ -14,89 +14,35 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from multiprocessing import util
 from typing import assert_never
-
-import attrs
 
 from procorch import _events as e
 from procorch._callbacks import Callbacks
-from procorch._engine import Chunk, Engine, Function, Worker
+from procorch._engine import Chunk, Engine, Worker
 from procorch._errors import WorkerStartError
-from procorch._messages import Bytes, Style
+from procorch._exit import watch_for_exit
+from procorch._info import ProcessInfo, State
+from procorch._job import Job, Sink
+from procorch._messages import Bytes
 from procorch._outcome import read_report
 from procorch._policy import Limits
-from procorch._scheduler import Phase, Scheduler
+from procorch._roster import Phase
+from procorch._scheduler import Scheduler
 from procorch._verdict import Ending, Place, rebuild_setup_error
-
-
-class Sink:
-    """Where the outcomes of a job go. Called without the lock, by whichever thread learnt of them."""
-
-    def deliver(self, items: Sequence[int], outcomes: Sequence[e.Outcome], place: Place | None) -> None:
-        """Take outcomes in, quickly.
-
-        Args:
-            items (Sequence[int]): Numbers of items.
-            outcomes (Sequence[e.Outcome]): Theirs, in the same order.
-            place (Place | None): Where they ran; None if nowhere.
-
-        Raises:
-            NotImplementedError: The subclass forgot it.
-        """
-        raise NotImplementedError
-
-    def started(self, pid: int | None) -> None:
-        """Take in that a process of the job's own has been started.
-
-        Args:
-            pid (int | None): Its process id, if it has one.
-        """
-
-    def ended(self, exitcode: int | None) -> None:
-        """Take in that the process of the job's own is gone for good, or that there never will be one.
-
-        Args:
-            exitcode (int | None): As of `multiprocessing.Process`; None is not known.
-        """
-
-
-@attrs.define(eq=False)
-class Job:
-    """One call of `map`, `imap`, `submit` or `start`, as the hands know it."""
-
-    function: Function
-    style: Style
-    spec: e.JobSpec
-    sink: Sink
-    number: int = 0
-    """Given by `Supervisor.open`."""
-    taken: int = 0
-    """Items it has had so far."""
-    payloads: dict[int, Bytes] = attrs.field(factory=lambda: dict[int, Bytes]())
-    """The pickled arguments of the items without an outcome."""
-
-
-@attrs.frozen
-class Snapshot:
-    """What the supervisor knows of one process."""
-
-    slot: int
-    name: str
-    pid: int | None
-    phase: Phase
-    function: str | None
-    finished: int
-    restarts: int
-    busy: float
-
 
 _Delivery = Callable[[], None]
 """Something to be done once the lock is released."""
+
+_STATES: dict[Phase, State] = {
+    Phase.STARTING: "starting",
+    Phase.IDLE: "idle",
+    Phase.BUSY: "busy",
+    Phase.ENDING: "ending",
+}
+"""What users are told of a process; of `Phase.GONE` there is none to tell of."""
 
 
 class Supervisor:
@@ -111,17 +57,19 @@ class Supervisor:
             limits (Limits): For the scheduler.
         """
         self.name = name
-        self.ending = Ending(name)
-        self.callbacks = Callbacks(name)
+        self.ending: Ending = Ending(name)
+        self.callbacks: Callbacks = Callbacks(name)
         self._make_engine = make_engine
         self._engine: Engine | None = None
-        self.names = map(f"{name}-{{}}".format, itertools.count(1))
+        self.names: Iterator[str] = map(f"{name}-{{}}".format, itertools.count(1))
         """Gives the next numbered name; made of C parts, so that threads need no lock for it."""
         self._scheduler = Scheduler(limits, self.names)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # notified when a job is done or a process has ended
         self._pid = os.getpid()
         self._jobs: dict[int, Job] = {}
+        self._streams: dict[int, Job] = {}  # those of them whose owners may still put something into their decks
+        self._roused = False
         self._numbers = itertools.count(1)
         self._workers: dict[int, Worker] = {}
         self._places: dict[int, Place] = {}
@@ -133,7 +81,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._sleeps_until: float | None = None
         self._deliveries: list[_Delivery] = []  # of the supervisor's thread
-        _watch_for_exit(self)
+        watch_for_exit(self)
 
     # --- for callers' threads -----------------------------------------------------------------------------------------
 
@@ -149,59 +97,66 @@ class Supervisor:
         if self._closing or self.ending.cause is not None:
             raise self.ending.closed()
 
-    def open(self, job: Job, payloads: Sequence[Bytes], *, sealed: bool) -> None:
-        """Begin a job.
+    def open(self, job: Job, *, sealed: bool) -> None:
+        """Begin a job with the items in its deck.
 
         Args:
             job (Job): Gets its number here.
-            payloads (Sequence[Bytes]): Pickled arguments of its first items.
             sealed (bool): Whether these are all.
 
         Raises:
             GroupClosed: See `check_open`.
         """
-        self.check_open()
+        deliveries: list[_Delivery] = []
         with self._lock:
+            self.check_open()
             self._ensure_thread()
             job.number = next(self._numbers)
             self._jobs[job.number] = job
             if job.spec.dedicated:
                 self._owners[job.number] = job.sink
-            deliveries: list[_Delivery] = []
             self._tell(e.JobOpened(job.number, job.spec), deliveries)
-            self._offer(job, payloads, deliveries)
+            self._take(job, len(job.deck), deliveries)
             if sealed:
                 self._tell(e.JobSealed(job.number), deliveries)
+            else:
+                self._streams[job.number] = job
             self._nudge()
         self._deliver(deliveries)
 
-    def offer(self, job: Job, payloads: Sequence[Bytes]) -> bool:
-        """Give a job further items.
+    def offer(self, job: Job) -> bool:
+        """Take all that is in a job's deck.
 
         Args:
             job (Job): Opened, and not sealed by its owner.
-            payloads (Sequence[Bytes]): Pickled arguments, in the order of the items.
 
         Returns:
-            bool: False if the job is over; then the items go nowhere.
+            bool: False if the job is over; then the deck is left as it is.
         """
+        deliveries: list[_Delivery] = []
         with self._lock:
             if job.number not in self._jobs:
                 return False
-            deliveries: list[_Delivery] = []
-            self._offer(job, payloads, deliveries)
+            self._take(job, len(job.deck), deliveries)
             self._nudge()
         self._deliver(deliveries)
         return True
+
+    def rouse(self) -> None:
+        """Let the supervisor's thread look into the decks, soon. Costs next to nothing while that is still to come."""
+        if not self._roused:
+            self._roused = True
+            self._place.wake()
 
     def seal(self, job: Job) -> None:
         """Tell that a job has got all its items.
 
         Args:
-            job (Job): Opened.
+            job (Job): Opened, and its deck is empty.
         """
         deliveries: list[_Delivery] = []
         with self._lock:
+            self._streams.pop(job.number, None)
             self._tell(e.JobSealed(job.number), deliveries)
         self._deliver(deliveries)
 
@@ -257,27 +212,27 @@ class Supervisor:
         """In a word or two: ``"open"``, or why it takes no work."""
         return self.ending.reason if self._closing or self.ending.cause is not None else "open"
 
-    def snapshots(self) -> list[Snapshot]:
+    def processes(self) -> tuple[ProcessInfo, ...]:
         """Tell what processes there are.
 
         Returns:
-            list[Snapshot]: In the order of their slots.
+            tuple[ProcessInfo, ...]: In the order of their slots.
         """
         with self._lock:
-            return [
-                Snapshot(
-                    slot.number,
-                    slot.name,
-                    worker.pid,
-                    slot.phase,
-                    self._jobs[slot.job].function.name if slot.job is not None else None,
-                    slot.finished,
-                    slot.starts - 1,
-                    slot.busy,
+            return tuple(
+                ProcessInfo(
+                    slot=slot.number,
+                    name=slot.name,
+                    pid=worker.pid,
+                    state=_STATES[slot.phase],
+                    task=self._jobs[slot.job].function.name if slot.job is not None else None,
+                    tasks_done=slot.finished,
+                    restarts=slot.starts - 1,
+                    busy_seconds=slot.busy,
                 )
                 for slot in self._scheduler.slots.values()
                 if (worker := self._workers.get(slot.number)) is not None
-            ]
+            )
 
     def post(self, event: e.Event) -> None:
         """Tell the scheduler something, soon. Takes no lock: for finalizers, signal handlers, any thread.
@@ -331,7 +286,7 @@ class Supervisor:
         if self._engine is None:
             self._engine = self._make_engine()
         if self._thread is None:
-            # A daemon, so that a group that was never closed keeps nobody from exiting; see _watch_for_exit.
+            # A daemon, so that a group that was never closed keeps nobody from exiting; see _exit.
             self._thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
             self._thread.start()
 
@@ -343,16 +298,16 @@ class Supervisor:
     def _nudge(self) -> None:
         """Wake the supervisor's thread if it has something to do earlier than it believes."""
         deadline = self._scheduler.next_deadline()
-        if self._to_start or (
-            deadline is not None and (self._sleeps_until is None or deadline < self._sleeps_until)
-        ):
+        if self._to_start or (deadline is not None and (self._sleeps_until is None or deadline < self._sleeps_until)):
             self._place.wake()
 
-    def _offer(self, job: Job, payloads: Sequence[Bytes], deliveries: list[_Delivery]) -> None:
-        if payloads:
-            job.payloads.update(enumerate(payloads, job.taken))
-            job.taken += len(payloads)
-            self._tell(e.ItemsOffered(job.number, len(payloads)), deliveries)
+    def _take(self, job: Job, count: int, deliveries: list[_Delivery]) -> None:
+        """Take the first ``count`` items of a job's deck."""
+        if count:
+            take = job.deck.popleft
+            job.payloads.update((number, take()) for number in range(job.taken, job.taken + count))
+            job.taken += count
+            self._tell(e.ItemsOffered(job.number, count), deliveries)
 
     def _tell(self, event: e.Event, deliveries: list[_Delivery]) -> None:
         """Tell the scheduler and carry out its orders.
@@ -379,6 +334,7 @@ class Supervisor:
                 self._workers[slot].send(chunk)
             case e.JobDone(number):
                 del self._jobs[number]
+                self._streams.pop(number, None)
                 self._changed.notify_all()
             case e.StartWorker():
                 self._to_start.append(order)
@@ -452,6 +408,11 @@ class Supervisor:
         ready = self._place.wait(0.0 if busy else timeout)
         deliveries = self._deliveries
         with self._lock:
+            self._roused = False
+            # First, so that a worker that has come to an end finds what has been put there meanwhile.
+            for job in list(self._streams.values()):
+                count = len(job.deck)
+                self._take(job, count - count % (job.spec.chunksize or 1), deliveries)
             for worker in ready:
                 for event in worker.read():
                     self._tell(event, deliveries)
@@ -510,28 +471,3 @@ class Supervisor:
                     del self._workers[worker.slot]
         for owner in self._owners.values():
             owner.ended(None)
-
-
-_groups: weakref.WeakSet[Supervisor] = weakref.WeakSet()
-_watching_pid: int | None = None
-
-_EXIT_SECONDS = 10.0
-"""Longest wait at the interpreter's exit for the processes of groups that were never closed."""
-
-
-def _watch_for_exit(supervisor: Supervisor) -> None:
-    """End the group at the interpreter's exit if nobody else does, before multiprocessing waits for its children."""
-    global _watching_pid
-    _groups.add(supervisor)
-    if _watching_pid != os.getpid():
-        # In a worker, multiprocessing has dropped what its parent had registered.
-        _watching_pid = os.getpid()
-        util.Finalize(None, _terminate_all, exitpriority=20)
-
-
-def _terminate_all() -> None:
-    groups = list(_groups)
-    for supervisor in groups:
-        supervisor.terminate()
-    for supervisor in groups:
-        supervisor.join(_EXIT_SECONDS)

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
-import types
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sized
 from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
 import attrs
 from attrs.validators import ge, instance_of
 
 from procorch._chunks import Window
-from procorch._engine import Function
 from procorch._errors import NotPicklable, Task
 from procorch._events import JobSpec
+from procorch._functions import Functions, name_of
 from procorch._future import FutureSink, TaskFuture
 from procorch._handle import Handles, HandleSink, ProcessHandle
+from procorch._job import Job
 from procorch._messages import Style
 from procorch._policy import check_count
 from procorch._signatures import ImapCall
 from procorch._stream import Shape, Stream
-from procorch._supervisor import Job, Supervisor
+from procorch._supervisor import Supervisor
 from procorch._verdict import dumps, shorten
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-_MOST_FUNCTIONS = 256
-"""Pickled functions that a group keeps; the one used longest ago goes first."""
-
 _AHEAD = 4
-"""Items for each worker that `imap` reads ahead at first: one that runs, one that waits behind it, and as many again."""
+"""Items for each worker that `imap` reads ahead at first: one runs, one waits behind it, and as many again."""
 
 _MAP_AHEAD = 1024
 """The same for `map`, whose results are all kept anyway; the bound is for the pickles of what has not run yet."""
@@ -48,66 +43,6 @@ class TaskOptions:
 
     retries: int = attrs.field(default=0, validator=[instance_of(int), ge(0)])
     """Extra tries for an item whose process died under it."""
-
-
-class Functions:
-    """The pickled functions of one group. What pickles by reference is pickled once, anything with state anew."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._lock = threading.Lock()
-        self._known: dict[Callable[..., Any], Function] = {}
-
-    def get(self, fn: Callable[..., Any], task: Callable[[], Task]) -> Function | NotPicklable:
-        """Give a function's pickle.
-
-        Args:
-            fn (Callable[..., Any]): Any callable.
-            task (Callable[[], Task]): Names the work, for an error.
-
-        Returns:
-            Function | NotPicklable: The same object for the same function by reference.
-        """
-        by_reference = _by_reference(fn)
-        if by_reference:
-            with self._lock:
-                known = self._known.pop(fn, None)
-                if known is not None:
-                    self._known[fn] = known  # now the youngest
-                    return known
-        payload = dumps(fn, "function", task)
-        if isinstance(payload, NotPicklable):
-            return payload
-        function = Function(next(_keys), payload, name_of(fn))
-        if by_reference:
-            with self._lock:
-                if len(self._known) >= _MOST_FUNCTIONS:
-                    del self._known[next(iter(self._known))]
-                self._known[fn] = function
-        return function
-
-
-_keys = itertools.count(1)
-
-
-def _by_reference(fn: Callable[..., Any]) -> bool:
-    """Tell whether pickle writes no more than the function's name."""
-    if type(fn) is types.BuiltinFunctionType:
-        return isinstance(fn.__self__, types.ModuleType)
-    return type(fn) is types.FunctionType or type(fn) is type
-
-
-def name_of(fn: Callable[..., Any]) -> str:
-    """Name a callable in messages.
-
-    Args:
-        fn (Callable[..., Any]): Any callable.
-
-    Returns:
-        str: Its module and qualified name, or those of its class.
-    """
-    named = fn if hasattr(fn, "__qualname__") else type(fn)
-    return f"{named.__module__}.{named.__qualname__}"
 
 
 def check_callable(name: str, fn: object) -> None:
@@ -184,17 +119,16 @@ class Tasks:
             sink = FutureSink(future, task, self._supervisor.ending)
             job = Job(function, Style.CALL, JobSpec(retries=self._options.retries), sink)
             future.bind(job)
-            self._supervisor.open(job, (payload,), sealed=True)
+            job.deck.append(payload)
+            self._supervisor.open(job, sealed=True)
         return future
 
-    def start(
-        self, fn: Callable[[Unpack[Ts]], R], /, *args: Unpack[Ts], name: str | None = None
-    ) -> ProcessHandle[R]:
+    def start(self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> ProcessHandle[R]:
         """Start a process of its own for ``fn(*args)``, beyond the group's workers, at once.
 
         Args:
-            fn (Callable[[Unpack[Ts]], R]): Called in the new process, after the group's initializer. Pickled here.
-            *args (Unpack[Ts]): Positional arguments for ``fn``; pickled here.
+            fn (Callable[[*Ts], R]): Called in the new process, after the group's initializer. Pickled here.
+            *args (*Ts): Positional arguments for ``fn``; pickled here.
             name (str | None): Name of the process; None takes the group's name and the next number.
 
         Returns:
@@ -215,7 +149,8 @@ class Tasks:
             return Task(name_of(fn), _show_call(args, {}))
 
         function = self._functions.get(fn, task)
-        payload = dumps((args, {}), "argument", task)
+        call: tuple[tuple[object, ...], dict[str, object]] = (args, {})
+        payload = dumps(call, "argument", task)
         name = next(self._supervisor.names) if name is None else name
         handle = ProcessHandle[R](self._supervisor, name, task)
         if isinstance(function, NotPicklable):
@@ -226,7 +161,8 @@ class Tasks:
             spec = JobSpec(retries=self._options.retries, dedicated=True, name=name)
             job = Job(function, Style.CALL, spec, HandleSink(handle, self._supervisor.ending))
             handle._bind(job)
-            self._supervisor.open(job, (payload,), sealed=True)
+            job.deck.append(payload)
+            self._supervisor.open(job, sealed=True)
         self._handles.add(handle)
         return handle
 
@@ -314,7 +250,9 @@ class Tasks:
         if isinstance(function, NotPicklable):
             raise function
         style = Style.ONE if len(iterables) == 1 else Style.MANY
-        return Stream(self._supervisor, function, inputs, style, shape, window, owner=self)
+        # What knows its length has its items already.
+        ready = all(isinstance(iterable, Sized) for iterable in iterables)
+        return Stream(self._supervisor, function, inputs, style, shape, window, self, ready_input=ready)
 
 
 def _inputs(call: str, iterables: tuple[Any, ...]) -> Iterator[Any]:

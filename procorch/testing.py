@@ -43,7 +43,7 @@ class Clock:
             now (float): Seconds from an arbitrary zero.
         """
         self._now = now
-        self.changed = threading.Condition()
+        self.changed: threading.Condition = threading.Condition()
         """Notified when it is wound, and by whoever waits for something else as well."""
 
     def __call__(self) -> float:
@@ -92,7 +92,7 @@ class _FakeWorker(Worker):
     def __init__(self, engine: FakeEngine, slot: int, name: str) -> None:
         self.slot = slot
         self.name = name
-        self.pid = None
+        self.pid: int | None = None
         self._engine = engine
         self._memory = mmap.mmap(-1, PAGE_BYTES)
         self._writer = Writer(self._memory)

@@ -14,16 +14,20 @@ from types import FrameType
 
 import attrs
 import pytest
+from helpers import Method
 from hypothesis import HealthCheck, settings
 from targets import doubler
 
 from procorch import ProcessGroup
 
-METHODS = ("forkserver", "spawn", "fork")
+METHODS: tuple[Method, ...] = ("forkserver", "spawn", "fork")
 
 # Processes take longer than hypothesis expects of an example; and a run must be the same each time.
 settings.register_profile(
-    "procorch", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    "procorch",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("procorch")
 
@@ -46,7 +50,7 @@ class Belongings:
             frozenset(_descendants()),
             Counter(_descriptors()),
             frozenset(thread.name for thread in threading.enumerate()),
-            frozenset(os.listdir("/dev/shm")),
+            frozenset(file.name for file in Path("/dev/shm").iterdir()),
         )
 
     def added_since(self, before: Belongings) -> dict[str, object]:
@@ -62,9 +66,9 @@ class Belongings:
 
 def _descriptors() -> Iterator[str]:
     """What the open descriptors are, numbers of sockets and pipes left out."""
-    for fd in os.listdir("/proc/self/fd"):
+    for link in Path("/proc/self/fd").iterdir():
         try:
-            target = os.readlink(f"/proc/self/fd/{fd}")
+            target = str(link.readlink())
         except FileNotFoundError:
             continue  # the one of the listing itself
         yield target.partition(":[")[0] if target.startswith(("socket", "pipe")) else target
@@ -82,11 +86,10 @@ def _descendants() -> Iterator[str]:
             commands[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        state, parent = stat.rpartition(")")[2].split()[:2]
-        parents[int(entry.name)] = int(parent)
+        state, above_it = stat.rpartition(")")[2].split()[:2]
+        parents[int(entry.name)] = int(above_it)
         commands[int(entry.name)] += f" ({state})"
-    for pid in parents:
-        parent = parents[pid]
+    for pid, parent in parents.items():
         above = [parent]
         while above[-1] in parents and above[-1] > 1:
             above.append(parents[above[-1]])
@@ -118,6 +121,7 @@ def _limited(request: pytest.FixtureRequest) -> Iterator[None]:
     seconds = float(marker.args[0]) if marker is not None else 30.0
 
     def too_late(signum: int, frame: FrameType | None) -> None:
+        assert sys.__stderr__ is not None
         faulthandler.dump_traceback(sys.__stderr__)
         pytest.fail(f"took longer than {seconds} s")
 
@@ -129,9 +133,10 @@ def _limited(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(params=METHODS)
-def method(request: pytest.FixtureRequest) -> str:
+def method(request: pytest.FixtureRequest) -> Method:
     """Each start method."""
-    return str(request.param)
+    param: Method = request.param
+    return param
 
 
 @pytest.fixture

@@ -7,8 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from procorch import ProcessGroup, ProcessInfo
+
+Method: TypeAlias = Literal["forkserver", "spawn", "fork"]
 
 
 def wait_until(true: Callable[[], object], seconds: float = 20.0) -> None:

@@ -6,12 +6,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import current_process, util
 from pathlib import Path
 from typing import Any
 
-from procorch import ProcessGroup, _child
+from helpers import Method
+
+from procorch import ProcessGroup, _child, _wire
 from procorch._messages import Bytes, Kind, Large
 from procorch._queue import Writer
 from procorch.testing import crash
@@ -148,14 +150,15 @@ def fork_and_return(_: int) -> int:
     return os.getpid()
 
 
-def nested(numbers: list[int], method: str) -> list[int]:
-    with ProcessGroup(2, mp_context=method) as group:  # type: ignore[arg-type]  # a start method's name
+def nested(numbers: list[int], method: Method) -> list[int]:
+    with ProcessGroup(2, mp_context=method) as group:
         return group.map(doubler, numbers)
 
 
-def nested_left_open(method: str) -> int:
-    group = ProcessGroup(1, mp_context=method)  # type: ignore[arg-type]  # a start method's name
-    return group.submit(doubler, 21).result()
+def nested_left_open(method: Method) -> int:
+    group = ProcessGroup(1, mp_context=method)
+    result: int = group.submit(doubler, 21).result()
+    return result
 
 
 class Unloadable:
@@ -191,14 +194,15 @@ class DiesWhenDumped:
         raise AssertionError
 
 
-def make(kind: str) -> Any:
-    return {
+def make(kind: str) -> object:
+    makers: dict[str, Callable[[], object]] = {
         "unloadable": Unloadable,
         "undumpable": Undumpable,
         "dies": DiesWhenDumped,
         "lock": threading.Lock,
         "lambda": lambda: lambda: None,
-    }[kind]()
+    }
+    return makers[kind]()
 
 
 def identity(value: Any) -> Any:
@@ -271,7 +275,7 @@ def count_from(start: int, taken: list[int]) -> Iterator[int]:
         number += 1
 
 
-# --- initializers that let a worker die at one exact place --------------------------------------------------------------
+# --- initializers that let a worker die at one exact place ------------------------------------------------------------
 
 
 def kill_self() -> None:
@@ -306,7 +310,7 @@ def die_before_noting_a_large_result() -> None:
 
 def die_half_way_through_a_frame() -> None:
     """Die when half of a large result's frame has been sent."""
-    honest = _child.encode
+    honest = _wire.encode
 
     def encode(message: Any) -> Iterator[Any]:
         if not isinstance(message, Large):
@@ -317,7 +321,7 @@ def die_half_way_through_a_frame() -> None:
         yield payload[: len(payload) // 2]
         kill_self()
 
-    _child.encode = encode  # type: ignore[assignment]  # that is the sabotage
+    vars(_child)["encode"] = encode
 
 
 def die_when_exiting() -> None:
@@ -343,3 +347,10 @@ def stall_or_divide(log: str, gate: str, number: int) -> float:
 
 def first_of(values: list[int], _: object) -> int:
     return values[0]
+
+
+class DiesWhenLoadedAsFunction(DiesWhenLoaded):
+    """The same, as a callable."""
+
+    def __call__(self, _: object) -> None:
+        raise AssertionError

@@ -16,21 +16,25 @@ import procorch
 PACKAGE = Path(procorch.__file__).parent
 
 FLOORS = {
-    "__init__": 10,
-    "aio": 9,
-    "testing": 9,
-    "_group": 8,
-    "_tasks": 7,
-    "_future": 6,
-    "_handle": 6,
-    "_local": 6,
-    "_stream": 6,
+    "__init__": 11,
+    "aio": 10,
+    "testing": 10,
+    "_group": 9,
+    "_tasks": 8,
+    "_future": 7,
+    "_handle": 7,
+    "_local": 7,
+    "_stream": 7,
+    "_channel": 6,
+    "_supervisor": 6,
+    "_functions": 5,
+    "_scheduler": 5,
+    "_job": 5,
     "_process": 5,
-    "_supervisor": 5,
     "_child": 4,
     "_engine": 4,
     "_inbox": 4,
-    "_scheduler": 4,
+    "_roster": 4,
     "_verdict": 4,
     "_events": 3,
     "_outcome": 2,
@@ -39,6 +43,8 @@ FLOORS = {
     "_callbacks": 1,
     "_chunks": 1,
     "_errors": 1,
+    "_exit": 1,
+    "_info": 1,
     "_messages": 1,
     "_policy": 1,
     "_signatures": 1,
@@ -46,7 +52,7 @@ FLOORS = {
 }
 """A file imports files of lower floors only. `aio` and `testing` are annexes: high up, so that nobody imports them."""
 
-MIND = ("_policy", "_chunks", "_events", "_scheduler")
+MIND = ("_policy", "_chunks", "_events", "_roster", "_scheduler")
 NOT_IN_THE_MIND = {"multiprocessing", "threading", "queue", "pickle", "time", "random"}
 """What decides must not act, wait, or read a clock: neither itself nor through what it imports of ours."""
 

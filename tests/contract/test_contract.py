@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import targets
@@ -17,10 +18,10 @@ MakeGroup = Callable[..., ProcessGroup]
 
 @pytest.fixture(params=[*METHODS, "fake"])
 def make_group(request: pytest.FixtureRequest) -> MakeGroup:
-    def make(max_workers: int = 2, **options: object) -> ProcessGroup:
+    def make(max_workers: int = 2, **options: Any) -> ProcessGroup:
         if request.param == "fake":
-            return ProcessGroup(max_workers, engine=FakeEngine(), **options)  # type: ignore[arg-type]
-        return ProcessGroup(max_workers, mp_context=request.param, **options)  # type: ignore[arg-type]
+            return ProcessGroup(max_workers, engine=FakeEngine(), **options)
+        return ProcessGroup(max_workers, mp_context=request.param, **options)
 
     return make
 

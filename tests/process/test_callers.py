@@ -8,19 +8,28 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import targets
 from conftest import METHODS
+from helpers import Method
 
 from procorch import GroupClosed, ProcessGroup
 
 
-def test_several_threads_at_once(method: str) -> None:
-    with ProcessGroup(2, mp_context=method) as group, ThreadPoolExecutor(6) as threads:  # type: ignore[arg-type]
+def test_several_threads_at_once(method: Method) -> None:
+    with ProcessGroup(2, mp_context=method) as group, ThreadPoolExecutor(6) as threads:
+
+        def submit(number: int) -> Any:
+            return group.submit(targets.doubler, number).result()
+
+        def start(number: int) -> Any:
+            return group.start(targets.doubler, number).result()
+
         mapped = [threads.submit(group.map, targets.doubler, range(n, n + 50)) for n in range(6)]
-        submitted = [threads.submit(lambda n=n: group.submit(targets.doubler, n).result()) for n in range(30)]
-        started = [threads.submit(lambda n=n: group.start(targets.doubler, n).result()) for n in range(4)]
+        submitted = [threads.submit(submit, n) for n in range(30)]
+        started = [threads.submit(start, n) for n in range(4)]
         for n, future in enumerate(mapped):
             assert future.result() == [2 * x for x in range(n, n + 50)]
         assert [future.result() for future in submitted] == [2 * n for n in range(30)]
@@ -28,14 +37,14 @@ def test_several_threads_at_once(method: str) -> None:
 
 
 @pytest.mark.parametrize("inner", METHODS)
-def test_a_group_inside_a_worker(method: str, inner: str) -> None:
-    with ProcessGroup(1, mp_context=method) as group:  # type: ignore[arg-type]
+def test_a_group_inside_a_worker(method: Method, inner: Method) -> None:
+    with ProcessGroup(1, mp_context=method) as group:
         assert group.submit(targets.nested, [1, 2, 3], inner).result() == [2, 4, 6]
 
 
 @pytest.mark.parametrize("inner", METHODS)
-def test_a_group_left_open_inside_a_worker(method: str, inner: str) -> None:
-    with ProcessGroup(1, mp_context=method) as group:  # type: ignore[arg-type]
+def test_a_group_left_open_inside_a_worker(method: Method, inner: Method) -> None:
+    with ProcessGroup(1, mp_context=method) as group:
         assert group.submit(targets.nested_left_open, inner).result() == 42
 
 
@@ -60,8 +69,8 @@ def test_fork_while_threads_are_alive_and_hold_locks() -> None:
             thread.join()
 
 
-def test_a_forked_copy_of_the_group_refuses_work(method: str) -> None:
-    with ProcessGroup(1, mp_context=method) as group:  # type: ignore[arg-type]
+def test_a_forked_copy_of_the_group_refuses_work(method: Method) -> None:
+    with ProcessGroup(1, mp_context=method) as group:
         group.submit(targets.doubler, 1).result()
         child = os.fork()
         if child == 0:
@@ -91,7 +100,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("last", ["", "group.submit(targets.wait_for, '/nowhere')", "raise SystemExit(3)"])
-def test_a_script_that_never_closes_its_group_ends(method: str, last: str, tmp_path: Path) -> None:
+def test_a_script_that_never_closes_its_group_ends(method: Method, last: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     here = Path(__file__).parent.parent
     script.write_text(SCRIPT.format(path=[str(here), str(here.parent)], method=method, last=last))
@@ -101,7 +110,7 @@ def test_a_script_that_never_closes_its_group_ends(method: str, last: str, tmp_p
     assert done.returncode == (3 if "SystemExit" in last else 0)
 
 
-def test_functions_of_a_guarded_script(method: str, tmp_path: Path) -> None:
+def test_functions_of_a_guarded_script(method: Method, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"

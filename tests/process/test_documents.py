@@ -16,7 +16,8 @@ EXAMPLES = sorted((TOP / "docs" / "examples").glob("*.py"))
 
 def run(script: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, timeout=50, check=False)
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=50, check=False)
     assert done.stderr == ""
     assert done.returncode == 0
     return done.stdout

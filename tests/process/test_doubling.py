@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import targets
 from conftest import METHODS
-from helpers import executions
+from helpers import Method, executions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,9 +47,11 @@ def check_doubled_once(group: ProcessGroup, items: list[Any], chunksize: int | N
 
 
 @pytest.fixture
-def groups() -> Iterator[dict[tuple[str, int], ProcessGroup]]:
+def groups() -> Iterator[dict[tuple[Method, int], ProcessGroup]]:
     """A group for each start method and number of workers; started as they are needed."""
-    made = {(method, workers): ProcessGroup(workers, mp_context=method) for method in METHODS for workers in range(1, 5)}  # type: ignore[arg-type]
+    made = {
+        (method, workers): ProcessGroup(workers, mp_context=method) for method in METHODS for workers in range(1, 5)
+    }
     yield made
     for group in made.values():
         group.close()
@@ -65,9 +67,9 @@ def groups() -> Iterator[dict[tuple[str, int], ProcessGroup]]:
     chunksize=st.none() | st.integers(1, 50),
 )
 def test_each_input_is_doubled_exactly_once(
-    groups: dict[tuple[str, int], ProcessGroup],
+    groups: dict[tuple[Method, int], ProcessGroup],
     items: list[Any],
-    method: str,
+    method: Method,
     workers: int,
     chunksize: int | None,
 ) -> None:
@@ -77,8 +79,8 @@ def test_each_input_is_doubled_exactly_once(
 @pytest.mark.limit(60)
 @settings(max_examples=10)
 @given(items=st.lists(values, max_size=12), workers=st.integers(1, 4), method=st.sampled_from(METHODS))
-def test_the_same_in_a_group_made_for_it(items: list[Any], workers: int, method: str) -> None:
-    with ProcessGroup(workers, mp_context=method) as group:  # type: ignore[arg-type]
+def test_the_same_in_a_group_made_for_it(items: list[Any], workers: int, method: Method) -> None:
+    with ProcessGroup(workers, mp_context=method) as group:
         check_doubled_once(group, items, None)
 
 

@@ -8,24 +8,26 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ALL_COMPLETED, CancelledError, Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 import targets
-from helpers import executions, the_worker, wait_until
+from helpers import Method, executions, the_worker, wait_until
 
 from procorch import GroupClosed, ProcessGroup, WorkerCrashed, WorkerStartError
 
 
-def make_group(method: str, workers: int = 2, **options: object) -> ProcessGroup:
-    return ProcessGroup(workers, mp_context=method, **options)  # type: ignore[arg-type]
+def make_group(method: Method, workers: int = 2, **options: Any) -> ProcessGroup:
+    return ProcessGroup(workers, mp_context=method, **options)
 
 
-# --- names and identity -------------------------------------------------------------------------------------------------
+# --- names and identity -----------------------------------------------------------------------------------------------
 
 
-def test_workers_are_multiprocessing_processes_with_names(method: str) -> None:
+def test_workers_are_multiprocessing_processes_with_names(method: Method) -> None:
     with make_group(method, 1, name="etl") as group:
         name, pid = group.submit(targets.whoami).result()
         assert (name, pid) == ("etl-1", the_worker(group).pid)
@@ -36,7 +38,7 @@ def test_workers_are_multiprocessing_processes_with_names(method: str) -> None:
         assert daemon is False
 
 
-def test_processes_are_started_as_work_comes(method: str) -> None:
+def test_processes_are_started_as_work_comes(method: Method) -> None:
     with make_group(method, 4) as group:
         assert group.processes == ()
         group.submit(targets.doubler, 1).result()
@@ -45,7 +47,7 @@ def test_processes_are_started_as_work_comes(method: str) -> None:
         assert 1 <= len(group.processes) <= 4
 
 
-def test_processes_tell_what_they_do(method: str, gate: Path, log: Path) -> None:
+def test_processes_tell_what_they_do(method: Method, gate: Path, log: Path) -> None:
     with make_group(method, 1) as group:
         future = group.submit(targets.begin_and_wait, str(log), str(gate), 7)
         info = the_worker(group, "busy")
@@ -57,10 +59,10 @@ def test_processes_tell_what_they_do(method: str, gate: Path, log: Path) -> None
         assert info.busy_seconds > 0
 
 
-# --- processes of their own ---------------------------------------------------------------------------------------------
+# --- processes of their own -------------------------------------------------------------------------------------------
 
 
-def test_started_processes_run_at_once_beyond_the_workers(method: str, gate: Path, log: Path) -> None:
+def test_started_processes_run_at_once_beyond_the_workers(method: Method, gate: Path, log: Path) -> None:
     with make_group(method, 1) as group:
         handles = [group.start(targets.begin_and_wait, str(log), str(gate), number) for number in range(3)]
         wait_until(lambda: len(executions(log)) == 3)
@@ -87,22 +89,24 @@ def test_started_processes_run_at_once_beyond_the_workers(method: str, gate: Pat
         (targets.os_exit, 4, 4),
     ],
 )
-def test_exit_codes_are_those_of_multiprocessing(method: str, function: object, argument: object, exitcode: int) -> None:
+def test_exit_codes_are_those_of_multiprocessing(
+    method: Method, function: Callable[[Any], object], argument: object, exitcode: int
+) -> None:
     with make_group(method) as group:
-        handle = group.start(function, argument)  # type: ignore[arg-type]
+        handle = group.start(function, argument)
         assert handle.join()
         assert handle.exitcode == exitcode
         try:
             handle.result()
-        except BaseException as error:
-            assert type(error) in {ZeroDivisionError, SystemExit, WorkerCrashed}  # noqa: PT017 - any of them
+        except BaseException as error:  # noqa: BLE001 - any of them
+            assert type(error) in {ZeroDivisionError, SystemExit, WorkerCrashed}  # noqa: PT017 - likewise
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill"])
-def test_ending_a_process_on_purpose_is_no_failure(method: str, how: str, gate: Path, log: Path) -> None:
+def test_ending_a_process_on_purpose_is_no_failure(method: Method, how: str, gate: Path, log: Path) -> None:
     with make_group(method) as group:
         handle = group.start(targets.begin_and_wait, str(log), str(gate))
-        wait_until(lambda: log.read_text())
+        wait_until(log.read_text)
         getattr(handle, how)()
         assert handle.join()
         assert handle.exitcode == -(signal.SIGTERM if how == "terminate" else signal.SIGKILL)
@@ -112,7 +116,7 @@ def test_ending_a_process_on_purpose_is_no_failure(method: str, how: str, gate: 
             other.result()
 
 
-def test_as_completed_gives_each_as_it_ends(method: str, tmp_path: Path) -> None:
+def test_as_completed_gives_each_as_it_ends(method: Method, tmp_path: Path) -> None:
     gates = [tmp_path / f"gate{number}" for number in range(3)]
     with make_group(method) as group:
         handles = [group.start(targets.wait_for, str(gate)) for gate in gates]
@@ -124,7 +128,7 @@ def test_as_completed_gives_each_as_it_ends(method: str, tmp_path: Path) -> None
         assert set(group.as_completed()) == set(handles)
 
 
-def test_join_waits_for_started_processes(method: str, gate: Path, log: Path) -> None:
+def test_join_waits_for_started_processes(method: Method, gate: Path, log: Path) -> None:
     with make_group(method) as group:
         group.start(targets.begin_and_wait, str(log), str(gate))
         assert group.join(timeout=0.01) is False
@@ -133,7 +137,7 @@ def test_join_waits_for_started_processes(method: str, gate: Path, log: Path) ->
         assert group.map(targets.doubler, [1]) == [2]
 
 
-def test_a_thread_that_the_function_leaves_keeps_its_process(method: str, gate: Path) -> None:
+def test_a_thread_that_the_function_leaves_keeps_its_process(method: Method, gate: Path) -> None:
     with make_group(method) as group:
         handle = group.start(targets.leave_thread, str(gate))
         assert handle.result() == 7
@@ -141,10 +145,10 @@ def test_a_thread_that_the_function_leaves_keeps_its_process(method: str, gate: 
         gate.touch()
 
 
-# --- the end ------------------------------------------------------------------------------------------------------------
+# --- the end ----------------------------------------------------------------------------------------------------------
 
 
-def test_leaving_by_an_exception_terminates(method: str, gate: Path, log: Path) -> None:
+def test_leaving_by_an_exception_terminates(method: Method, gate: Path, log: Path) -> None:
     began = time.monotonic()
     with pytest.raises(LookupError, match="mine"), make_group(method, 1) as group:
         running = group.submit(targets.begin_and_wait, str(log), str(gate))
@@ -162,17 +166,17 @@ def test_leaving_by_an_exception_terminates(method: str, gate: Path, log: Path) 
     assert len(log.read_text().splitlines()) == 2
 
 
-def test_terminate_ends_a_process_that_ignores_sigterm(method: str, gate: Path, log: Path) -> None:
+def test_terminate_ends_a_process_that_ignores_sigterm(method: Method, gate: Path, log: Path) -> None:
     group = make_group(method, 1)
     group.submit(targets.ignore_sigterm_and_wait, str(log), str(gate))
-    wait_until(lambda: log.read_text())
+    wait_until(log.read_text)
     group.terminate()
     group.terminate()
     assert group.join(15) is True
     assert group.join() is True
 
 
-def test_terminate_while_map_waits_in_another_thread(method: str, gate: Path, log: Path) -> None:
+def test_terminate_while_map_waits_in_another_thread(method: Method, gate: Path, log: Path) -> None:
     group = make_group(method, 1)
     with ThreadPoolExecutor(2) as threads:
         mapped = threads.submit(lambda: group.map(targets.wait_for, [str(gate)] * 3))
@@ -186,7 +190,7 @@ def test_terminate_while_map_waits_in_another_thread(method: str, gate: Path, lo
     assert group.join()
 
 
-def test_closing_waits_for_a_map_in_another_thread(method: str, gate: Path) -> None:
+def test_closing_waits_for_a_map_in_another_thread(method: Method, gate: Path) -> None:
     group = make_group(method, 1)
     with ThreadPoolExecutor(1) as thread:
         mapped = thread.submit(lambda: group.map(targets.wait_for, [str(gate)] * 3))
@@ -198,7 +202,7 @@ def test_closing_waits_for_a_map_in_another_thread(method: str, gate: Path) -> N
     assert group.join()
 
 
-def test_leaving_with_a_stream_half_read_does_not_hang(method: str) -> None:
+def test_leaving_with_a_stream_half_read_does_not_hang(method: Method) -> None:
     with make_group(method) as group:
         stream = group.imap(targets.doubler, targets.count_from(0, []))
         assert next(stream) == 0
@@ -206,7 +210,8 @@ def test_leaving_with_a_stream_half_read_does_not_hang(method: str) -> None:
         list(stream)
 
 
-def test_a_group_that_nobody_holds_closes(method: str) -> None:
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # forking with threads, from Python 3.12 on
+def test_a_group_that_nobody_holds_closes(method: Method) -> None:
     with pytest.warns(ResourceWarning, match="never closed"):
         future = make_group(method).submit(targets.doubler, 4)
         gc.collect()
@@ -214,16 +219,16 @@ def test_a_group_that_nobody_holds_closes(method: str) -> None:
     wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("procorch")])
 
 
-# --- the initializer ----------------------------------------------------------------------------------------------------
+# --- the initializer --------------------------------------------------------------------------------------------------
 
 
-def test_initializer_runs_once_in_each_process(method: str) -> None:
+def test_initializer_runs_once_in_each_process(method: Method) -> None:
     with make_group(method, 1, initializer=targets.remember, initargs=("key", [1, 2])) as group:
         assert group.submit(targets.recall, "key").result() == [1, 2]
         assert group.start(targets.recall, "key").result() == [1, 2]
 
 
-def test_initializer_that_raises(method: str) -> None:
+def test_initializer_that_raises(method: Method) -> None:
     with make_group(method, 2, initializer=targets.broken_initializer) as group:
         with pytest.raises(ZeroDivisionError, match="no luck") as caught:
             group.map(targets.doubler, range(10))
@@ -234,7 +239,7 @@ def test_initializer_that_raises(method: str) -> None:
         assert isinstance(refused.value.__cause__, ZeroDivisionError)
 
 
-def test_initializer_that_raises_for_each_way_in(method: str) -> None:
+def test_initializer_that_raises_for_each_way_in(method: Method) -> None:
     with make_group(method, initializer=targets.broken_initializer) as group, pytest.raises(ZeroDivisionError):
         group.submit(targets.doubler, 1).result()
     with make_group(method, initializer=targets.broken_initializer) as group:
@@ -244,15 +249,15 @@ def test_initializer_that_raises_for_each_way_in(method: str) -> None:
 
 
 @pytest.mark.parametrize("initializer", [targets.exiting_initializer, targets.dying_initializer])
-def test_initializer_that_exits(method: str, initializer: object) -> None:
+def test_initializer_that_exits(method: Method, initializer: object) -> None:
     with make_group(method, initializer=initializer) as group, pytest.raises(WorkerStartError):
         group.map(targets.doubler, range(10))
 
 
-# --- futures ------------------------------------------------------------------------------------------------------------
+# --- futures ----------------------------------------------------------------------------------------------------------
 
 
-def test_futures_are_those_of_concurrent_futures(method: str) -> None:
+def test_futures_are_those_of_concurrent_futures(method: Method) -> None:
     with make_group(method) as group:
         futures = [group.submit(targets.doubler, number) for number in range(20)]
         assert all(isinstance(future, Future) for future in futures)
@@ -260,11 +265,11 @@ def test_futures_are_those_of_concurrent_futures(method: str) -> None:
         assert sorted(future.result() for future in as_completed(futures)) == list(range(0, 40, 2))
 
 
-def test_cancel_works_until_a_worker_has_it(method: str, gate: Path, log: Path) -> None:
+def test_cancel_works_until_a_worker_has_it(method: Method, gate: Path, log: Path) -> None:
     with make_group(method, 1) as group:
         running = group.submit(targets.begin_and_wait, str(log), str(gate), 1)
         waiting = group.submit(targets.begin_and_wait, str(log), str(gate), 2)
-        wait_until(lambda: log.read_text())
+        wait_until(log.read_text)
         assert running.running()
         assert not waiting.running()
         assert waiting.cancel()
@@ -278,7 +283,7 @@ def test_cancel_works_until_a_worker_has_it(method: str, gate: Path, log: Path) 
     assert len(log.read_text().splitlines()) == 1
 
 
-def test_callbacks_may_use_the_group(method: str) -> None:
+def test_callbacks_may_use_the_group(method: Method) -> None:
     results: list[object] = []
     with make_group(method, 1) as group:
 
@@ -295,7 +300,7 @@ def test_callbacks_may_use_the_group(method: str) -> None:
     assert results[-1] == "at once"
 
 
-def test_a_callback_that_raises_is_logged(method: str, caplog: pytest.LogCaptureFixture, gate: Path) -> None:
+def test_a_callback_that_raises_is_logged(method: Method, caplog: pytest.LogCaptureFixture, gate: Path) -> None:
     with make_group(method) as group:
         future = group.submit(targets.wait_for, str(gate))
         future.add_done_callback(lambda future: 1 / 0)
@@ -303,13 +308,13 @@ def test_a_callback_that_raises_is_logged(method: str, caplog: pytest.LogCapture
     assert "exception calling callback" in caplog.text
 
 
-def test_each_failed_future_has_an_exception_of_its_own(method: str) -> None:
+def test_each_failed_future_has_an_exception_of_its_own(method: Method) -> None:
     with make_group(method) as group:
         errors = [group.submit(targets.divide, 0).exception() for _ in range(3)]
     assert len({id(error) for error in errors}) == 3
 
 
-def test_forked_by_an_item_returns_once(method: str) -> None:
+def test_forked_by_an_item_returns_once(method: Method) -> None:
     with make_group(method, 1) as group:
         pids = group.map(targets.fork_and_return, range(3), chunksize=3)
         assert len(set(pids)) == 1

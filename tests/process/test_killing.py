@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import targets
-from helpers import executions
+from helpers import Method, executions
 
 from procorch import ProcessGroup, WorkerCrashed
 
@@ -50,12 +50,12 @@ class Killer(threading.Thread):
 
 
 def run_under_fire(
-    method: str, kills: int, retries: int, log: Path, seed: int, pause: float = 0.02
+    method: Method, kills: int, retries: int, log: Path, seed: int, pause: float = 0.02
 ) -> tuple[list[object], int]:
     """Run items until the killer has done its work; give the outcomes by index and the kills."""
     outcomes: list[object] = []
     double = partial(targets.double_logged, str(log))
-    with ProcessGroup(3, mp_context=method) as group:  # type: ignore[arg-type]
+    with ProcessGroup(3, mp_context=method) as group:
         stream = group.options(retries=retries).imap(
             double, itertools.count(), itertools.count(), return_exceptions=True, buffersize=400
         )
@@ -75,7 +75,7 @@ def run_under_fire(
     ("method", "kills", "pause"),
     [("forkserver", 200, 0.02), ("fork", 200, 0.02), ("spawn", 100, 0.1)],
 )
-def test_at_most_once(method: str, kills: int, pause: float, log: Path) -> None:
+def test_at_most_once(method: Method, kills: int, pause: float, log: Path) -> None:
     outcomes, killed = run_under_fire(method, kills, 0, log, kills, pause)
     runs = executions(log)
     lost = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, WorkerCrashed)]

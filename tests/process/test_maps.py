@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import targets
-from helpers import executions, the_worker, wait_until
+from helpers import Method, executions, the_worker, wait_until
 
 from procorch import NotPicklable, ProcessGroup, WorkerCrashed
 
 
-def make_group(method: str, workers: int = 2, **options: object) -> ProcessGroup:
-    return ProcessGroup(workers, mp_context=method, **options)  # type: ignore[arg-type]
+def make_group(method: Method, workers: int = 2, **options: Any) -> ProcessGroup:
+    return ProcessGroup(workers, mp_context=method, **options)
 
 
-def test_map_raises_the_first_error_in_the_order_of_the_input(method: str, gate: Path) -> None:
+def test_map_raises_the_first_error_in_the_order_of_the_input(method: Method, gate: Path) -> None:
     """Item 1 fails first; item 0, which runs then, is waited for, and its error is the one raised."""
     with make_group(method, 2) as group:
         group.map(targets.doubler, range(2), chunksize=1)
@@ -29,16 +31,16 @@ def test_map_raises_the_first_error_in_the_order_of_the_input(method: str, gate:
         assert "item 0" in caught.value.__notes__[0]
 
 
-def test_nothing_is_begun_once_an_error_is_known(method: str, log: Path, gate: Path) -> None:
+def test_nothing_is_begun_once_an_error_is_known(method: Method, log: Path, gate: Path) -> None:
     with make_group(method, 1) as group:
         run = partial(targets.log_and_divide, str(log))
         with pytest.raises(ZeroDivisionError):
             group.map(run, [1, 2, 0, *range(3, 1000)], chunksize=100)
         assert group.submit(targets.doubler, 1).result() == 2
-        assert [line for line in log.read_text().splitlines()] == ["1", "2", "0"]
+        assert log.read_text().splitlines() == ["1", "2", "0"]
 
 
-def test_an_error_withdraws_what_other_workers_have_not_begun(method: str, log: Path, gate: Path) -> None:
+def test_an_error_withdraws_what_other_workers_have_not_begun(method: Method, log: Path, gate: Path) -> None:
     with make_group(method, 2) as group, ThreadPoolExecutor(1) as thread:
         run = partial(targets.stall_or_divide, str(log), str(gate))
         # One worker stalls in the first item of its chunk; the other fails at the first of its own.
@@ -51,7 +53,7 @@ def test_an_error_withdraws_what_other_workers_have_not_begun(method: str, log: 
         assert sorted(log.read_text().splitlines()) == ["0", "1"]
 
 
-def test_a_map_that_fails_leaves_the_group_usable(method: str) -> None:
+def test_a_map_that_fails_leaves_the_group_usable(method: Method) -> None:
     with make_group(method) as group:
         for _ in range(5):
             with pytest.raises(ZeroDivisionError):
@@ -59,7 +61,7 @@ def test_a_map_that_fails_leaves_the_group_usable(method: str) -> None:
         assert group.map(targets.doubler, range(10)) == list(range(0, 20, 2))
 
 
-def test_a_slow_head_does_not_let_the_stream_run_ahead(method: str, log: Path, gate: Path) -> None:
+def test_a_slow_head_does_not_let_the_stream_run_ahead(method: Method, log: Path, gate: Path) -> None:
     """The default bound too holds behind a slow first item."""
     taken: list[int] = []
     with make_group(method, 2) as group, ThreadPoolExecutor(1) as thread:
@@ -74,7 +76,7 @@ def test_a_slow_head_does_not_let_the_stream_run_ahead(method: str, log: Path, g
         stream.close()
 
 
-def test_unordered_gives_what_is_there(method: str, log: Path, gate: Path) -> None:
+def test_unordered_gives_what_is_there(method: Method, log: Path, gate: Path) -> None:
     with make_group(method, 2) as group:
         stall = partial(targets.stall_or_double, str(log), str(gate), 0)
         stream = group.imap(stall, range(4), ordered=False, chunksize=1)
@@ -83,7 +85,7 @@ def test_unordered_gives_what_is_there(method: str, log: Path, gate: Path) -> No
         assert list(stream) == [0]
 
 
-def test_the_default_bound_grows_while_the_consumer_is_kept_waiting(method: str) -> None:
+def test_the_default_bound_grows_while_the_consumer_is_kept_waiting(method: Method) -> None:
     taken: list[int] = []
     with make_group(method, 1) as group:
         most = 0
@@ -94,7 +96,7 @@ def test_the_default_bound_grows_while_the_consumer_is_kept_waiting(method: str)
         assert 4 < most <= 4096
 
 
-def test_a_consumer_that_takes_its_time_keeps_the_bound_small(method: str) -> None:
+def test_a_consumer_that_takes_its_time_keeps_the_bound_small(method: Method) -> None:
     taken: list[int] = []
     with make_group(method, 1) as group:
         stream = group.imap(targets.doubler, targets.count_from(0, taken))
@@ -106,56 +108,56 @@ def test_a_consumer_that_takes_its_time_keeps_the_bound_small(method: str) -> No
         stream.close()
 
 
-def test_break_closes_a_generator(method: str) -> None:
+def test_break_closes_a_generator(method: Method) -> None:
     closed: list[bool] = []
 
-    def source() -> object:
+    def source() -> Iterator[int]:
         try:
             yield from itertools.count()
         finally:
             closed.append(True)
 
     with make_group(method) as group:
-        for number in group.imap(targets.doubler, source()):  # type: ignore[arg-type]
+        for number in group.imap(targets.doubler, source()):
             if number == 20:
                 break
         assert closed == [True]
         assert group.map(targets.doubler, [3]) == [6]
 
 
-def test_input_is_taken_in_the_callers_thread(method: str) -> None:
+def test_input_is_taken_in_the_callers_thread(method: Method) -> None:
     import threading
 
-    threads = set()
+    threads: set[int] = set()
 
-    def source() -> object:
+    def source() -> Iterator[int]:
         for number in range(100):
             threads.add(threading.get_ident())
             yield number
 
     with make_group(method) as group:
-        assert list(group.imap(targets.doubler, source())) == list(range(0, 200, 2))  # type: ignore[arg-type]
+        assert list(group.imap(targets.doubler, source())) == list(range(0, 200, 2))
         assert threads == {threading.get_ident()}
 
 
-def test_a_result_does_not_wait_for_an_input_that_is_slow_to_come(method: str, gate: Path) -> None:
+def test_a_result_does_not_wait_for_an_input_that_is_slow_to_come(method: Method, gate: Path) -> None:
     """With two results there for the taking, the third input is not waited for."""
     with make_group(method) as group:
 
-        def source() -> object:
+        def source() -> Iterator[int]:
             yield 1
             yield 2
             wait_until(lambda: all(info.state == "idle" for info in group.processes) and group.processes)
             yield 3
             raise AssertionError("asked for too early")
 
-        stream = group.imap(targets.doubler, source())  # type: ignore[arg-type]
+        stream = group.imap(targets.doubler, source())
         assert next(stream) == 2
         stream.close()
 
 
 @pytest.mark.parametrize("kind", ["undumpable", "unloadable", "lock", "lambda"])
-def test_results_that_cannot_cross_cost_one_item(method: str, kind: str) -> None:
+def test_results_that_cannot_cross_cost_one_item(method: Method, kind: str) -> None:
     with make_group(method) as group:
         calls = [(targets.doubler, 1), (targets.make, kind), (targets.doubler, 3)]
         one, bad, three = group.map(targets.call, calls, return_exceptions=True, chunksize=3)
@@ -169,7 +171,7 @@ def test_results_that_cannot_cross_cost_one_item(method: str, kind: str) -> None
 
 
 @pytest.mark.parametrize("argument", [targets.Unloadable(), targets.Undumpable()])
-def test_arguments_that_cannot_cross_cost_one_item(method: str, argument: object) -> None:
+def test_arguments_that_cannot_cross_cost_one_item(method: Method, argument: object) -> None:
     with make_group(method) as group:
         one, bad, three = group.map(targets.identity, [1, argument, 3], return_exceptions=True, chunksize=3)
         assert (one, three) == (1, 3)
@@ -179,7 +181,7 @@ def test_arguments_that_cannot_cross_cost_one_item(method: str, argument: object
             group.submit(targets.identity, argument).result()
 
 
-def test_exceptions_with_odd_constructors_arrive(method: str) -> None:
+def test_exceptions_with_odd_constructors_arrive(method: Method) -> None:
     with make_group(method) as group:
         with pytest.raises(targets.TwoArguments, match=r"bad luck \(4\)") as caught:
             group.submit(targets.raise_two_arguments, 4).result()
@@ -191,15 +193,15 @@ def test_exceptions_with_odd_constructors_arrive(method: str) -> None:
 
 
 @pytest.mark.parametrize("function", [targets.interrupt, partial(targets.exit_with, 2)])
-def test_base_exceptions_are_outcomes(method: str, function: object) -> None:
+def test_base_exceptions_are_outcomes(method: Method, function: Callable[[], object]) -> None:
     with make_group(method, 1) as group:
         pid = group.submit(targets.whoami).result()[1]
-        error = group.submit(function).exception()  # type: ignore[arg-type]
+        error = group.submit(function).exception()
         assert isinstance(error, KeyboardInterrupt | SystemExit)
         assert group.submit(targets.whoami).result()[1] == pid
 
 
-def test_large_arguments_and_results(method: str) -> None:
+def test_large_arguments_and_results(method: Method) -> None:
     with make_group(method) as group:
         size = 40 << 20
         assert group.submit(targets.length, bytes(size)).result() == size
@@ -211,12 +213,12 @@ def test_large_arguments_and_results(method: str) -> None:
         ] * 4
 
 
-def test_more_results_than_a_page_holds_in_one_chunk(method: str) -> None:
+def test_more_results_than_a_page_holds_in_one_chunk(method: Method) -> None:
     with make_group(method, 1) as group:
         assert group.map(targets.blob, [50_000] * 60, chunksize=60) == [bytes(50_000)] * 60
 
 
-def test_a_stateful_callable_is_pickled_anew_for_each_call(method: str) -> None:
+def test_a_stateful_callable_is_pickled_anew_for_each_call(method: Method) -> None:
     state = [1]
     function = partial(targets.first_of, state)
     with make_group(method) as group:
@@ -226,13 +228,13 @@ def test_a_stateful_callable_is_pickled_anew_for_each_call(method: str) -> None:
         assert group.submit(function, 0).result() == 2
 
 
-def test_more_functions_than_a_worker_keeps(method: str) -> None:
+def test_more_functions_than_a_worker_keeps(method: Method) -> None:
     with make_group(method, 1) as group:
         for number in range(600):
             assert group.submit(partial(targets.add, number), 1).result() == number + 1
 
 
-def test_crashes_with_retries_in_a_map(method: str, tmp_path: Path) -> None:
+def test_crashes_with_retries_in_a_map(method: Method, tmp_path: Path) -> None:
     with make_group(method) as group:
         results = group.options(retries=1).map(targets.crash_on_three, range(8), return_exceptions=True)
         lost = results.pop(3)
@@ -241,7 +243,7 @@ def test_crashes_with_retries_in_a_map(method: str, tmp_path: Path) -> None:
         assert results == [0, 1, 2, 4, 5, 6, 7]
 
 
-def test_waiting_costs_no_processor_time(method: str, gate: Path) -> None:
+def test_waiting_costs_no_processor_time(method: Method, gate: Path) -> None:
     """Nobody polls: a group whose worker is busy and whose caller waits uses next to nothing."""
     with make_group(method, 1) as group:
         future = group.submit(targets.wait_for, str(gate))
@@ -265,7 +267,7 @@ def test_the_fork_server_may_die(gate: Path) -> None:
     with make_group("forkserver", 1) as group:
         group.submit(targets.doubler, 1).result()
         pid = the_worker(group).pid
-        server = _process._server._forkserver_pid  # type: ignore[attr-defined]
+        server = _process._server._forkserver_pid  # type: ignore[attr-defined]  # typeshed does not show it
         os.kill(server, signal.SIGKILL)
         assert group.submit(targets.whoami).result()[1] == pid
         assert group.start(targets.doubler, 4).result() == 8

@@ -7,10 +7,11 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import targets
-from helpers import executions, the_worker, wait_until
+from helpers import Method, executions, the_worker, wait_until
 
 from procorch import ProcessGroup, WorkerCrashed
 
@@ -18,11 +19,11 @@ BIG = 4 << 20
 """More bytes than a page or a socket's buffer holds."""
 
 
-def group_of_one(method: str, **options: object) -> ProcessGroup:
-    return ProcessGroup(1, mp_context=method, **options)  # type: ignore[arg-type]
+def group_of_one(method: Method, **options: Any) -> ProcessGroup:
+    return ProcessGroup(1, mp_context=method, **options)
 
 
-def test_idle(method: str) -> None:
+def test_idle(method: Method) -> None:
     with group_of_one(method) as group:
         group.submit(targets.doubler, 1).result()
         before = the_worker(group)
@@ -35,7 +36,7 @@ def test_idle(method: str) -> None:
 
 
 @pytest.mark.parametrize("size", [0, BIG])
-def test_receiving(method: str, size: int, log: Path) -> None:
+def test_receiving(method: Method, size: int, log: Path) -> None:
     """The worker has a part of its orders, or all of them, and has not begun: another does it, once."""
     with group_of_one(method) as group:
         group.submit(targets.doubler, 1).result()
@@ -47,7 +48,7 @@ def test_receiving(method: str, size: int, log: Path) -> None:
         assert executions(log) == {0: 1}
 
 
-def test_running(method: str, log: Path, gate: Path) -> None:
+def test_running(method: Method, log: Path, gate: Path) -> None:
     """What the worker had finished is delivered, what it ran is lost, what it had not begun is moved."""
     with group_of_one(method) as group, ThreadPoolExecutor(1) as thread:
         stall = partial(targets.stall_or_double, str(log), str(gate), 5)
@@ -66,7 +67,7 @@ def check_lost(outcome: object, index: int) -> None:
     assert outcome.exitcode == -signal.SIGKILL
 
 
-def test_half_way_through_writing_a_result(method: str, log: Path) -> None:
+def test_half_way_through_writing_a_result(method: Method, log: Path) -> None:
     with group_of_one(method, initializer=targets.die_half_way_through_a_record, initargs=(b"fatal",)) as group:
         double = partial(targets.double_logged, str(log))
         words = ["a", "b", "fatal", "c", "d"]
@@ -76,7 +77,7 @@ def test_half_way_through_writing_a_result(method: str, log: Path) -> None:
         assert executions(log) == dict.fromkeys(range(5), 1)
 
 
-def test_half_way_through_sending_a_large_frame(method: str, log: Path) -> None:
+def test_half_way_through_sending_a_large_frame(method: Method, log: Path) -> None:
     with group_of_one(method, initializer=targets.die_half_way_through_a_frame) as group:
         double = partial(targets.double_logged, str(log))
         items = [b"a", b"b", bytes(BIG), b"c", b"d"]
@@ -86,7 +87,7 @@ def test_half_way_through_sending_a_large_frame(method: str, log: Path) -> None:
         assert executions(log) == dict.fromkeys(range(5), 1)
 
 
-def test_between_sending_a_large_result_and_noting_it(method: str, log: Path) -> None:
+def test_between_sending_a_large_result_and_noting_it(method: Method, log: Path) -> None:
     """It has arrived whole, so nothing is lost."""
     with group_of_one(method, initializer=targets.die_before_noting_a_large_result) as group:
         double = partial(targets.double_logged, str(log))
@@ -95,13 +96,23 @@ def test_between_sending_a_large_result_and_noting_it(method: str, log: Path) ->
         assert executions(log) == dict.fromkeys(range(3), 1)
 
 
-def test_exiting(method: str) -> None:
+def test_exiting(method: Method) -> None:
     with group_of_one(method, initializer=targets.die_when_exiting) as group:
         assert group.map(targets.doubler, range(10)) == list(range(0, 20, 2))
 
 
+def test_loading_the_function(method: Method) -> None:
+    """A module that ends the process which imports it costs an item for each try, and starts no worker without end."""
+    with group_of_one(method) as group:
+        outcomes = group.map(targets.DiesWhenLoadedAsFunction(), range(3), return_exceptions=True)
+        assert [(type(one), one.attempts) for one in outcomes if isinstance(one, WorkerCrashed)] == [
+            (WorkerCrashed, 1)
+        ] * 3
+        assert group.map(targets.doubler, [1]) == [2]
+
+
 @pytest.mark.parametrize("what", [targets.DiesWhenLoaded(), "dies"])
-def test_pickling(method: str, what: object) -> None:
+def test_pickling(method: Method, what: object) -> None:
     """Pickles that end the process that opens or makes them cost their own item."""
     function = targets.make if what == "dies" else targets.identity
     with group_of_one(method) as group:

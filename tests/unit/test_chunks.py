@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from procorch._chunks import ChunkSizer, Window
 
@@ -51,9 +52,7 @@ def test_what_costs_more_than_a_chunk_goes_one_by_one() -> None:
     waiting=COUNT,
     workers=st.integers(1, 64),
 )
-def test_a_size_is_always_possible(
-    reports: list[tuple[int, float]], most: int, waiting: int, workers: int
-) -> None:
+def test_a_size_is_always_possible(reports: list[tuple[int, float]], most: int, waiting: int, workers: int) -> None:
     sizer = ChunkSizer(0.01, most)
     for items, busy in reports:
         sizer.learn(items, busy)

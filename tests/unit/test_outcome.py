@@ -147,7 +147,7 @@ class UnreadableError(Exception):
     """Nothing of it can be asked without an error."""
 
     @property
-    def args(self) -> NoReturn:  # type: ignore[override]
+    def args(self) -> NoReturn:  # type: ignore[override]  # as unkind as a class can be
         raise RuntimeError("no args")
 
     def __getattribute__(self, name: str) -> NoReturn:
@@ -282,8 +282,8 @@ def test_odd_members_of_a_group_arrive() -> None:
 
 def test_an_exception_that_holds_itself_and_others_arrives() -> None:
     error = MoreArgumentsError(404, "not found")
-    error.itself = error  # type: ignore[attr-defined]
-    error.other = KeywordOnlyError(code=5)  # type: ignore[attr-defined]
+    vars(error)["itself"] = error
+    vars(error)["other"] = KeywordOnlyError(code=5)
     got = vars(crossed(error))
     assert type(got["itself"]) is MoreArgumentsError
     assert got["itself"].__dict__ is got
@@ -329,7 +329,7 @@ def test_a_text_that_fails_costs_only_the_text() -> None:
 
 def test_an_exception_with_an_unpicklable_attribute_is_described() -> None:
     error = ValueError("has a lock")
-    error.lock = threading.Lock()  # type: ignore[attr-defined]
+    vars(error)["lock"] = threading.Lock()
     got = crossed(error)
     assert isinstance(got, NotPicklable)
     assert (got.what, got.step, got.task, got.attempts) == ("exception", "dumps", TASK, 1)

@@ -8,7 +8,8 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from procorch._policy import Limits, check_count, check_wait, usable_cpus
 

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import pytest
 
 from procorch import _events as e
-from procorch._outcome import Failure, Value
+from procorch._messages import Failure, Value
 from procorch._policy import Limits
-from procorch._scheduler import Phase, Scheduler
+from procorch._roster import Phase
+from procorch._scheduler import Scheduler
 
 OrderT = TypeVar("OrderT")
 
@@ -604,6 +605,13 @@ def test_a_refused_process_leaves_the_group_with_those_it_has() -> None:
     assert mind.hear(e.LaunchFailed(4, "no room")) == []
     assert sent(mind.hear(*finish(1, DONE))) == [(1, 1, [2])]
     assert of(e.StartWorker, mind.hear(e.WorkerDied(2, -9, 1))) == [e.StartWorker(2, "w-2")]
+
+
+def test_what_the_system_refused_is_asked_for_again_with_the_next_job() -> None:
+    mind = Mind(2)
+    mind.hear(*call(1, 4, chunksize=1), *ready(1), e.LaunchFailed(2, "no room"))
+    assert mind.scheduler.slots[2].starts == 0
+    assert of(e.StartWorker, mind.hear(*call(2, 2))) == [e.StartWorker(2, "w-2")]
 
 
 def test_a_group_without_any_worker_is_broken() -> None:

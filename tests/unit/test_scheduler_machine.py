@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import attrs
-from hypothesis import settings, strategies as st
+from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from procorch import _events as e
 from procorch._chunks import Window
-from procorch._outcome import Failure, Value
+from procorch._messages import Failure, Value
 from procorch._policy import Limits
 from procorch._scheduler import Scheduler
 
@@ -229,9 +230,7 @@ class Hands:
             assert len(items) == min(job.spec.chunksize, len(waiting))
         process.chunk = Chunk(job, items)
 
-    def resolve(
-        self, job: Job, items: Sequence[int], outcomes: Sequence[e.Outcome], slot: int | None
-    ) -> None:
+    def resolve(self, job: Job, items: Sequence[int], outcomes: Sequence[e.Outcome], slot: int | None) -> None:
         assert not job.done
         for item, outcome in zip(items, outcomes, strict=True):
             assert 0 <= item < job.window.taken

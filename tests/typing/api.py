@@ -1,0 +1,197 @@
+"""Typing: the public interface as users write it. Never run: mypy and pyright check it; each wrong line is an error.
+
+The first ignore of a wrong line is mypy's, the second pyright's; each tool tells if one of its own is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal, NoReturn, assert_type
+
+from procorch import (
+    GroupClosed,
+    GroupView,
+    NotPicklable,
+    ProcessGroup,
+    ProcessHandle,
+    ProcessInfo,
+    ProcorchError,
+    Task,
+    TaskError,
+    WorkerCrashed,
+    WorkerStartError,
+)
+from procorch.testing import Clock, FakeEngine, crash
+
+
+def doubler(number: int) -> int:
+    return number * 2
+
+
+def join(number: int, text: str) -> str:
+    return text * number
+
+
+def three(number: int, text: str, data: bytes) -> Path:
+    return Path(text, str(data), str(number))
+
+
+def four(number: int, text: str, data: bytes, ratio: float) -> set[str]:
+    return {text, str(data), str(number), str(ratio)}
+
+
+def five(number: int, text: str, data: bytes, ratio: float, other: int) -> None: ...
+
+
+def with_keyword(number: int, /, a: float = 0.0, *, b: str) -> bytes:
+    return bytes(number) + b.encode() + str(a).encode()
+
+
+def nothing() -> None: ...
+
+
+group = ProcessGroup(4, name="etl", mp_context="spawn", initializer=doubler, initargs=(1,))
+view = group.options(retries=1)
+assert_type(view, GroupView)
+numbers, texts, data, ratios = [1, 2], ("a", "b"), iter([b"c"]), {0.5}
+
+
+# --- map --------------------------------------------------------------------------------------------------------------
+
+assert_type(group.map(doubler, numbers), list[int])
+assert_type(group.map(join, numbers, texts), list[str])
+assert_type(group.map(three, numbers, texts, data), list[Path])
+assert_type(group.map(four, numbers, texts, data, ratios), list[set[str]])
+assert_type(group.map(five, numbers, texts, data, ratios, numbers), list[None])
+assert_type(group.map(str, numbers), list[str])
+assert_type(group.map(doubler, range(3), chunksize=2, buffersize=None, return_exceptions=False), list[int])
+
+assert_type(group.map(doubler, numbers, return_exceptions=True), list[int | BaseException])
+assert_type(group.map(join, numbers, texts, return_exceptions=True), list[str | BaseException])
+assert_type(group.map(three, numbers, texts, data, return_exceptions=True), list[Path | BaseException])
+assert_type(group.map(four, numbers, texts, data, ratios, return_exceptions=True), list[set[str] | BaseException])
+
+assert_type(ProcessGroup.map(doubler, numbers), list[int])
+assert_type(ProcessGroup.map(join, numbers, texts), list[str])
+assert_type(ProcessGroup.map(three, numbers, texts, data), list[Path])
+assert_type(ProcessGroup.map(four, numbers, texts, data, ratios), list[set[str]])
+assert_type(ProcessGroup.map(doubler, numbers, return_exceptions=True), list[int | BaseException])
+
+assert_type(view.map(doubler, numbers), list[int])
+
+group.map(doubler, texts)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.map(doubler, numbers, texts)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.map(join, texts, numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.map(join, numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.map(doubler)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+group.map(doubler, 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+group.map(3, numbers)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+group.map(doubler, numbers, chunksize=1.5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+group.map(doubler, numbers, ordered=False)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+group.map(doubler, numbers, timeout=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+ProcessGroup.map(doubler, texts)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# --- imap -------------------------------------------------------------------------------------------------------------
+
+assert_type(group.imap(doubler, numbers), Generator[int, None, None])
+assert_type(group.imap(join, numbers, texts, ordered=False), Generator[str, None, None])
+assert_type(group.imap(three, numbers, texts, data, chunksize=3, buffersize=9), Generator[Path, None, None])
+assert_type(group.imap(four, numbers, texts, data, ratios), Generator[set[str], None, None])
+assert_type(group.imap(doubler, numbers, return_exceptions=True), Generator[int | BaseException, None, None])
+assert_type(view.imap(doubler, numbers), Generator[int, None, None])
+
+group.imap(doubler, texts)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.imap(doubler, numbers, ordered=None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+ProcessGroup.imap(doubler, numbers)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+
+# --- submit and start -------------------------------------------------------------------------------------------------
+
+assert_type(group.submit(doubler, 1), Future[int])
+assert_type(group.submit(doubler, number=1), Future[int])
+assert_type(group.submit(nothing), Future[None])
+assert_type(view.submit(with_keyword, 1, b="x"), Future[bytes])
+assert_type(group.options(retries=1).submit(with_keyword, 1, 0.5, b="x").result(), bytes)
+
+group.submit(doubler, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.submit(doubler)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+group.submit(doubler, 1, retries=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+group.submit(with_keyword, 1, b=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.submit("doubler", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+assert_type(group.start(doubler, 1), ProcessHandle[int])
+assert_type(group.start(join, 1, "x", name="joiner"), ProcessHandle[str])
+assert_type(view.start(nothing).result(timeout=1.5), None)
+
+group.start(doubler, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.start(doubler)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.start(doubler, 1, name=b"x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.start(doubler, number=1)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+
+# --- the rest of the group --------------------------------------------------------------------------------------------
+
+with ProcessGroup(mp_context=get_context("fork")) as entered:
+    assert_type(entered, ProcessGroup)
+assert_type(group.join(), bool)
+assert_type(group.join(timeout=0.5), bool)
+assert_type(group.processes, tuple[ProcessInfo, ...])
+assert_type(group.as_completed(), Iterator[ProcessHandle[Any]])
+
+ProcessGroup("4")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ProcessGroup(mp_context="vfork")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ProcessGroup(4, "etl")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+group.options(retries=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+group.options(2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+group.join("soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def inspect(handle: ProcessHandle[int], info: ProcessInfo) -> None:
+    assert_type(handle.name, str)
+    assert_type(handle.pid, int | None)
+    assert_type(handle.exitcode, int | None)
+    assert_type(handle.is_alive(), bool)
+    assert_type(handle.join(1), bool)
+    assert_type(handle.result(), int)
+    assert_type(info.state, Literal["starting", "idle", "busy", "ending"])
+    assert_type(info.task, str | None)
+    handle.name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    info.slot = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def explain(error: ProcorchError) -> object:
+    match error:
+        case WorkerCrashed():
+            assert_type(error.exitcode, int | None)
+            assert_type(error.task, Task)
+            assert_type(error.attempts, int)
+            return error.task.index
+        case NotPicklable():
+            assert_type(error.what, Literal["function", "argument", "result", "exception"])
+            assert_type(error.step, Literal["dumps", "loads"])
+            return error.remedy
+        case GroupClosed():
+            assert_type(error.group, str)
+            return error.reason
+        case WorkerStartError():
+            return error.detail
+        case TaskError():
+            return error.task
+        case _:
+            return None
+
+
+# --- testing ----------------------------------------------------------------------------------------------------------
+
+engine = FakeEngine(Clock(5.0))
+engine.clock.advance(1)
+assert_type(engine.clock(), float)
+ProcessGroup(2, engine=engine)
+
+
+def never(exitcode: int) -> NoReturn:
+    crash(exitcode)
