@@ -38,8 +38,8 @@ class Limits:
     """The same for workers that a signal killed. Larger, since that may come from outside and pass."""
 
     max_unbegun_deaths: int = attrs.field(default=20, validator=ge(1))
-    """Workers that may die with an item, as their next, before it begins, until it is given up: signals from outside may
-    do that a few times, an argument too large for the memory would do it for ever."""
+    """Workers that may die with an item, as their next, before it begins, until it is given up: signals from outside
+    may do that a few times, an argument too large for the memory would do it for ever."""
 
 
 _NO_LIMIT = 1e9

@@ -32,12 +32,12 @@ class _Job:
     spec: e.JobSpec
     sizer: ChunkSizer
     offered: int = 0
-    waiting: deque[int] = attrs.field(factory=lambda: deque[int]())
+    waiting: deque[int] = attrs.field(factory=deque[int])
     chunks: int = 0
     """Chunks with workers. Until the last has ended, the job is not done: that end is still to be heard."""
-    tries: dict[int, int] = attrs.field(factory=lambda: dict[int, int]())
+    tries: dict[int, int] = attrs.field(factory=dict[int, int])
     """How often an item's process has died under it, for those where it has."""
-    unbegun: dict[int, int] = attrs.field(factory=lambda: dict[int, int]())
+    unbegun: dict[int, int] = attrs.field(factory=dict[int, int])
     """How often a process has died with an item before it, as the next one, began; for those where one has."""
     sealed: bool = False
     stopped: bool = False

@@ -15,7 +15,7 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import assert_never
 
@@ -26,7 +26,6 @@ from procorch._errors import WorkerStartError
 from procorch._exit import watch_for_exit
 from procorch._info import ProcessInfo, State
 from procorch._job import Job, Sink
-from procorch._messages import Bytes
 from procorch._outcome import read_report
 from procorch._policy import Limits
 from procorch._roster import Phase

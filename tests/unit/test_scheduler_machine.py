@@ -30,7 +30,7 @@ class Chunk:
     job: Job
     items: list[int]
     begun: int = 0
-    results: list[Value | Failure] = attrs.field(factory=lambda: list[Value | Failure]())
+    results: list[Value | Failure] = attrs.field(factory=list[Value | Failure])
     """Of the finished items, a first part of those begun."""
     told: int = 0
     """How many of them the scheduler has heard of."""
@@ -83,9 +83,9 @@ class Job:
     number: int
     spec: e.JobSpec
     window: Window
-    outcomes: dict[int, e.Outcome] = attrs.field(factory=lambda: dict[int, e.Outcome]())
-    begins: Counter[int] = attrs.field(factory=lambda: Counter[int]())
-    unbegun: Counter[int] = attrs.field(factory=lambda: Counter[int]())
+    outcomes: dict[int, e.Outcome] = attrs.field(factory=dict[int, e.Outcome])
+    begins: Counter[int] = attrs.field(factory=Counter[int])
+    unbegun: Counter[int] = attrs.field(factory=Counter[int])
     """Processes that died with an item as the next one."""
     sealed: bool = False
     stopped: bool = False
