@@ -39,7 +39,7 @@ class MapCall(Protocol):
         *,
         chunksize: int | None = None,
         buffersize: int | None = None,
-        return_exceptions: Literal[True],
+        return_exceptions: bool,
     ) -> list[R | BaseException]: ...
 
     @overload
@@ -65,7 +65,7 @@ class MapCall(Protocol):
         *,
         chunksize: int | None = None,
         buffersize: int | None = None,
-        return_exceptions: Literal[True],
+        return_exceptions: bool,
     ) -> list[R | BaseException]: ...
 
     @overload
@@ -93,7 +93,7 @@ class MapCall(Protocol):
         *,
         chunksize: int | None = None,
         buffersize: int | None = None,
-        return_exceptions: Literal[True],
+        return_exceptions: bool,
     ) -> list[R | BaseException]: ...
 
     @overload
@@ -123,7 +123,7 @@ class MapCall(Protocol):
         *iterables: Iterable[Any],
         chunksize: int | None = None,
         buffersize: int | None = None,
-        return_exceptions: Literal[True],
+        return_exceptions: bool,
     ) -> list[R | BaseException]: ...
 
 
@@ -153,7 +153,7 @@ class ImapCall(Protocol):
         ordered: bool = True,
         chunksize: int | None = None,
         buffersize: int | None = None,
-        return_exceptions: Literal[True],
+        return_exceptions: bool,
     ) -> Generator[R | BaseException, None, None]: ...
 
     @overload
@@ -181,7 +181,7 @@ class ImapCall(Protocol):
         ordered: bool = True,
         chunksize: int | None = None,
         buffersize: int | None = None,
-        return_exceptions: Literal[True],
+        return_exceptions: bool,
     ) -> Generator[R | BaseException, None, None]: ...
 
     @overload
@@ -211,7 +211,7 @@ class ImapCall(Protocol):
         ordered: bool = True,
         chunksize: int | None = None,
         buffersize: int | None = None,
-        return_exceptions: Literal[True],
+        return_exceptions: bool,
     ) -> Generator[R | BaseException, None, None]: ...
 
     @overload
@@ -243,5 +243,5 @@ class ImapCall(Protocol):
         ordered: bool = True,
         chunksize: int | None = None,
         buffersize: int | None = None,
-        return_exceptions: Literal[True],
+        return_exceptions: bool,
     ) -> Generator[R | BaseException, None, None]: ...

@@ -9,7 +9,6 @@ runs where the user expects it and nothing runs ahead of the consumer by more th
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -94,7 +93,7 @@ class Stream(Sink):
         """
         self._owner = owner
         self._ready_input = ready_input
-        self._handed_over = 0.0  # when, in monotonic seconds
+        self._handed_over = 0.0  # when, by the engine's clock
         self._supervisor = supervisor
         self._inputs = inputs
         self._shape = shape
@@ -230,7 +229,7 @@ class Stream(Sink):
         if not self._supervisor.hungry or len(self._job.deck) % (self._shape.chunksize or 1):
             return False
         # If the next input may be long in coming, nothing is held back from a worker that could do it.
-        return not self._ready_input or time.monotonic() - self._handed_over > _HOLD_BACK_SECONDS
+        return not self._ready_input or self._supervisor.now() - self._handed_over > _HOLD_BACK_SECONDS
 
     def _prepare_to_give(self) -> None:
         """See to it that nothing lies in the deck while the consumer is busy with a result."""
@@ -240,22 +239,23 @@ class Stream(Sink):
             self._supervisor.rouse()
 
     def _hand_over(self) -> None:
-        self._handed_over = time.monotonic()
         deck = self._job.deck
-        if deck and self._stops and self._failed is not None:
-            accepted = False
-        elif deck and not self._job.number:
-            self._supervisor.open(self._job, sealed=False)
-            accepted = True
-        else:
-            accepted = not deck or self._supervisor.offer(self._job)
-        if not accepted:
-            count = len(deck)
-            deck.clear()
-            self.deliver(range(self._numbers - count, self._numbers), [Dropped()] * count, None)
+        if deck and not (self._stops and self._failed is not None):
+            if not self._job.number:
+                self._supervisor.open(self._job, sealed=False)
+            elif not self._supervisor.offer(self._job):
+                self._drop_deck()
+            self._handed_over = self._supervisor.now()
+        elif deck:
+            self._drop_deck()  # an error is known, and nothing more is to be begun
         if self._input_over and self._job.number and not self._sealed:
             self._sealed = True
             self._supervisor.seal(self._job)
+
+    def _drop_deck(self) -> None:
+        """Let the items in the deck have an outcome without anybody's having seen them: the last that were numbered."""
+        count = self._supervisor.discard(self._job)
+        self.deliver(range(self._numbers - count, self._numbers), [Dropped()] * count, None)
 
     def _wait(self) -> None:
         with self._news:

@@ -141,6 +141,20 @@ class Supervisor:
         self._deliver(deliveries)
         return True
 
+    def discard(self, job: Job) -> int:
+        """Throw away all that is in a job's deck.
+
+        Args:
+            job (Job): Opened or not.
+
+        Returns:
+            int: How many items that were.
+        """
+        with self._lock:
+            count = len(job.deck)
+            job.deck.clear()
+        return count
+
     def rouse(self) -> None:
         """Let the supervisor's thread look into the decks, soon. Costs next to nothing while that is still to come."""
         if not self._roused:
@@ -195,6 +209,14 @@ class Supervisor:
         """
         with self._lock:
             return self._scheduler.runs(job.number)
+
+    def now(self) -> float:
+        """Tell the time by the engine's clock, once there is work.
+
+        Returns:
+            float: Monotonic seconds.
+        """
+        return self._place.clock()
 
     @property
     def hungry(self) -> bool:
@@ -286,8 +308,14 @@ class Supervisor:
             self._engine = self._make_engine()
         if self._thread is None:
             # A daemon, so that a group that was never closed keeps nobody from exiting; see _exit.
-            self._thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
+            try:
+                thread.start()
+            except BaseException:  # the system has no room for a thread: there is none to wait for, nor to close this
+                self._engine.close()
+                self._engine = None
+                raise
+            self._thread = thread
 
     @property
     def _place(self) -> Engine:
@@ -449,10 +477,10 @@ class Supervisor:
     @staticmethod
     def _deliver(deliveries: list[_Delivery]) -> None:
         """Carry out what was left to do, and empty the list."""
-        pending = iter(tuple(deliveries))
-        deliveries.clear()
-        for delivery in pending:
-            delivery()
+        # One by one, so that what is left is still there for others if one of them fails.
+        deliveries.reverse()
+        while deliveries:
+            deliveries.pop()()
 
     def _give_up(self) -> None:
         """Leave nobody waiting and no process alive, when this loop itself has failed: a bug of ours."""

@@ -354,3 +354,8 @@ class DiesWhenLoadedAsFunction(DiesWhenLoaded):
 
     def __call__(self, _: object) -> None:
         raise AssertionError
+
+
+def fail_at_thirty(number: int) -> float:
+    time.sleep(0.004)
+    return 1 / (number - 30)

@@ -85,6 +85,18 @@ def test_a_forked_copy_of_the_group_refuses_work(method: Method) -> None:
         assert group.submit(targets.doubler, 2).result() == 4
 
 
+def test_a_system_without_room_for_a_thread(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with ProcessGroup(1, mp_context=method) as group:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start"):
+                group.submit(targets.doubler, 1)
+        assert group.submit(targets.doubler, 1).result() == 2
+
+
 SCRIPT = """
 import sys
 sys.path[:0] = {path!r}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ import targets
 from helpers import Method, executions, the_worker, wait_until
 
 from procorch import NotPicklable, ProcessGroup, WorkerCrashed
+from procorch._job import Job
+from procorch._supervisor import Supervisor
 
 
 def make_group(method: Method, workers: int = 2, **options: Any) -> ProcessGroup:
@@ -274,3 +277,26 @@ def test_the_fork_server_may_die(gate: Path) -> None:
         os.kill(pid or 0, signal.SIGKILL)
         wait_until(lambda: not group.processes)
         assert group.submit(targets.doubler, 3).result() == 6
+
+
+def test_a_failing_map_does_not_drop_its_deck_under_the_supervisors_hands(
+    method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between counting what is in the deck and taking it, nobody else takes of it. A delay makes room to try."""
+    honest = Supervisor._take
+
+    def slow_take(self: Supervisor, job: Job, count: int, deliveries: list[Any]) -> None:
+        if count and threading.current_thread() is not threading.main_thread():
+            time.sleep(0.01)
+        honest(self, job, count, deliveries)
+
+    monkeypatch.setattr(Supervisor, "_take", slow_take)
+
+    def source() -> Iterator[int]:
+        for number in range(5000):
+            time.sleep(0.0003)
+            yield number
+
+    for _ in range(6):
+        with make_group(method) as group, pytest.raises(ZeroDivisionError):
+            group.map(targets.fail_at_thirty, source(), chunksize=1)

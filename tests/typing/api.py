@@ -70,6 +70,7 @@ assert_type(group.map(str, numbers), list[str])
 assert_type(group.map(doubler, range(3), chunksize=2, buffersize=None, return_exceptions=False), list[int])
 
 assert_type(group.map(doubler, numbers, return_exceptions=True), list[int | BaseException])
+assert_type(group.map(doubler, numbers, return_exceptions=bool(numbers)), list[int | BaseException])
 assert_type(group.map(join, numbers, texts, return_exceptions=True), list[str | BaseException])
 assert_type(group.map(three, numbers, texts, data, return_exceptions=True), list[Path | BaseException])
 assert_type(group.map(four, numbers, texts, data, ratios, return_exceptions=True), list[set[str] | BaseException])
