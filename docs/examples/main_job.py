@@ -56,7 +56,8 @@ def digest_the_standard_library() -> bool:
         bool: Whether both agree.
     """
     folder = Path(sysconfig.get_path("stdlib"))
-    paths = [str(path) for path in folder.rglob("*.py") if path.is_file() and "site-packages" not in path.parts]
+    others = {"site-packages", "dist-packages"}  # what was installed beside it
+    paths = [str(path) for path in folder.rglob("*") if path.is_file() and not others & set(path.parts)]
     began = time.perf_counter()
     with ProcessGroup(name="digest") as group:
         digests = group.map(digest, paths)
@@ -68,7 +69,8 @@ def digest_the_standard_library() -> bool:
     for worker in workers:
         print(f"{worker.name} (pid {worker.pid}) digested {worker.tasks_done} files")
     agree = digests == expected
-    print(f"{len(paths)} files in {parallel:.2f} s, serially in {serial:.2f} s: {'the same' if agree else 'DIFFERENT'}")
+    verdict = "the same" if agree else "DIFFERENT"
+    print(f"{len(paths)} files in {parallel:.2f} s; then serially, from memory, in {serial:.2f} s: {verdict}")
     return agree
 
 
