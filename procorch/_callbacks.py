@@ -23,6 +23,7 @@ class Callbacks:
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     def run(self, call: Callable[[], object]) -> None:
         """Run something soon.
@@ -30,22 +31,38 @@ class Callbacks:
         Args:
             call (Callable[[], object]): Raises nothing.
         """
-        self._queue.put(call)
         with self._lock:
-            if self._thread is None:
+            late = self._closed
+            if not late:
+                self._queue.put(call)
+            if not late and self._thread is None:
                 thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 thread.start()
                 self._thread = thread
+        if late:
+            call()  # the thread is gone: who finishes a future so late has to call by himself
 
     def _work(self) -> None:
         while (call := self._queue.get()) is not None:
             call()
 
     def close(self) -> None:
-        """Let the thread end after what it was given so far. Nothing is given to it after this."""
-        self._queue.put(None)
+        """Let the thread end after what it was given so far."""
+        with self._lock:
+            self._closed = True
+            self._queue.put(None)
 
-    def join(self) -> None:
-        """Wait for the thread's end, unless called from it."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+    def join(self, timeout: float | None) -> bool:
+        """Wait for the thread's end, unless called from it.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None for no limit.
+
+        Returns:
+            bool: Whether it has ended, or is this one.
+        """
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()

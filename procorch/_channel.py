@@ -30,13 +30,19 @@ class Channel:
         self._socket.setblocking(False)
         self._worker_socket = worker_socket
         self._page_fd = _anonymous_file(PAGE_BYTES)
-        self._mapping = mmap.mmap(self._page_fd, PAGE_BYTES)
+        try:
+            mapping = mmap.mmap(self._page_fd, PAGE_BYTES)  # takes a descriptor of its own
+        except BaseException:
+            os.close(self._page_fd)
+            raise
         self._reader = FrameReader()
         self.unsent: deque[memoryview] = deque()
         """What the socket did not take yet."""
-        self.listening = True
+        self.listening = False
         """Whether the engine waits for news on it."""
-        self.page = Reader(self._mapping)
+        self.page = Reader(mapping)
+        self.writing = False
+        """Whether the engine waits for room to send."""
         self._open = True
         _process.ends.add(self)
 

@@ -132,6 +132,7 @@ class Runner:
             argument = pickle.loads(payload)
         except BaseException as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
             return m.Kind.FAILURE, capture(error, "argument").payload
+        self._leave_if_forked()
         try:
             if style is m.Style.ONE:
                 value = function(argument)

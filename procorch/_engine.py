@@ -21,6 +21,8 @@ class Function:
     """The pickle."""
     name: str
     """Module and qualified name, for messages."""
+    by_reference: bool = True
+    """Whether its pickle is no more than its name. Others may hold any amount of data, and serve one call."""
 
 
 @attrs.frozen

@@ -46,7 +46,7 @@ class Functions:
         payload = dumps(fn, "function", task)
         if isinstance(payload, NotPicklable):
             return payload
-        function = Function(next(_keys), payload, name_of(fn))
+        function = Function(next(_keys), payload, name_of(fn), by_reference)
         if by_reference:
             with self._lock:
                 if len(self._known) >= _MOST_FUNCTIONS:
@@ -72,4 +72,6 @@ def name_of(fn: Callable[..., Any]) -> str:
         str: Its module and qualified name, or those of its class.
     """
     named = fn if hasattr(fn, "__qualname__") else type(fn)
-    return f"{named.__module__}.{named.__qualname__}"
+    # Methods of built-in types have no module of their own.
+    module = getattr(named, "__module__", None) or type(named).__module__
+    return f"{module}.{named.__qualname__}"

@@ -53,8 +53,9 @@ class TaskFuture(concurrent.futures.Future[R]):
         Returns:
             bool: Whether it is cancelled now.
         """
-        if not self.done() and self._job is not None:
-            self._supervisor.cancel(self._job)
+        job = self._job
+        if not self.done() and job is not None:
+            self._supervisor.cancel(job)
         return self.cancelled()
 
     @override
@@ -64,7 +65,8 @@ class TaskFuture(concurrent.futures.Future[R]):
         Returns:
             bool: False before, and once it is done.
         """
-        return not self.done() and self._job is not None and self._supervisor.is_running(self._job)
+        job = self._job
+        return not self.done() and job is not None and self._supervisor.is_running(job)
 
     @override
     def add_done_callback(self, fn: Callable[[concurrent.futures.Future[R]], object]) -> None:
@@ -79,8 +81,14 @@ class TaskFuture(concurrent.futures.Future[R]):
 
     def drop(self) -> None:
         """Become cancelled: the work was dropped."""
-        super().cancel()
-        self.set_running_or_notify_cancel()
+        # False, or an error: the user has set its result by hand, and so taken it over.
+        with contextlib.suppress(RuntimeError):
+            if super().cancel():
+                self.set_running_or_notify_cancel()
+
+    def release(self) -> None:
+        """Let go of the work, its arguments among it: the outcome is here."""
+        self._job = None
 
 
 class _Callback:
@@ -101,7 +109,7 @@ class _Callback:
 def _call(fn: Callable[[concurrent.futures.Future[Any]], object], future: concurrent.futures.Future[Any]) -> None:
     try:
         fn(future)
-    except Exception:
+    except BaseException:
         logging.getLogger("concurrent.futures").exception("exception calling callback for %r", future)
 
 
@@ -122,15 +130,19 @@ class FutureSink(Sink):
 
     @override
     def deliver(self, items: Sequence[int], outcomes: Sequence[Outcome], place: Place | None) -> None:
-        outcome, future = outcomes[0], self._future
         # A user who set the future's result by hand has taken it over.
         with contextlib.suppress(concurrent.futures.InvalidStateError):
-            if isinstance(outcome, Dropped) and self._ending.cause is None:
-                future.drop()
-                return
-            try:
-                value = judge(outcome, self._task, place, self._ending)
-            except BaseException as error:  # noqa: BLE001 - what an item raised, of any kind
-                future.set_exception(error)
-            else:
-                future.set_result(value)
+            self._deliver(outcomes[0], place)
+        self._future.release()
+
+    def _deliver(self, outcome: Outcome, place: Place | None) -> None:
+        future = self._future
+        if isinstance(outcome, Dropped) and self._ending.cause is None:
+            future.drop()
+            return
+        try:
+            value = judge(outcome, self._task, place, self._ending)
+        except BaseException as error:  # noqa: BLE001 - what an item raised, of any kind
+            future.set_exception(error)
+        else:
+            future.set_result(value)

@@ -128,7 +128,7 @@ class ProcessGroup(Tasks):
                 raise TypeError("mp_context and initializer are for processes on this machine, not for an engine")
             given = engine
             make_engine = lambda: given  # noqa: E731
-        supervisor = Supervisor(name, make_engine, Limits(max_workers=workers))
+        supervisor = Supervisor(name, make_engine, Limits(max_workers=workers), own_engine=engine is None)
         super().__init__(supervisor, Functions(), workers, TaskOptions(), Handles())
         # Not at exit: then the supervisors' own hook terminates what is left.
         self._finalizer = weakref.finalize(self, _abandon, supervisor)

@@ -31,19 +31,17 @@ class ProcessHandle(Generic[R]):
     thread.
     """
 
-    def __init__(self, supervisor: Supervisor, name: str, task: Callable[[], Task]) -> None:
+    def __init__(self, supervisor: Supervisor, name: str) -> None:
         """Not for users: `ProcessGroup.start` makes handles.
 
         Args:
             supervisor (Supervisor): Of the group.
             name (str): The process's name.
-            task (Callable[[], Task]): Names the work.
         """
         self._name = name
         self._supervisor = supervisor
-        self._job: Job | None = None
+        self._number = 0  # of its job; 0 for none
         self._future: concurrent.futures.Future[R] = concurrent.futures.Future()
-        self._task = task
         self._collected = False
         self._asked_to_end = False
         self._change = threading.Condition()
@@ -106,9 +104,10 @@ class ProcessHandle(Generic[R]):
         self._end(kill=True)
 
     def _end(self, *, kill: bool) -> None:
-        self._asked_to_end = True
-        if self._job is not None:
-            self._supervisor.post(ProcessStopped(self._job.number, kill))
+        if not self._future.done():
+            self._asked_to_end = True  # what it fails with from now on is no news
+        if self._number:
+            self._supervisor.post(ProcessStopped(self._number, kill))
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for what the function returns. The process itself may end a moment later; see `join`.
@@ -125,10 +124,10 @@ class ProcessHandle(Generic[R]):
             TypeError: ``timeout`` is neither a number nor None.
             ValueError: ``timeout`` is negative or not a number.
         """
-        value = self._future.exception(check_wait("timeout", timeout))
+        error = self._future.exception(check_wait("timeout", timeout))
         self._collected = True
-        if value is not None:
-            raise value
+        if error is not None:
+            raise error
         return self._future.result()
 
     # --- for the group ------------------------------------------------------------------------------------------------
@@ -140,11 +139,11 @@ class ProcessHandle(Generic[R]):
 
     def _bind(self, job: Job) -> None:
         """Take in which job it is."""
-        self._job = job
+        self._number = job.number
 
-    def _resolve(self, outcome: Outcome, place: Place | None, ending: Ending) -> None:
+    def _resolve(self, outcome: Outcome, task: Callable[[], Task], place: Place | None, ending: Ending) -> None:
         try:
-            value = judge(outcome, self._task, place, ending)
+            value = judge(outcome, task, place, ending)
         except BaseException as error:  # noqa: BLE001 - what the function raised, of any kind
             self._future.set_exception(error)
         else:
@@ -199,6 +198,29 @@ class ProcessHandle(Generic[R]):
             return f"<{type(self).__name__} {self._name!r} pid={self._pid} {state}>"
 
 
+class _Watcher:
+    """One iteration over the handles of a group, in the order in which their processes end."""
+
+    def __init__(self) -> None:
+        self._ended: queue.SimpleQueue[ProcessHandle[Any]] = queue.SimpleQueue()
+        self._watched: set[ProcessHandle[Any]] = set()
+        self.awaited = 0
+        """Handles watched and not given yet."""
+
+    def watch(self, handle: ProcessHandle[Any]) -> None:
+        """Give this handle too, when its process has ended."""
+        if handle not in self._watched:
+            self._watched.add(handle)
+            self.awaited += 1
+            handle._call_when_over(self._ended.put)
+
+    def next(self) -> ProcessHandle[Any]:
+        """Wait for the next."""
+        handle = self._ended.get()
+        self.awaited -= 1
+        return handle
+
+
 class Handles:
     """The handles of one group. Those that are over and collected are kept only as long as somebody else does."""
 
@@ -207,6 +229,7 @@ class Handles:
         self._lock = threading.Lock()
         self._kept: list[ProcessHandle[Any]] = []
         self._settled: weakref.WeakSet[ProcessHandle[Any]] = weakref.WeakSet()
+        self._watchers: list[_Watcher] = []
 
     def add(self, handle: ProcessHandle[Any]) -> None:
         """Keep a handle.
@@ -215,9 +238,13 @@ class Handles:
             handle (ProcessHandle[Any]): A new one.
         """
         with self._lock:
-            self._settled.update(one for one in self._kept if one._is_settled)
-            self._kept = [one for one in self._kept if not one._is_settled]
-            self._kept.append(handle)
+            before = self._kept  # let go of only after the lock is released: what a result does then is its own affair
+            self._settled.update(one for one in before if one._is_settled)
+            self._kept = [*(one for one in before if not one._is_settled), handle]
+            watchers = list(self._watchers)
+        for watcher in watchers:
+            watcher.watch(handle)
+        del before
 
     def as_completed(self) -> Iterator[ProcessHandle[Any]]:
         """Wait for each.
@@ -225,18 +252,18 @@ class Handles:
         Yields:
             ProcessHandle[Any]: Each once its process has ended; those started meanwhile too.
         """
-        ended: queue.SimpleQueue[ProcessHandle[Any]] = queue.SimpleQueue()
-        seen: set[ProcessHandle[Any]] = set()
-        while True:
+        watcher = _Watcher()
+        with self._lock:
+            self._watchers.append(watcher)
+            known = [*self._kept, *self._settled]
+        try:
+            for handle in known:
+                watcher.watch(handle)
+            while watcher.awaited:
+                yield watcher.next()
+        finally:
             with self._lock:
-                new = ({*self._kept, *self._settled}) - seen
-            if not new:
-                return
-            seen |= new
-            for handle in new:
-                handle._call_when_over(ended.put)
-            for _ in new:
-                yield ended.get()
+                self._watchers.remove(watcher)
 
     def uncollected_failures(self) -> list[BaseException]:
         """Collect what nobody has asked for.
@@ -252,19 +279,21 @@ class Handles:
 class HandleSink(Sink):
     """Brings what becomes known of a process to its handle."""
 
-    def __init__(self, handle: ProcessHandle[Any], ending: Ending) -> None:
+    def __init__(self, handle: ProcessHandle[Any], task: Callable[[], Task], ending: Ending) -> None:
         """Wait for news.
 
         Args:
             handle (ProcessHandle[Any]): Where they go.
+            task (Callable[[], Task]): Names the work.
             ending (Ending): Of the group.
         """
         self._handle = handle
+        self._task = task
         self._ending = ending
 
     @override
     def deliver(self, items: Sequence[int], outcomes: Sequence[Outcome], place: Place | None) -> None:
-        self._handle._resolve(outcomes[0], place, self._ending)
+        self._handle._resolve(outcomes[0], self._task, place, self._ending)
 
     @override
     def started(self, pid: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import selectors
 import socket
@@ -43,7 +44,8 @@ class LocalWorker(Worker):
         self.name = name
         self.ended = False
         self._engine = engine
-        self._functions: dict[int, None] = {}
+        self._functions: dict[int, None] = {}  # those by reference that it has, the youngest last
+        self._data: Function | None = None  # the one that is not; it may hold any amount of data
         with _process.starting:  # by its module: a forked worker gets another
             self.channel = Channel()
             try:
@@ -80,6 +82,13 @@ class LocalWorker(Worker):
 
     def _introduce(self, function: Function) -> None:
         known = self._functions
+        if not function.by_reference and self._data is not function:
+            if self._data is not None:
+                self.say(m.Forget(self._data.key))
+            self._data = function
+            self.say(m.Define(function.key, function.payload))
+        if not function.by_reference:
+            return
         if function.key in known:
             known[function.key] = known.pop(function.key)  # now the youngest
             return
@@ -110,7 +119,8 @@ class LocalWorker(Worker):
 
     @override
     def read(self) -> Iterator[WorkerEvent]:
-        if self.channel.unsent and self.channel.flush():
+        # Also where somebody else has sent the rest by now, or the engine would hear of room in the socket for ever.
+        if self.channel.writing and self.channel.flush():
             self._engine.watch(self)
         try:
             while (messages := self.channel.receive()) is not None:
@@ -146,6 +156,8 @@ class LocalEngine(Engine):
             method (str): Start method: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
             setup (Bytes): The pickled pair of initializer and arguments; empty for none.
         """
+        if multiprocessing.current_process().daemon:
+            raise RuntimeError("a group cannot start processes here: this one is daemonic, as the workers of Pool are")
         self._process_class = METHODS[method]
         self._setup = setup
         self._pid = os.getpid()
@@ -166,8 +178,17 @@ class LocalEngine(Engine):
     @override
     def start(self, slot: int, name: str) -> LocalWorker:
         worker = LocalWorker(self, slot, name, self._process_class)
-        self._selector.register(worker.channel, selectors.EVENT_READ, (worker, False))
-        self._selector.register(worker.death_fd, selectors.EVENT_READ, (worker, True))
+        try:
+            self._selector.register(worker.channel, selectors.EVENT_READ, (worker, False))
+            worker.channel.listening = True
+            self._selector.register(worker.death_fd, selectors.EVENT_READ, (worker, True))
+        except BaseException:
+            # Nobody would hear of this process: it must not live.
+            self.hung_up(worker)
+            worker.kill()
+            worker.process.join()
+            worker.close()
+            raise
         worker.say(m.Setup(self._setup))
         return worker
 
@@ -218,7 +239,8 @@ class LocalEngine(Engine):
         """
         if worker.channel.listening:
             both = selectors.EVENT_READ | selectors.EVENT_WRITE
-            wanted = both if worker.channel.unsent else selectors.EVENT_READ
+            worker.channel.writing = bool(worker.channel.unsent)
+            wanted = both if worker.channel.writing else selectors.EVENT_READ
             self._selector.modify(worker.channel, wanted, (worker, False))
 
     def hung_up(self, worker: LocalWorker) -> None:

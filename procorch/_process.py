@@ -100,9 +100,15 @@ class _Popen(_StandardPopen):
     def _watch(self) -> None:
         """Open the pidfd; call it before anybody can reap the process."""
         if hasattr(os, "pidfd_open"):
-            # If it has ended and was reaped by the fork server already, the sentinel says so.
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 self.pidfd = os.pidfd_open(self.pid)
+            except ProcessLookupError:
+                pass  # It has ended and was reaped by the fork server already; the sentinel says so.
+            except OSError:
+                os.kill(self.pid, signal.SIGKILL)  # no descriptor is left; nobody would hear of this process
+                self.wait()
+                self.close()
+                raise
 
     @property
     def death_fd(self) -> int:
@@ -111,7 +117,15 @@ class _Popen(_StandardPopen):
 
     def exit_code(self) -> int | None:
         """Give the exit code of a process that has ended; None if it cannot be known."""
-        return self.poll(0)
+        # With a pidfd, what it left can be collected at once, if nobody else has: a handler of SIGCHLD, say.
+        code = self.poll(0 if self.pidfd is None else os.WNOHANG)
+        if code is None:
+            self._unknown()
+        return code
+
+    def _unknown(self) -> None:
+        """Let the exit code count as known, so that nobody waits for it."""
+        self.returncode = 255
 
     def close(self) -> None:
         super().close()
@@ -170,7 +184,11 @@ class _SpawnPopen(_Popen):
         assert tracker_fd is not None  # it has been started just now
         data = self._pickle(process_obj)
         self.sentinel, child_end = os.pipe()
-        child_reads, parent_writes = os.pipe()
+        try:
+            child_reads, parent_writes = os.pipe()
+        except OSError:
+            close_fds(self.sentinel, child_end)
+            raise
         # The write end stays open in this process: its closing tells the worker of our death.
         self.finalizer = util.Finalize(self, close_fds, (self.sentinel, parent_writes))
         try:
@@ -228,8 +246,10 @@ class _ForkServerPopen(_Popen):
     def exit_code(self) -> int | None:
         # The server passes the code on at once, unless somebody stopped it.
         connection.wait([self.sentinel], _EXIT_CODE_SECONDS)
-        code = self.poll()
-        return None if self._server_died else code
+        if self.poll() is None:
+            self._unknown()
+            self._server_died = True
+        return None if self._server_died else self.returncode
 
 
 def _write(fd: int, data: memoryview) -> None:

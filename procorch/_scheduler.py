@@ -78,12 +78,16 @@ class Scheduler:
     @property
     def finished(self) -> bool:
         """Whether the group is closed, and no process and no item without an outcome is left."""
-        return (self._closing or self._terminated) and self.unoccupied and not self._roster.alive
+        return (self._closing or self._terminated) and not self._jobs and self.unoccupied and not self._roster.alive
 
     @property
     def unoccupied(self) -> bool:
-        """Whether every item has its outcome, and every dedicated process has ended."""
-        return not self._jobs and all(slot.dedicated is None for slot in self.slots.values())
+        """Whether every item has its outcome, and every dedicated process has ended.
+
+        A stream whose consumer may ask for more, or never, does not count as long as nothing of it is on its way.
+        """
+        busy = any(job.waiting or job.chunks or not (job.sealed or job.spec.streaming) for job in self._jobs.values())
+        return not busy and all(slot.dedicated is None for slot in self.slots.values())
 
     def waits(self, job: int) -> bool:
         """Tell whether a job's only item has not been given to a worker.

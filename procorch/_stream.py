@@ -23,7 +23,7 @@ from procorch._events import Dropped, JobSpec, Outcome
 from procorch._job import Job, Sink
 from procorch._messages import Style, Value
 from procorch._supervisor import Supervisor
-from procorch._verdict import Place, annotate, dumps, judge, shorten
+from procorch._verdict import Place, annotate, dumps, fault_of, open_value, shorten
 
 _HOLD_BACK_SECONDS = 0.0005
 """How long inputs are held back to be handed over together, if the next is there for the taking. To hand over costs
@@ -71,7 +71,7 @@ class Stream(Sink):
         self,
         supervisor: Supervisor,
         function: Function,
-        inputs: Iterator[Any],
+        inputs: list[Iterator[Any]],
         style: Style,
         shape: Shape,
         window: Window,
@@ -84,8 +84,8 @@ class Stream(Sink):
         Args:
             supervisor (Supervisor): Of the group.
             function (Function): What to call.
-            inputs (Iterator[Any]): The items, or tuples of arguments.
-            style (Style): Which of the two.
+            inputs (list[Iterator[Any]]): What the items, or the parts of each item, come from.
+            style (Style): How they are passed on.
             shape (Shape): How results are wanted.
             window (Window): How far to read ahead.
             owner (object): Kept alive as long as this: a group that nobody refers to closes.
@@ -95,7 +95,8 @@ class Stream(Sink):
         self._ready_input = ready_input
         self._handed_over = 0.0  # when, by the engine's clock
         self._supervisor = supervisor
-        self._inputs = inputs
+        self._sources = inputs
+        self._inputs: Iterator[Any] = inputs[0] if style is Style.ONE else zip(*inputs, strict=False)
         self._shape = shape
         self._window = window
         self._job = Job(function, style, shape.spec(), self)
@@ -273,16 +274,22 @@ class Stream(Sink):
             raise self._supervisor.ending.error()
         if isinstance(outcome, _InputFailed):
             raise outcome.error
-        try:
-            if isinstance(outcome, NotPicklable):
-                raise outcome
-            return judge(outcome, lambda: self._task(index, item), place, self._supervisor.ending)
-        except BaseException as error:
-            where = f" in process {place.name!r} (pid {place.pid})" if place is not None else ""
-            annotate(error, f"procorch: item {index} ({shorten(item)}){where}")
-            if self._shape.return_exceptions:
-                return error
-            raise
+        # Only what became of the item is ever given as a value: what comes in between (a Ctrl-C) goes its own way.
+        fault: BaseException
+        if isinstance(outcome, NotPicklable):
+            fault = outcome
+        elif isinstance(outcome, Value):
+            try:
+                return open_value(outcome, lambda: self._task(index, item))
+            except NotPicklable as error:
+                fault = error
+        else:
+            fault = fault_of(outcome, lambda: self._task(index, item), place, self._supervisor.ending)
+        where = f" in process {place.name!r} (pid {place.pid})" if place is not None else ""
+        annotate(fault, f"procorch: item {index} ({shorten(item)}){where}")
+        if self._shape.return_exceptions:
+            return fault
+        raise fault
 
     def _task(self, index: int, item: Any) -> Task:
         return Task(self._job.function.name, shorten(item), index)
@@ -291,6 +298,6 @@ class Stream(Sink):
         """Want nothing more: begin no further item, close the input."""
         if self._job.number and not (self._sealed and self._window.taken == self._window.given):
             self._supervisor.stop(self._job)
-        inputs = self._inputs
-        if isinstance(inputs, Generator):
-            inputs.close()
+        for source in self._sources:
+            if isinstance(source, Generator):
+                source.close()

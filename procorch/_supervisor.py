@@ -11,13 +11,15 @@ does not take the lock but leaves its event in the mailbox.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from procorch import _events as e
 from procorch._callbacks import Callbacks
@@ -32,8 +34,8 @@ from procorch._roster import Phase
 from procorch._scheduler import Scheduler
 from procorch._verdict import Ending, Place, rebuild_setup_error
 
-_Delivery = Callable[[], None]
-"""Something to be done once the lock is released."""
+_Deliveries: TypeAlias = deque[Callable[[], None]]
+"""What is to be done once the lock is released, in this order."""
 
 _STATES: dict[Phase, State] = {
     Phase.STARTING: "starting",
@@ -47,20 +49,22 @@ _STATES: dict[Phase, State] = {
 class Supervisor:
     """Owns a group's lock, scheduler, workers and thread."""
 
-    def __init__(self, name: str, make_engine: Callable[[], Engine], limits: Limits) -> None:
+    def __init__(self, name: str, make_engine: Callable[[], Engine], limits: Limits, *, own_engine: bool) -> None:
         """Begin; no engine, no thread and no process before the first job.
 
         Args:
             name (str): The group's name.
-            make_engine (Callable[[], Engine]): Makes the place where workers run; closed by this supervisor.
+            make_engine (Callable[[], Engine]): Gives the place where workers run.
             limits (Limits): For the scheduler.
+            own_engine (bool): Whether to close that place at the end.
         """
         self.name = name
         self.ending: Ending = Ending(name)
         self.callbacks: Callbacks = Callbacks(name)
         self._make_engine = make_engine
+        self._own_engine = own_engine
         self._engine: Engine | None = None
-        self.names: Iterator[str] = map(f"{name}-{{}}".format, itertools.count(1))
+        self.names: Iterator[str] = map(f"{name}-".__add__, map(str, itertools.count(1)))
         """Gives the next numbered name; made of C parts, so that threads need no lock for it."""
         self._scheduler = Scheduler(limits, self.names)
         self._lock = threading.Lock()
@@ -79,7 +83,10 @@ class Supervisor:
         self._over = False  # whether the thread has done its last
         self._thread: threading.Thread | None = None
         self._sleeps_until: float | None = None
-        self._deliveries: list[_Delivery] = []  # of the supervisor's thread
+        self._deliveries: _Deliveries = deque()  # of the supervisor's thread
+        self._undelivered = 0  # outcomes on their way to their sinks, in any thread
+        self._starting: e.StartWorker | None = None  # the one that the supervisor's thread is about
+        self._end_at_once: e.Terminate | e.Kill | None = None  # how to end that process as soon as it is there
         watch_for_exit(self)
 
     # --- for callers' threads -----------------------------------------------------------------------------------------
@@ -92,9 +99,13 @@ class Supervisor:
                 forked copy of.
         """
         if os.getpid() != self._pid:
-            raise Ending(self.name, f"belongs to process {self._pid}; make another in this one").closed()
+            raise self._foreign().closed()
         if self._closing or self.ending.cause is not None:
             raise self.ending.closed()
+
+    def _foreign(self) -> Ending:
+        """Why this copy of the group is of no use: another process has the original."""
+        return Ending(self.name, f"belongs to process {self._pid}; make another in this one")
 
     def open(self, job: Job, *, sealed: bool) -> None:
         """Begin a job with the items in its deck.
@@ -106,7 +117,7 @@ class Supervisor:
         Raises:
             GroupClosed: See `check_open`.
         """
-        deliveries: list[_Delivery] = []
+        deliveries: _Deliveries = deque()
         with self._lock:
             self.check_open()
             self._ensure_thread()
@@ -132,7 +143,9 @@ class Supervisor:
         Returns:
             bool: False if the job is over; then the deck is left as it is.
         """
-        deliveries: list[_Delivery] = []
+        if os.getpid() != self._pid:
+            raise self._foreign().closed()
+        deliveries: _Deliveries = deque()
         with self._lock:
             if job.number not in self._jobs:
                 return False
@@ -167,10 +180,11 @@ class Supervisor:
         Args:
             job (Job): Opened, and its deck is empty.
         """
-        deliveries: list[_Delivery] = []
+        deliveries: _Deliveries = deque()
         with self._lock:
             self._streams.pop(job.number, None)
             self._tell(e.JobSealed(job.number), deliveries)
+            self._nudge()
         self._deliver(deliveries)
 
     def stop(self, job: Job) -> None:
@@ -190,11 +204,12 @@ class Supervisor:
         Returns:
             bool: Whether it was dropped; its sink has been told.
         """
-        deliveries: list[_Delivery] = []
+        deliveries: _Deliveries = deque()
         with self._lock:
             if not self._scheduler.waits(job.number):
                 return False
             self._tell(e.JobStopped(job.number), deliveries)
+            self._nudge()
         self._deliver(deliveries)
         return True
 
@@ -263,8 +278,9 @@ class Supervisor:
         """
         if os.getpid() == self._pid:
             self._mailbox.append(event)
-            if self._engine is not None:
-                self._engine.wake()
+            engine = self._engine
+            if engine is not None:
+                engine.wake()
 
     def close(self) -> None:
         """Take no further job; end the processes when the work is done. Returns at once; for any moment."""
@@ -275,11 +291,12 @@ class Supervisor:
     def terminate(self) -> None:
         """End everything now. Returns at once; for any moment."""
         self._closing = True
-        self.ending.reason = "was terminated"
+        if self.ending.cause is None:
+            self.ending.reason = "was terminated"
         self.post(e.TerminateAsked())
 
     def join(self, timeout: float | None) -> bool:
-        """Wait until all work is done and, once closed, all processes are gone.
+        """Wait until all work is done, its outcomes delivered and, once closed, all processes gone.
 
         Args:
             timeout (float | None): Seconds; None for no limit.
@@ -289,17 +306,19 @@ class Supervisor:
         """
         if os.getpid() != self._pid or self._thread is None:
             return True
+        until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             over = self._changed.wait_for(self._is_over, timeout)
-        if over and self._closing and threading.current_thread() is not self._thread:
-            self._thread.join()  # it only has to close the engine
-            self.callbacks.join()
-        return over
+            closed = self._closing
+        if not over or not closed:
+            return over
+        self._thread.join()  # it has done its last already
+        return self.callbacks.join(None if until is None else max(0.0, until - time.monotonic()))
 
     def _is_over(self) -> bool:
-        if self._closing:
-            return self._over
-        return self._scheduler.unoccupied and not self._mailbox
+        if self._undelivered > 0:
+            return False
+        return self._over if self._closing else self._scheduler.unoccupied
 
     # --- under the lock -----------------------------------------------------------------------------------------------
 
@@ -312,10 +331,14 @@ class Supervisor:
             try:
                 thread.start()
             except BaseException:  # the system has no room for a thread: there is none to wait for, nor to close this
-                self._engine.close()
+                self._close_engine()
                 self._engine = None
                 raise
             self._thread = thread
+
+    def _close_engine(self) -> None:
+        if self._own_engine:
+            self._place.close()
 
     @property
     def _place(self) -> Engine:
@@ -328,7 +351,7 @@ class Supervisor:
         if self._to_start or (deadline is not None and (self._sleeps_until is None or deadline < self._sleeps_until)):
             self._place.wake()
 
-    def _take(self, job: Job, count: int, deliveries: list[_Delivery]) -> None:
+    def _take(self, job: Job, count: int, deliveries: _Deliveries) -> None:
         """Take the first ``count`` items of a job's deck."""
         if count:
             take = job.deck.popleft
@@ -336,24 +359,24 @@ class Supervisor:
             job.taken += count
             self._tell(e.ItemsOffered(job.number, count), deliveries)
 
-    def _tell(self, event: e.Event, deliveries: list[_Delivery]) -> None:
+    def _tell(self, event: e.Event, deliveries: _Deliveries) -> None:
         """Tell the scheduler and carry out its orders.
 
         Args:
             event (e.Event): What happened.
-            deliveries (list[_Delivery]): Gets what is left to do once the lock is released.
+            deliveries (_Deliveries): Gets what is left to do once the lock is released.
         """
         for order in self._scheduler.handle(event, self._place.clock()):
             self._carry_out(order, deliveries)
 
-    def _carry_out(self, order: e.Order, deliveries: list[_Delivery]) -> None:
+    def _carry_out(self, order: e.Order, deliveries: _Deliveries) -> None:
         match order:
             case e.Resolve(number, items, outcomes, slot):
                 job = self._jobs[number]
                 for item in items:
                     job.payloads.pop(item, None)
                 place = self._places.get(slot) if slot is not None else None
-                deliveries.append(partial(job.sink.deliver, items, outcomes, place))
+                self._hold(deliveries, partial(job.sink.deliver, items, outcomes, place))
             case e.Send(slot, number, items):
                 job = self._jobs[number]
                 payloads = [job.payloads[item] for item in items]
@@ -371,37 +394,52 @@ class Supervisor:
                 self._mailbox.extend(self._workers[slot].look())
             case e.Ask(slot):
                 self._workers[slot].ask()
-            case e.Terminate(slot):
-                self._signal(slot, kill=False)
-            case e.Kill(slot):
-                self._signal(slot, kill=True)
+            case e.Terminate() | e.Kill():
+                self._signal(order)
             case e.ProcessOver(number, exitcode):
-                deliveries.append(partial(self._owners.pop(number).ended, exitcode))
+                self._hold(deliveries, partial(self._owners.pop(number).ended, exitcode))
             case e.Broken():
                 self._set_broken(order)
             case _:
                 assert_never(order)
 
-    def _signal(self, slot: int, *, kill: bool) -> None:
-        worker = self._workers.get(slot)
-        if worker is None:
-            # Ordered but not started yet: it never will be.
-            for order in [one for one in self._to_start if one.slot == slot]:
-                self._to_start.remove(order)
-                self._mailbox.append(e.WorkerDied(slot, None, 0))
-        elif kill:
+    def _signal(self, order: e.Terminate | e.Kill) -> None:
+        worker = self._workers.get(order.slot)
+        if worker is not None and isinstance(order, e.Kill):
             worker.kill()
-        else:
+        elif worker is not None:
             worker.terminate()
+        elif self._starting is not None and self._starting.slot == order.slot:
+            self._end_at_once = order
+        else:
+            # Ordered but not started yet: it never will be.
+            for start in [one for one in self._to_start if one.slot == order.slot]:
+                self._to_start.remove(start)
+                self._mailbox.append(e.WorkerDied(order.slot, None, 0))
 
     def _set_broken(self, order: e.Broken) -> None:
-        name = self._scheduler.slots[order.slot].name
+        name = self._places[order.slot].name
         self.ending.reason = "cannot start its workers"
         if order.failure is not None:
             report = read_report(order.failure)
             self.ending.cause = lambda: rebuild_setup_error(report, name)
         else:
             self.ending.cause = lambda: WorkerStartError(name, order.exitcode, order.detail)
+
+    def _hold(self, deliveries: _Deliveries, delivery: Callable[[], None]) -> None:
+        """Put off until the lock is released what may run the user's code."""
+        self._undelivered += 1
+        deliveries.append(delivery)
+
+    def _deliver(self, deliveries: _Deliveries) -> None:
+        """Do what was put off. Called without the lock; what is left if one of them fails is still in the queue."""
+        count = len(deliveries)
+        while deliveries:
+            deliveries.popleft()()
+        if count:
+            with self._lock:
+                self._undelivered -= count
+                self._changed.notify_all()
 
     # --- the supervisor's thread --------------------------------------------------------------------------------------
 
@@ -413,7 +451,7 @@ class Supervisor:
             self._give_up()
             raise
         finally:
-            self._place.close()
+            self._close_engine()
             self.callbacks.close()
             with self._lock:
                 self._over = True
@@ -437,9 +475,7 @@ class Supervisor:
         with self._lock:
             self._roused = False
             # First, so that a worker that has come to an end finds what has been put there meanwhile.
-            for job in list(self._streams.values()):
-                count = len(job.deck)
-                self._take(job, count - count % (job.spec.chunksize or 1), deliveries)
+            self._look_into_decks(deliveries)
             for worker in ready:
                 for event in worker.read():
                     self._tell(event, deliveries)
@@ -450,51 +486,90 @@ class Supervisor:
                 self._tell(e.TimePassed(), deliveries)
             while self._mailbox:
                 self._tell(self._mailbox.popleft(), deliveries)
-            while self._to_start:
-                self._start(self._to_start.popleft(), deliveries)
+            if self._scheduler.hungry:
+                # Once more: whoever puts an item there looks for a free worker afterwards, and has seen this one, or
+                # had not yet when it became free just now.
+                self._look_into_decks(deliveries)
+            starts = tuple(self._to_start)
         self._deliver(deliveries)
+        for _ in starts:
+            self._start_next(deliveries)
         return True
 
-    def _start(self, order: e.StartWorker, deliveries: list[_Delivery]) -> None:
-        self._places[order.slot] = Place(order.name, None)
-        owner = self._owners.get(self._scheduler.slots[order.slot].dedicated or 0)
+    def _look_into_decks(self, deliveries: _Deliveries) -> None:
+        for job in tuple(self._streams.values()):
+            count = len(job.deck)
+            self._take(job, count - count % (job.spec.chunksize or 1), deliveries)
+
+    def _start_next(self, deliveries: _Deliveries) -> None:
+        """Start the next process that is ordered. That takes a while, and is done without the lock."""
+        with self._lock:
+            if not self._to_start:
+                return
+            order = self._starting = self._to_start.popleft()
+            self._places[order.slot] = Place(order.name, None)
+        worker, refusal = None, ""
         try:
             worker = self._place.start(order.slot, order.name)
-        except OSError as error:
-            self._tell(e.LaunchFailed(order.slot, f"{type(error).__name__}: {error}"), deliveries)
-            del self._places[order.slot]
-            return
+        except Exception as error:  # noqa: BLE001 - the system, or multiprocessing, has many ways to refuse
+            refusal = f"{type(error).__name__}: {error}"
+        with self._lock:
+            self._starting = None
+            if worker is None:
+                self._tell(e.LaunchFailed(order.slot, refusal), deliveries)
+                del self._places[order.slot]
+            else:
+                self._register(order, worker, deliveries)
+        self._deliver(deliveries)
+
+    def _register(self, order: e.StartWorker, worker: Worker, deliveries: _Deliveries) -> None:
         self._workers[order.slot] = worker
         self._places[order.slot] = Place(order.name, worker.pid)
+        end, self._end_at_once = self._end_at_once, None
+        if end is not None:
+            self._signal(end)
+        owner = self._owners.get(self._scheduler.slots[order.slot].dedicated or 0)
         if owner is not None:
-            deliveries.append(partial(owner.started, worker.pid))
+            self._hold(deliveries, partial(owner.started, worker.pid))
 
     def _bury(self, slot: int) -> None:
         self._workers.pop(slot, None)
         self._places.pop(slot, None)
         self._changed.notify_all()
 
-    @staticmethod
-    def _deliver(deliveries: list[_Delivery]) -> None:
-        """Carry out what was left to do, and empty the list."""
-        # One by one, so that what is left is still there for others if one of them fails.
-        deliveries.reverse()
-        while deliveries:
-            deliveries.pop()()
-
     def _give_up(self) -> None:
         """Leave nobody waiting and no process alive, when this loop itself has failed: a bug of ours."""
-        self._closing = True
-        self.ending.reason = "failed inside; please report the traceback that its thread printed"
-        self._deliver(self._deliveries)
-        for job in list(self._jobs.values()):
+        with self._lock:
+            self._closing = True
+            self.ending.reason = "failed inside; please report the traceback that its thread printed"
+            self.ending.cause = self.ending.plain
+            jobs, owners = list(self._jobs.values()), list(self._owners.values())
+            self._jobs.clear()
+            self._streams.clear()
+            workers = dict(self._workers)
+        for job in jobs:
             items = list(job.payloads)
-            job.sink.deliver(items, [e.Dropped()] * len(items), None)
-        for worker in self._workers.values():
+            self._deliveries.append(partial(job.sink.deliver, items, [e.Dropped()] * len(items), None))
+        self._deliveries.extend(partial(owner.ended, None) for owner in owners)
+        for worker in workers.values():
             worker.kill()
-        while self._workers:
+        while workers:
             for worker in self._place.wait(None):
-                if any([isinstance(event, e.WorkerDied) for event in worker.read()]):  # noqa: C419 - read to its end
-                    del self._workers[worker.slot]
-        for owner in self._owners.values():
-            owner.ended(None)
+                if self._is_gone(worker):
+                    workers.pop(worker.slot, None)
+        while self._deliveries:
+            with contextlib.suppress(Exception):
+                self._deliveries.popleft()()
+        with self._lock:
+            self._undelivered = 0
+
+    @staticmethod
+    def _is_gone(worker: Worker) -> bool:
+        """Read what a killed worker has to tell, to its end, whatever that is."""
+        gone = False
+        try:
+            for event in worker.read():
+                gone |= isinstance(event, e.WorkerDied)
+        except Exception:  # noqa: BLE001 - what it tells may be just what this group has failed of
+            gone = True
+        return gone

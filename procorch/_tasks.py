@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sized
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
@@ -35,6 +36,10 @@ _MAP_AHEAD = 1024
 
 _GROWTH = 1024
 """How many times its first size a window may become."""
+
+
+_HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytearray, deque}
+"""Types whose iterators never wait for an item. A length says nothing of that: a lazy loader of data may have one."""
 
 
 @attrs.frozen
@@ -152,17 +157,17 @@ class Tasks:
         call: tuple[tuple[object, ...], dict[str, object]] = (args, {})
         payload = dumps(call, "argument", task)
         name = next(self._supervisor.names) if name is None else name
-        handle = ProcessHandle[R](self._supervisor, name, task)
+        handle = ProcessHandle[R](self._supervisor, name)
         if isinstance(function, NotPicklable):
             handle._refuse(function)
         elif isinstance(payload, NotPicklable):
             handle._refuse(payload)
         else:
             spec = JobSpec(retries=self._options.retries, dedicated=True, name=name)
-            job = Job(function, Style.CALL, spec, HandleSink(handle, self._supervisor.ending))
-            handle._bind(job)
+            job = Job(function, Style.CALL, spec, HandleSink(handle, task, self._supervisor.ending))
             job.deck.append(payload)
             self._supervisor.open(job, sealed=True)
+            handle._bind(job)
         self._handles.add(handle)
         return handle
 
@@ -250,21 +255,17 @@ class Tasks:
         if isinstance(function, NotPicklable):
             raise function
         style = Style.ONE if len(iterables) == 1 else Style.MANY
-        # What knows its length has its items already.
-        ready = all(isinstance(iterable, Sized) for iterable in iterables)
+        ready = all(type(iterable) in _HAVE_THEIR_ITEMS for iterable in iterables)
         return Stream(self._supervisor, function, inputs, style, shape, window, self, ready_input=ready)
 
 
-def _inputs(call: str, iterables: tuple[Any, ...]) -> Iterator[Any]:
+def _inputs(call: str, iterables: tuple[Any, ...]) -> list[Iterator[Any]]:
     if not iterables:
         raise TypeError(f"{call} needs at least one iterable")
-    iterators: list[Iterator[Any]] = []
     for number, iterable in enumerate(iterables, 1):
-        try:
-            iterators.append(iter(iterable))
-        except TypeError:
-            raise TypeError(f"iterable {number} of {call} must be iterable, not {iterable!r}") from None
-    return iterators[0] if len(iterators) == 1 else zip(*iterators, strict=False)
+        if not hasattr(iterable, "__iter__") and not hasattr(iterable, "__getitem__"):
+            raise TypeError(f"iterable {number} of {call} must be iterable, not {iterable!r}")
+    return [iter(iterable) for iterable in iterables]
 
 
 def _show_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

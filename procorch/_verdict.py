@@ -15,7 +15,7 @@ import attrs
 
 from procorch._errors import GroupClosed, NotPicklable, Task, WorkerCrashed, WorkerStartError
 from procorch._events import Dropped, Lost, NotStarted, Outcome
-from procorch._messages import Bytes, Failure, Report, Value
+from procorch._messages import Failure, Report, Value
 from procorch._outcome import PROTOCOL, capture, read_report, text_of
 
 _REMEDIES = {
@@ -65,6 +65,14 @@ class Ending:
             BaseException: The cause itself if there is one.
         """
         return self.cause() if self.cause is not None else self.closed()
+
+    def plain(self) -> GroupClosed:
+        """Make the error without a cause.
+
+        Returns:
+            GroupClosed: Which group, and why.
+        """
+        return GroupClosed(self.group, self.reason)
 
     def closed(self) -> GroupClosed:
         """Make the error for work that is refused at the call.
@@ -128,25 +136,54 @@ def judge(outcome: Outcome, task: Callable[[], Task], place: Place | None, endin
     Raises:
         BaseException: What the function raised, or an error of ours.
     """
+    if isinstance(outcome, Value):
+        return open_value(outcome, task)
+    raise fault_of(outcome, task, place, ending)
+
+
+def fault_of(
+    outcome: Failure | Lost | NotStarted | Dropped, task: Callable[[], Task], place: Place | None, ending: Ending
+) -> BaseException:
+    """Make the error that an item without a result has come to.
+
+    Args:
+        outcome (Failure | Lost | NotStarted | Dropped): What became of the item.
+        task (Callable[[], Task]): Names the work.
+        place (Place | None): Where it ran; None if nowhere.
+        ending (Ending): Why the group ends, for work that was dropped.
+
+    Returns:
+        BaseException: What the function raised, or an error of ours; an object of its own.
+    """
     match outcome:
-        case Value(payload):
-            return _loads_result(payload, task)
         case Failure():
-            raise rebuild(read_report(outcome), task)
+            return rebuild(read_report(outcome), task)
         case Lost(_, exitcode, attempts):
             name, pid = (place.name, place.pid) if place is not None else ("?", None)
-            raise WorkerCrashed(task(), attempts, name, pid, exitcode)
+            return WorkerCrashed(task(), attempts, name, pid, exitcode)
         case NotStarted(_, detail):
-            raise WorkerStartError(place.name if place is not None else "?", None, detail)
+            return WorkerStartError(place.name if place is not None else "?", None, detail)
         case Dropped():
-            raise ending.error()
+            return ending.error()
         case _:
             assert_never(outcome)
 
 
-def _loads_result(payload: Bytes, task: Callable[[], Task]) -> Any:
+def open_value(value: Value, task: Callable[[], Task]) -> Any:
+    """Rebuild a result.
+
+    Args:
+        value (Value): From a worker.
+        task (Callable[[], Task]): Names the work; called only for an error.
+
+    Returns:
+        Any: What the function returned.
+
+    Raises:
+        NotPicklable: It cannot be rebuilt.
+    """
     try:
-        return pickle.loads(payload)
+        return pickle.loads(value.payload)
     except Exception as error:  # the user's __setstate__ may raise anything
         report = read_report(capture(error, "result"))
         refused = _refused(report, task(), 1, "loads")

@@ -285,7 +285,7 @@ def test_a_failing_map_does_not_drop_its_deck_under_the_supervisors_hands(
     """Between counting what is in the deck and taking it, nobody else takes of it. A delay makes room to try."""
     honest = Supervisor._take
 
-    def slow_take(self: Supervisor, job: Job, count: int, deliveries: list[Any]) -> None:
+    def slow_take(self: Supervisor, job: Job, count: int, deliveries: Any) -> None:
         if count and threading.current_thread() is not threading.main_thread():
             time.sleep(0.01)
         honest(self, job, count, deliveries)
