@@ -359,3 +359,13 @@ class DiesWhenLoadedAsFunction(DiesWhenLoaded):
 def fail_at_thirty(number: int) -> float:
     time.sleep(0.004)
     return 1 / (number - 30)
+
+
+def submit_as_daemon() -> int:
+    current_process()._config["daemon"] = True  # type: ignore[attr-defined]  # as a worker of multiprocessing.Pool
+    try:
+        with ProcessGroup(1) as group:
+            result: int = group.submit(doubler, 1).result()
+            return result
+    finally:
+        current_process()._config["daemon"] = False  # type: ignore[attr-defined]
