@@ -18,32 +18,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TypeAlias, assert_never
 
 from procorch import _events as e
 from procorch._callbacks import Callbacks
-from procorch._engine import Chunk, Engine, Worker
-from procorch._errors import WorkerStartError
+from procorch._engine import Engine, Worker
 from procorch._exit import watch_for_exit
-from procorch._info import ProcessInfo, State
-from procorch._job import Job, Sink
-from procorch._outcome import read_report
+from procorch._hands import Deliveries, Hands
+from procorch._info import ProcessInfo
+from procorch._job import Job
 from procorch._policy import Limits
-from procorch._roster import Phase
 from procorch._scheduler import Scheduler
-from procorch._verdict import Ending, Place, rebuild_setup_error
-
-_Deliveries: TypeAlias = deque[Callable[[], None]]
-"""What is to be done once the lock is released, in this order."""
-
-_STATES: dict[Phase, State] = {
-    Phase.STARTING: "starting",
-    Phase.IDLE: "idle",
-    Phase.BUSY: "busy",
-    Phase.ENDING: "ending",
-}
-"""What users are told of a process; of `Phase.GONE` there is none to tell of."""
+from procorch._verdict import Ending
 
 
 class Supervisor:
@@ -70,23 +55,16 @@ class Supervisor:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # notified when a job is done or a process has ended
         self._pid = os.getpid()
-        self._jobs: dict[int, Job] = {}
-        self._streams: dict[int, Job] = {}  # those of them whose owners may still put something into their decks
         self._roused = False
         self._numbers = itertools.count(1)
-        self._workers: dict[int, Worker] = {}
-        self._places: dict[int, Place] = {}
-        self._owners: dict[int, Sink] = {}  # of dedicated processes, by job
-        self._to_start: deque[e.StartWorker] = deque()
         self._mailbox: deque[e.Event] = deque()
+        self._hands = Hands(self.ending, self._mailbox)
         self._closing = False
         self._over = False  # whether the thread has done its last
         self._thread: threading.Thread | None = None
         self._sleeps_until: float | None = None
-        self._deliveries: _Deliveries = deque()  # of the supervisor's thread
+        self._deliveries: Deliveries = deque()  # of the supervisor's thread
         self._undelivered = 0  # outcomes on their way to their sinks, in any thread
-        self._starting: e.StartWorker | None = None  # the one that the supervisor's thread is about
-        self._end_at_once: e.Terminate | e.Kill | None = None  # how to end that process as soon as it is there
         watch_for_exit(self)
 
     # --- for callers' threads -----------------------------------------------------------------------------------------
@@ -117,20 +95,16 @@ class Supervisor:
         Raises:
             GroupClosed: See `check_open`.
         """
-        deliveries: _Deliveries = deque()
+        deliveries: Deliveries = deque()
         with self._lock:
             self.check_open()
             self._ensure_thread()
             job.number = next(self._numbers)
-            self._jobs[job.number] = job
-            if job.spec.dedicated:
-                self._owners[job.number] = job.sink
+            self._hands.add(job, sealed=sealed)
             self._tell(e.JobOpened(job.number, job.spec), deliveries)
             self._take(job, len(job.deck), deliveries)
             if sealed:
                 self._tell(e.JobSealed(job.number), deliveries)
-            else:
-                self._streams[job.number] = job
             self._nudge()
         self._deliver(deliveries)
 
@@ -145,9 +119,9 @@ class Supervisor:
         """
         if os.getpid() != self._pid:
             raise self._foreign().closed()
-        deliveries: _Deliveries = deque()
+        deliveries: Deliveries = deque()
         with self._lock:
-            if job.number not in self._jobs:
+            if job.number not in self._hands.jobs:
                 return False
             self._take(job, len(job.deck), deliveries)
             self._nudge()
@@ -180,9 +154,9 @@ class Supervisor:
         Args:
             job (Job): Opened, and its deck is empty.
         """
-        deliveries: _Deliveries = deque()
+        deliveries: Deliveries = deque()
         with self._lock:
-            self._streams.pop(job.number, None)
+            self._hands.streams.pop(job.number, None)
             self._tell(e.JobSealed(job.number), deliveries)
             self._nudge()
         self._deliver(deliveries)
@@ -204,7 +178,7 @@ class Supervisor:
         Returns:
             bool: Whether it was dropped; its sink has been told.
         """
-        deliveries: _Deliveries = deque()
+        deliveries: Deliveries = deque()
         with self._lock:
             if not self._scheduler.waits(job.number):
                 return False
@@ -255,20 +229,7 @@ class Supervisor:
             tuple[ProcessInfo, ...]: In the order of their slots.
         """
         with self._lock:
-            return tuple(
-                ProcessInfo(
-                    slot=slot.number,
-                    name=slot.name,
-                    pid=worker.pid,
-                    state=_STATES[slot.phase],
-                    task=self._jobs[slot.job].function.name if slot.job is not None else None,
-                    tasks_done=slot.finished,
-                    restarts=slot.starts - 1,
-                    busy_seconds=slot.busy,
-                )
-                for slot in self._scheduler.slots.values()
-                if (worker := self._workers.get(slot.number)) is not None
-            )
+            return self._hands.describe(self._scheduler.slots.values())
 
     def post(self, event: e.Event) -> None:
         """Tell the scheduler something, soon. Takes no lock: for finalizers, signal handlers, any thread.
@@ -348,10 +309,12 @@ class Supervisor:
     def _nudge(self) -> None:
         """Wake the supervisor's thread if it has something to do earlier than it believes."""
         deadline = self._scheduler.next_deadline()
-        if self._to_start or (deadline is not None and (self._sleeps_until is None or deadline < self._sleeps_until)):
+        if self._hands.to_start or (
+            deadline is not None and (self._sleeps_until is None or deadline < self._sleeps_until)
+        ):
             self._place.wake()
 
-    def _take(self, job: Job, count: int, deliveries: _Deliveries) -> None:
+    def _take(self, job: Job, count: int, deliveries: Deliveries) -> None:
         """Take the first ``count`` items of a job's deck."""
         if count:
             take = job.deck.popleft
@@ -359,79 +322,22 @@ class Supervisor:
             job.taken += count
             self._tell(e.ItemsOffered(job.number, count), deliveries)
 
-    def _tell(self, event: e.Event, deliveries: _Deliveries) -> None:
+    def _tell(self, event: e.Event, deliveries: Deliveries) -> None:
         """Tell the scheduler and carry out its orders.
 
         Args:
             event (e.Event): What happened.
-            deliveries (_Deliveries): Gets what is left to do once the lock is released.
+            deliveries (Deliveries): Gets what is left to do once the lock is released.
         """
-        for order in self._scheduler.handle(event, self._place.clock()):
-            self._carry_out(order, deliveries)
+        before = len(deliveries)
+        orders = self._scheduler.handle(event, self._place.clock())
+        for order in orders:
+            self._hands.carry_out(order, deliveries)
+        self._undelivered += len(deliveries) - before
+        if orders:
+            self._changed.notify_all()
 
-    def _carry_out(self, order: e.Order, deliveries: _Deliveries) -> None:
-        match order:
-            case e.Resolve(number, items, outcomes, slot):
-                job = self._jobs[number]
-                for item in items:
-                    job.payloads.pop(item, None)
-                place = self._places.get(slot) if slot is not None else None
-                self._hold(deliveries, partial(job.sink.deliver, items, outcomes, place))
-            case e.Send(slot, number, items):
-                job = self._jobs[number]
-                payloads = [job.payloads[item] for item in items]
-                chunk = Chunk(job.function, job.style, job.spec.stop_on_failure, payloads)
-                self._workers[slot].send(chunk)
-            case e.JobDone(number):
-                del self._jobs[number]
-                self._streams.pop(number, None)
-                self._changed.notify_all()
-            case e.StartWorker():
-                self._to_start.append(order)
-            case e.Withdraw(slot):
-                self._workers[slot].withdraw()
-            case e.Look(slot):
-                self._mailbox.extend(self._workers[slot].look())
-            case e.Ask(slot):
-                self._workers[slot].ask()
-            case e.Terminate() | e.Kill():
-                self._signal(order)
-            case e.ProcessOver(number, exitcode):
-                self._hold(deliveries, partial(self._owners.pop(number).ended, exitcode))
-            case e.Broken():
-                self._set_broken(order)
-            case _:
-                assert_never(order)
-
-    def _signal(self, order: e.Terminate | e.Kill) -> None:
-        worker = self._workers.get(order.slot)
-        if worker is not None and isinstance(order, e.Kill):
-            worker.kill()
-        elif worker is not None:
-            worker.terminate()
-        elif self._starting is not None and self._starting.slot == order.slot:
-            self._end_at_once = order
-        else:
-            # Ordered but not started yet: it never will be.
-            for start in [one for one in self._to_start if one.slot == order.slot]:
-                self._to_start.remove(start)
-                self._mailbox.append(e.WorkerDied(order.slot, None, 0))
-
-    def _set_broken(self, order: e.Broken) -> None:
-        name = self._places[order.slot].name
-        self.ending.reason = "cannot start its workers"
-        if order.failure is not None:
-            report = read_report(order.failure)
-            self.ending.cause = lambda: rebuild_setup_error(report, name)
-        else:
-            self.ending.cause = lambda: WorkerStartError(name, order.exitcode, order.detail)
-
-    def _hold(self, deliveries: _Deliveries, delivery: Callable[[], None]) -> None:
-        """Put off until the lock is released what may run the user's code."""
-        self._undelivered += 1
-        deliveries.append(delivery)
-
-    def _deliver(self, deliveries: _Deliveries) -> None:
+    def _deliver(self, deliveries: Deliveries) -> None:
         """Do what was put off. Called without the lock; what is left if one of them fails is still in the queue."""
         count = len(deliveries)
         while deliveries:
@@ -468,7 +374,7 @@ class Supervisor:
             sleeps_until = self._sleeps_until
             if self._scheduler.finished and not self._mailbox:
                 return False
-        busy = self._mailbox or self._to_start
+        busy = self._mailbox or self._hands.to_start
         timeout = None if sleeps_until is None else max(0.0, sleeps_until - self._place.clock())
         ready = self._place.wait(0.0 if busy else timeout)
         deliveries = self._deliveries
@@ -480,7 +386,8 @@ class Supervisor:
                 for event in worker.read():
                     self._tell(event, deliveries)
                     if isinstance(event, e.WorkerDied):
-                        self._bury(event.slot)
+                        self._hands.bury(event.slot)
+                        self._changed.notify_all()
             deadline = self._scheduler.next_deadline()
             if deadline is not None and deadline <= self._place.clock():
                 self._tell(e.TimePassed(), deliveries)
@@ -490,52 +397,38 @@ class Supervisor:
                 # Once more: whoever puts an item there looks for a free worker afterwards, and has seen this one, or
                 # had not yet when it became free just now.
                 self._look_into_decks(deliveries)
-            starts = tuple(self._to_start)
+            starts = len(self._hands.to_start)
         self._deliver(deliveries)
-        for _ in starts:
+        for _ in range(starts):
             self._start_next(deliveries)
         return True
 
-    def _look_into_decks(self, deliveries: _Deliveries) -> None:
-        for job in tuple(self._streams.values()):
+    def _look_into_decks(self, deliveries: Deliveries) -> None:
+        for job in tuple(self._hands.streams.values()):
             count = len(job.deck)
             self._take(job, count - count % (job.spec.chunksize or 1), deliveries)
 
-    def _start_next(self, deliveries: _Deliveries) -> None:
+    def _start_next(self, deliveries: Deliveries) -> None:
         """Start the next process that is ordered. That takes a while, and is done without the lock."""
         with self._lock:
-            if not self._to_start:
-                return
-            order = self._starting = self._to_start.popleft()
-            self._places[order.slot] = Place(order.name, None)
+            order = self._hands.next_start()
+        if order is None:
+            return
         worker, refusal = None, ""
         try:
             worker = self._place.start(order.slot, order.name)
         except Exception as error:  # noqa: BLE001 - the system, or multiprocessing, has many ways to refuse
             refusal = f"{type(error).__name__}: {error}"
         with self._lock:
-            self._starting = None
             if worker is None:
+                self._hands.refused()
                 self._tell(e.LaunchFailed(order.slot, refusal), deliveries)
-                del self._places[order.slot]
+                self._hands.bury(order.slot)
             else:
-                self._register(order, worker, deliveries)
+                before = len(deliveries)
+                self._hands.started(order, worker, self._scheduler.slots[order.slot].dedicated, deliveries)
+                self._undelivered += len(deliveries) - before
         self._deliver(deliveries)
-
-    def _register(self, order: e.StartWorker, worker: Worker, deliveries: _Deliveries) -> None:
-        self._workers[order.slot] = worker
-        self._places[order.slot] = Place(order.name, worker.pid)
-        end, self._end_at_once = self._end_at_once, None
-        if end is not None:
-            self._signal(end)
-        owner = self._owners.get(self._scheduler.slots[order.slot].dedicated or 0)
-        if owner is not None:
-            self._hold(deliveries, partial(owner.started, worker.pid))
-
-    def _bury(self, slot: int) -> None:
-        self._workers.pop(slot, None)
-        self._places.pop(slot, None)
-        self._changed.notify_all()
 
     def _give_up(self) -> None:
         """Leave nobody waiting and no process alive, when this loop itself has failed: a bug of ours."""
@@ -543,14 +436,8 @@ class Supervisor:
             self._closing = True
             self.ending.reason = "failed inside; please report the traceback that its thread printed"
             self.ending.cause = self.ending.plain
-            jobs, owners = list(self._jobs.values()), list(self._owners.values())
-            self._jobs.clear()
-            self._streams.clear()
-            workers = dict(self._workers)
-        for job in jobs:
-            items = list(job.payloads)
-            self._deliveries.append(partial(job.sink.deliver, items, [e.Dropped()] * len(items), None))
-        self._deliveries.extend(partial(owner.ended, None) for owner in owners)
+            self._deliveries.extend(self._hands.drop_all())
+            workers = dict(self._hands.workers)
         for worker in workers.values():
             worker.kill()
         while workers:
