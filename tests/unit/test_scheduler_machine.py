@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import attrs
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -701,6 +702,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.hands.end_chunk(process, 0.001 * len(chunk.results))
         return True
 
+
+pytestmark = pytest.mark.limit(120)
 
 TestScheduler = SchedulerMachine.TestCase
 TestScheduler.settings = settings(max_examples=400, stateful_step_count=60, deadline=None)
