@@ -215,7 +215,7 @@ class Stream(Sink):
                 self._indexes[self._numbers] = index
         self._numbers += 1
         self._job.deck.append(payload)
-        if not self._job.number or self._is_time():
+        if self._is_time():
             self._hand_over()
 
     def _fail(self, index: int, error: NotPicklable | _InputFailed) -> None:
@@ -227,7 +227,11 @@ class Stream(Sink):
 
     def _is_time(self) -> bool:
         """Whether to hand over what is in the deck: if a worker is free. A busy one will find it there by itself."""
-        if not self._supervisor.hungry or len(self._job.deck) % (self._shape.chunksize or 1):
+        if len(self._job.deck) % (self._shape.chunksize or 1):
+            return False
+        if not self._job.number:
+            return True
+        if not self._supervisor.hungry:
             return False
         # If the next input may be long in coming, nothing is held back from a worker that could do it.
         return not self._ready_input or self._supervisor.now() - self._handed_over > _HOLD_BACK_SECONDS

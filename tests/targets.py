@@ -369,3 +369,8 @@ def submit_as_daemon() -> int:
             return result
     finally:
         current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+
+
+def nap(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()

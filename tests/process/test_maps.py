@@ -56,6 +56,17 @@ def test_an_error_withdraws_what_other_workers_have_not_begun(method: Method, lo
         assert sorted(log.read_text().splitlines()) == ["0", "1"]
 
 
+@pytest.mark.parametrize("source", [list, iter])
+def test_a_given_chunksize_is_kept_from_the_first_item_on(method: Method, source: Callable[[Any], Any]) -> None:
+    """Whole chunks run in one process, also in a group whose workers wait for the first item."""
+    with make_group(method, 2) as group:
+        wait_until(lambda: group.map(targets.nap, [0.001] * 4, chunksize=1) and len(group.processes) == 2)
+        for _ in range(3):
+            wait_until(lambda: [info.state for info in group.processes] == ["idle", "idle"])
+            pids = group.map(targets.nap, source([0.001] * 20), chunksize=5)
+            assert [len(set(pids[start : start + 5])) for start in range(0, 20, 5)] == [1, 1, 1, 1]
+
+
 def test_a_map_that_fails_leaves_the_group_usable(method: Method) -> None:
     with make_group(method) as group:
         for _ in range(5):
