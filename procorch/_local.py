@@ -81,23 +81,26 @@ class LocalWorker(Worker):
         self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items))
 
     def _introduce(self, function: Function) -> None:
+        """Send a function that the worker does not have, and let it forget another that makes room."""
         known = self._functions
-        if not function.by_reference and self._data is not function:
+        if not function.by_reference:
+            self._introduce_data(function)
+        elif function.key in known:
+            known[function.key] = known.pop(function.key)  # now the youngest
+        else:
+            if len(known) >= _MOST_FUNCTIONS:
+                oldest = next(iter(known))
+                del known[oldest]
+                self.say(m.Forget(oldest))
+            known[function.key] = None
+            self.say(m.Define(function.key, function.payload))
+
+    def _introduce_data(self, function: Function) -> None:
+        if self._data is not function:
             if self._data is not None:
                 self.say(m.Forget(self._data.key))
             self._data = function
             self.say(m.Define(function.key, function.payload))
-        if not function.by_reference:
-            return
-        if function.key in known:
-            known[function.key] = known.pop(function.key)  # now the youngest
-            return
-        if len(known) >= _MOST_FUNCTIONS:
-            oldest = next(iter(known))
-            del known[oldest]
-            self.say(m.Forget(oldest))
-        known[function.key] = None
-        self.say(m.Define(function.key, function.payload))
 
     @override
     def withdraw(self) -> None:
