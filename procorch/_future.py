@@ -20,7 +20,7 @@ from procorch._errors import Task
 from procorch._events import Dropped, Outcome
 from procorch._job import Job, Sink
 from procorch._supervisor import Supervisor
-from procorch._verdict import Ending, Place, judge
+from procorch._verdict import Ending, Place, settle
 
 R = TypeVar("R")
 
@@ -136,13 +136,7 @@ class FutureSink(Sink):
         self._future.release()
 
     def _deliver(self, outcome: Outcome, place: Place | None) -> None:
-        future = self._future
         if isinstance(outcome, Dropped) and self._ending.cause is None:
-            future.drop()
-            return
-        try:
-            value = judge(outcome, self._task, place, self._ending)
-        except BaseException as error:  # noqa: BLE001 - what an item raised, of any kind
-            future.set_exception(error)
+            self._future.drop()
         else:
-            future.set_result(value)
+            settle(self._future, outcome, self._task, place, self._ending)

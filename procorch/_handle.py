@@ -17,7 +17,7 @@ from procorch._job import Job, Sink
 from procorch._policy import check_wait
 from procorch._public import public
 from procorch._supervisor import Supervisor
-from procorch._verdict import Ending, Place, judge
+from procorch._verdict import Ending, Place, settle
 
 R = TypeVar("R")
 
@@ -142,12 +142,7 @@ class ProcessHandle(Generic[R]):
         self._number = job.number
 
     def _resolve(self, outcome: Outcome, task: Callable[[], Task], place: Place | None, ending: Ending) -> None:
-        try:
-            value = judge(outcome, task, place, ending)
-        except BaseException as error:  # noqa: BLE001 - what the function raised, of any kind
-            self._future.set_exception(error)
-        else:
-            self._future.set_result(value)
+        settle(self._future, outcome, task, place, ending)
 
     def _set_started(self, pid: int | None) -> None:
         with self._change:
@@ -203,21 +198,24 @@ class _Watcher:
 
     def __init__(self) -> None:
         self._ended: queue.SimpleQueue[ProcessHandle[Any]] = queue.SimpleQueue()
-        self._watched: set[ProcessHandle[Any]] = set()
-        self.awaited = 0
-        """Handles watched and not given yet."""
+        # Two counts, since each is changed by other threads than the other.
+        self._watched = 0  # under the lock of the handles
+        self._given = 0  # by the thread that iterates
 
     def watch(self, handle: ProcessHandle[Any]) -> None:
-        """Give this handle too, when its process has ended."""
-        if handle not in self._watched:
-            self._watched.add(handle)
-            self.awaited += 1
-            handle._call_when_over(self._ended.put)
+        """Give this handle too, when its process has ended. Called once for each, under the lock of the handles."""
+        self._watched += 1
+        handle._call_when_over(self._ended.put)
+
+    @property
+    def waits(self) -> bool:
+        """Whether handles are watched that have not been given yet."""
+        return self._given < self._watched
 
     def next(self) -> ProcessHandle[Any]:
         """Wait for the next."""
         handle = self._ended.get()
-        self.awaited -= 1
+        self._given += 1
         return handle
 
 
@@ -241,9 +239,8 @@ class Handles:
             before = self._kept  # let go of only after the lock is released: what a result does then is its own affair
             self._settled.update(one for one in before if one._is_settled)
             self._kept = [*(one for one in before if not one._is_settled), handle]
-            watchers = list(self._watchers)
-        for watcher in watchers:
-            watcher.watch(handle)
+            for watcher in self._watchers:
+                watcher.watch(handle)
         del before
 
     def as_completed(self) -> Iterator[ProcessHandle[Any]]:
@@ -255,11 +252,10 @@ class Handles:
         watcher = _Watcher()
         with self._lock:
             self._watchers.append(watcher)
-            known = [*self._kept, *self._settled]
-        try:
-            for handle in known:
+            for handle in (*self._kept, *self._settled):
                 watcher.watch(handle)
-            while watcher.awaited:
+        try:
+            while watcher.waits:
                 yield watcher.next()
         finally:
             with self._lock:

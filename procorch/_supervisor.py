@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from procorch import _events as e
 from procorch._callbacks import Callbacks
@@ -53,7 +53,7 @@ class Supervisor:
         """Gives the next numbered name; made of C parts, so that threads need no lock for it."""
         self._scheduler = Scheduler(limits, self.names)
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # notified when a job is done or a process has ended
+        self._changed = threading.Condition(self._lock)  # notified whenever one who joins may want to look again
         self._pid = os.getpid()
         self._roused = False
         self._numbers = itertools.count(1)
@@ -95,8 +95,7 @@ class Supervisor:
         Raises:
             GroupClosed: See `check_open`.
         """
-        deliveries: Deliveries = deque()
-        with self._lock:
+        with self._acting() as deliveries:
             self.check_open()
             self._ensure_thread()
             job.number = next(self._numbers)
@@ -105,8 +104,6 @@ class Supervisor:
             self._take(job, len(job.deck), deliveries)
             if sealed:
                 self._tell(e.JobSealed(job.number), deliveries)
-            self._nudge()
-        self._deliver(deliveries)
 
     def offer(self, job: Job) -> bool:
         """Take all that is in a job's deck.
@@ -119,14 +116,11 @@ class Supervisor:
         """
         if os.getpid() != self._pid:
             raise self._foreign().closed()
-        deliveries: Deliveries = deque()
-        with self._lock:
-            if job.number not in self._hands.jobs:
-                return False
-            self._take(job, len(job.deck), deliveries)
-            self._nudge()
-        self._deliver(deliveries)
-        return True
+        with self._acting() as deliveries:
+            known = job.number in self._hands.jobs
+            if known:
+                self._take(job, len(job.deck), deliveries)
+        return known
 
     def discard(self, job: Job) -> int:
         """Throw away all that is in a job's deck.
@@ -154,12 +148,9 @@ class Supervisor:
         Args:
             job (Job): Opened, and its deck is empty.
         """
-        deliveries: Deliveries = deque()
-        with self._lock:
+        with self._acting() as deliveries:
             self._hands.streams.pop(job.number, None)
             self._tell(e.JobSealed(job.number), deliveries)
-            self._nudge()
-        self._deliver(deliveries)
 
     def stop(self, job: Job) -> None:
         """Tell that nobody wants the rest of a job. For any moment, a finalizer's too.
@@ -178,14 +169,11 @@ class Supervisor:
         Returns:
             bool: Whether it was dropped; its sink has been told.
         """
-        deliveries: Deliveries = deque()
-        with self._lock:
-            if not self._scheduler.waits(job.number):
-                return False
-            self._tell(e.JobStopped(job.number), deliveries)
-            self._nudge()
-        self._deliver(deliveries)
-        return True
+        with self._acting() as deliveries:
+            waits = self._scheduler.waits(job.number)
+            if waits:
+                self._tell(e.JobStopped(job.number), deliveries)
+        return waits
 
     def is_running(self, job: Job) -> bool:
         """Tell whether items of a job are with workers.
@@ -313,6 +301,15 @@ class Supervisor:
             deadline is not None and (self._sleeps_until is None or deadline < self._sleeps_until)
         ):
             self._place.wake()
+
+    @contextlib.contextmanager
+    def _acting(self) -> Generator[Deliveries]:
+        """Hold the lock while a caller's thread acts; then wake whom it concerns and do what was put off."""
+        deliveries: Deliveries = deque()
+        with self._lock:
+            yield deliveries
+            self._nudge()
+        self._deliver(deliveries)
 
     def _take(self, job: Job, count: int, deliveries: Deliveries) -> None:
         """Take the first ``count`` items of a job's deck."""

@@ -189,7 +189,7 @@ class Tasks:
             ordered (bool): Give results in the order of the input; if False, as they arrive.
             chunksize (int | None): Items handed to a worker at once, at least 1; None adapts it to what they cost.
             buffersize (int | None): Most inputs taken whose results have not been given; at least 1, exact. None
-                begins with 4 for each worker and grows, while the consumer is kept waiting, to 4096.
+                begins with 4 for each worker and grows, while the consumer is kept waiting, to 4096 for each.
             return_exceptions (bool): Give the exceptions of items as if they were results. The other errors (of the
                 iterable itself, of the closed group) are still raised.
 

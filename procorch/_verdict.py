@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import reprlib
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Literal, assert_never
 
 import attrs
@@ -80,7 +81,7 @@ class Ending:
         Returns:
             GroupClosed: With the cause as its cause.
         """
-        error = GroupClosed(self.group, self.reason)
+        error = self.plain()
         if self.cause is not None:
             error.__cause__ = self.cause()
         return error
@@ -139,6 +140,29 @@ def judge(outcome: Outcome, task: Callable[[], Task], place: Place | None, endin
     if isinstance(outcome, Value):
         return open_value(outcome, task)
     raise fault_of(outcome, task, place, ending)
+
+
+def settle(
+    future: Future[Any], outcome: Outcome, task: Callable[[], Task], place: Place | None, ending: Ending
+) -> None:
+    """Bring an outcome to a future.
+
+    Args:
+        future (Future[Any]): Not done yet.
+        outcome (Outcome): What became of the item.
+        task (Callable[[], Task]): Names the work; called only for errors.
+        place (Place | None): Where it ran; None if nowhere.
+        ending (Ending): Why the group ends, for work that was dropped.
+
+    Raises:
+        InvalidStateError: It is done; somebody else has set it.
+    """
+    try:
+        value = judge(outcome, task, place, ending)
+    except BaseException as error:  # noqa: BLE001 - what the function raised, of any kind
+        future.set_exception(error)
+    else:
+        future.set_result(value)
 
 
 def fault_of(

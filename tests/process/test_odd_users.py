@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,19 @@ def test_as_completed_gives_what_was_started_meanwhile_in_its_turn(method: Metho
         assert next(done) is second
         gate.touch()
         assert list(done) == [slow]
+
+
+def test_as_completed_gives_each_once_while_another_thread_starts_more(method: Method, gate: Path) -> None:
+    with make_group(method) as group, ThreadPoolExecutor(2) as threads:
+        first = group.start(targets.wait_for, str(gate))
+        given = [threads.submit(lambda: list(group.as_completed())) for _ in range(2)]
+        started = [group.start(targets.doubler, number) for number in range(12)]
+        gate.touch()
+        for future in given:
+            found = future.result()
+            assert len(found) == len(set(found))
+            assert first in found
+        assert set(group.as_completed()) == {first, *started}
 
 
 def test_break_closes_each_of_several_generators(method: Method) -> None:
