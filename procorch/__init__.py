@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from procorch._errors import ProcorchError as ProcorchError
     from procorch._errors import Task as Task
     from procorch._errors import TaskError as TaskError
+    from procorch._errors import TaskTimeout as TaskTimeout
     from procorch._errors import WorkerCrashed as WorkerCrashed
     from procorch._errors import WorkerStartError as WorkerStartError
     from procorch._group import GroupView as GroupView
@@ -33,6 +34,7 @@ _HOMES = {
     "ProcorchError": "_errors",
     "Task": "_errors",
     "TaskError": "_errors",
+    "TaskTimeout": "_errors",
     "WorkerCrashed": "_errors",
     "WorkerStartError": "_errors",
 }
@@ -48,6 +50,7 @@ __all__ = [
     "ProcorchError",
     "Task",
     "TaskError",
+    "TaskTimeout",
     "WorkerCrashed",
     "WorkerStartError",
 ]

@@ -14,6 +14,9 @@ from procorch._messages import FromWorker, ToWorker
 from procorch._queue import PAGE_BYTES, Reader
 from procorch._wire import FrameReader, encode
 
+_STACK_BYTES = 1 << 16
+"""Most of a stack that is read: as it comes by the hundred frames of each thread, the thread in question is there."""
+
 _MOST_PIECES = 512
 """Buffers handed to the kernel in one call; Linux takes no more than 1024."""
 
@@ -52,11 +55,21 @@ class Channel:
         return self._worker_socket.fileno(), self._page_fd
 
     def drop_worker_fds(self) -> None:
-        """Close the worker's ends in this process."""
+        """Close the worker's end of the socket in this process. The page's descriptor stays, for the stack."""
         self._worker_socket.close()
-        if self._page_fd >= 0:
-            os.close(self._page_fd)
-            self._page_fd = -1
+
+    @property
+    def has_stack(self) -> bool:
+        """Whether the worker has written down its stack, behind the page."""
+        return os.fstat(self._page_fd).st_size > PAGE_BYTES
+
+    def stack(self) -> str:
+        """Read the stack that the worker has written down.
+
+        Returns:
+            str: Its first part if there is very much; empty if there is none.
+        """
+        return os.pread(self._page_fd, _STACK_BYTES, PAGE_BYTES).decode(errors="replace")
 
     def fileno(self) -> int:
         """Give the socket's descriptor, for selectors.
@@ -128,6 +141,7 @@ class Channel:
             self._socket.close()
             self.drop_worker_fds()
             self.page.close()
+            os.close(self._page_fd)
 
 
 def _anonymous_file(size: int) -> int:

@@ -2,11 +2,14 @@
 
     socket ---- Setup, Define, Run ...---> [ Loop ] ---> [ Runner: load, call, dump ] ---> page (small outcomes)
     socket <--- Ready, Noted, Ended -----------+------------------------------------------ socket (large ones)
+                                               behind the page <--- stack, when asked for or in a crash
 
 Every way out of a worker:
 
-- the parent says `Stop`, or its end of the socket is closed: `serve` returns, and the process ends as any other;
+- the parent says `Stop`, or its end of the socket is closed: the finalizer runs, `serve` returns, and the process ends
+  as any other;
 - the initializer fails: the parent is told, `serve` returns;
+- the parent dies: the process is killed wherever it is, see `_lifeline`;
 - an item ends the process (`os._exit`, a signal): the parent sees the death and reads the page.
 
 An item's own exceptions, SystemExit and KeyboardInterrupt included, are outcomes and end nothing. Loaded by every
@@ -15,13 +18,15 @@ worker when it starts, so imports are few: neither attrs nor asyncio nor the par
 
 from __future__ import annotations
 
+import faulthandler
 import mmap
 import os
 import pickle
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, assert_never
+from typing import TypeAlias, assert_never
 
 from procorch import _messages as m
 from procorch._messages import Failure
@@ -34,13 +39,29 @@ Send = Callable[[m.FromWorker], None]
 _NOTE_EVERY_NS = 1_000_000
 """Results are announced at most once a millisecond: an announcement costs as much as a dozen trivial items."""
 
+STACK_SIGNAL = signal.SIGUSR2
+"""What makes a worker write down its stack, wherever it is."""
+
+Types: TypeAlias = tuple[type[BaseException], ...]
+
 _forked = False
 """Set in a process that an item made with ``os.fork``. It shares our page and socket and must never write to them."""
+
+_in_item = False
+"""Whether a function of the user's runs, so that an interrupt (SIGINT) means that."""
 
 
 def _mark_forked() -> None:
     global _forked  # noqa: PLW0603 - it is the process that has been forked
     _forked = True
+    faulthandler.unregister(STACK_SIGNAL)
+    faulthandler.disable()
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    """Handle SIGINT. Not by ignoring it, which programs that an item starts would inherit."""
+    if _in_item:
+        raise KeyboardInterrupt
 
 
 class Death(BaseException):
@@ -62,7 +83,9 @@ class Runner:
         self._send = send
         self._clock = clock
         # Each as it came, until an item wants it. One that cannot be loaded becomes the failure that its items get.
-        self._functions: dict[int, m.Define | Callable[..., Any] | Failure] = {}
+        self._functions: dict[int, m.Define | m.Retrying | Failure] = {}
+        self.is_worn: Callable[[], bool] | None = None
+        """Asked after each item whether this process wants to be replaced; None for never."""
         self.exit_code = 0
         """What the last item would have made of a process of its own: 1 if it raised, or what SystemExit says."""
 
@@ -74,15 +97,18 @@ class Runner:
         """
         self._functions[message.key] = message
 
-    def _load(self, key: int) -> Callable[..., Any] | Failure:
+    def _load(self, key: int) -> m.Retrying | Failure:
         """Give a function; the first time, load it, which may import the user's modules."""
-        function = self._functions[key]
-        if isinstance(function, m.Define):
-            try:
-                function = pickle.loads(function.payload)
-            except BaseException as error:  # noqa: BLE001 - importing the user's module may raise anything
-                function = capture(error, "function")
-            self._functions[key] = function
+        known = self._functions[key]
+        if not isinstance(known, m.Define):
+            return known
+        function: m.Retrying | Failure
+        try:
+            loaded = pickle.loads(known.payload)
+            function = loaded if isinstance(loaded, m.Retrying) else m.Retrying(loaded, ())
+        except BaseException as error:  # noqa: BLE001 - importing the user's module may raise anything
+            function = capture(error, "function")
+        self._functions[key] = function
         return function
 
     def forget(self, message: m.Forget) -> None:
@@ -94,45 +120,58 @@ class Runner:
         self._functions.pop(message.key, None)
 
     def run(self, chunk: m.Run) -> None:
-        """Do a chunk's items in order, until the end, a failure that stops it, a request, or a full page.
+        """Do a chunk's items in order, until the end, a failure that stops it, a request, a full page, or wear.
 
         Args:
             chunk (m.Run): What to do. Its function was defined before.
         """
-        queue, clock, seq = self._queue, self._clock, chunk.seq
+        queue, clock, seq, timed = self._queue, self._clock, chunk.seq, chunk.timed
         function = None
+        worn = False
         now = noted = clock()
         queue.open(seq, now)
         for position, payload in enumerate(chunk.items):
             if queue.stop_asked(seq) or queue.full():
                 break
             queue.begin(position + 1)
+            if timed and queue.stop_asked(seq):
+                # The parent asks for this, looks again at what runs, and only then stops this process: an item that
+                # begins in between would pay for its neighbour.
+                queue.begin(position)
+                break
             self.exit_code = 0
             if function is None:
                 # Within an item: a function whose loading ends the process then costs that, not workers for ever.
                 function = self._load(chunk.key)
+            if timed:
+                queue.note_time(clock())
             kind, result = self._outcome(function, chunk.style, payload)
+            if timed:
+                queue.note_time(0)
             now = clock()
             if not queue.put(kind, result, now):
                 self._send(m.Large(seq, position, kind, result))
                 queue.put(m.Kind.BESIDE, b"", now)
             if kind is m.Kind.FAILURE and chunk.stop_on_error:
                 break
+            if self.is_worn is not None and (worn := self.is_worn()):
+                break
             if now - noted > _NOTE_EVERY_NS:
                 noted = now
                 self._send(m.Noted())
-        self._send(m.Ended(seq))
+        self._send(m.Ended(seq, worn))
 
-    def _outcome(
-        self, function: Callable[..., Any] | Failure, style: m.Style, payload: m.Bytes
-    ) -> tuple[m.Kind, m.Bytes]:
-        if isinstance(function, Failure):
-            return m.Kind.FAILURE, function.payload
+    def _outcome(self, loaded: m.Retrying | Failure, style: m.Style, payload: m.Bytes) -> tuple[m.Kind, m.Bytes]:
+        global _in_item  # noqa: PLW0603 - it is the process that is interrupted
+        if isinstance(loaded, Failure):
+            return m.Kind.FAILURE, loaded.payload
+        function, retry_on = loaded
         try:
             argument = pickle.loads(payload)
         except BaseException as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
             return m.Kind.FAILURE, capture(error, "argument").payload
         self._leave_if_forked()
+        _in_item = True
         try:
             if style is m.Style.ONE:
                 value = function(argument)
@@ -143,9 +182,12 @@ class Runner:
         except Death:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome like any other
+            _in_item = False
             self._leave_if_forked()
             self.exit_code = _exit_code(error)
-            return m.Kind.FAILURE, capture(error, "raised").payload
+            kind = m.Kind.RETRIABLE if isinstance(error, retry_on) else m.Kind.FAILURE
+            return kind, capture(error, "raised").payload
+        _in_item = False
         self._leave_if_forked()
         try:
             return m.Kind.VALUE, pickle.dumps(value, PROTOCOL)
@@ -173,7 +215,7 @@ def serve(connection: socket.socket, page_fd: int) -> int:
 
     Args:
         connection (socket.socket): This worker's end; blocking.
-        page_fd (int): Descriptor of the shared page; closed here.
+        page_fd (int): Descriptor of the shared page, behind which the stack is written; stays open.
 
     Returns:
         int: The exit code for this process.
@@ -181,8 +223,9 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     global _forked  # noqa: PLW0603 - as above
     _forked = False
     os.register_at_fork(after_in_child=_mark_forked)
+    signal.signal(signal.SIGINT, _interrupt)
+    _show_stacks(page_fd)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:
-        os.close(page_fd)
 
         def send(message: m.FromWorker) -> None:
             for piece in encode(message):
@@ -198,7 +241,15 @@ def serve(connection: socket.socket, page_fd: int) -> int:
         return runner.exit_code
 
 
+def _show_stacks(fd: int) -> None:
+    """Write the threads' stacks behind the page in a crash, and when asked by a signal; neither needs the GIL."""
+    os.lseek(fd, PAGE_BYTES, os.SEEK_SET)
+    faulthandler.enable(fd)
+    faulthandler.register(STACK_SIGNAL, fd)
+
+
 def _loop(runner: Runner, connection: socket.socket, send: Send) -> None:
+    finalizer: _Call | None = None
     for message in _receive(connection):
         match message:
             case m.Run():
@@ -207,13 +258,17 @@ def _loop(runner: Runner, connection: socket.socket, send: Send) -> None:
                 runner.define(message)
             case m.Forget():
                 runner.forget(message)
-            case m.Setup(payload):
-                failure = _set_up(payload)
-                if failure is not None:
-                    send(m.SetupFailed(failure.payload))
+            case m.Setup():
+                done = _set_up(message, runner)
+                if isinstance(done, Failure):
+                    send(m.SetupFailed(done.payload))
                     return
+                finalizer = done
                 send(m.Ready())
             case m.Stop():
+                if finalizer is not None:
+                    failed = _try_call(finalizer)
+                    send(m.Finalized(b"" if failed is None else failed.payload))
                 return
             case _:
                 assert_never(message)
@@ -228,12 +283,56 @@ def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:
         yield from reader.filled(count)  # type: ignore[misc]  # what comes this way is ToWorker
 
 
-def _set_up(payload: m.Bytes) -> Failure | None:
-    if not payload:
-        return None
+_Call: TypeAlias = tuple[Callable[..., object], tuple[object, ...]]
+
+
+def _set_up(setup: m.Setup, runner: Runner) -> _Call | Failure | None:
+    """Get ready, and give the finalizer if there is one."""
     try:
-        initializer, arguments = pickle.loads(payload)
-        initializer(*arguments)
+        if setup.memory_limit:
+            _limit_memory(setup.memory_limit)
+        if setup.most_memory:
+            runner.is_worn = _Wear(setup.most_memory)
+        if not setup.payload:
+            return None
+        initializer, initargs, finalizer, finalargs = pickle.loads(setup.payload)
+    except BaseException as error:  # noqa: BLE001 - loading may import the user's modules, which may raise anything
+        return capture(error, "raised")
+    failed = _try_call((initializer, initargs)) if initializer is not None else None
+    if failed is not None:
+        return failed
+    return (finalizer, finalargs) if finalizer is not None else None
+
+
+def _try_call(call: _Call) -> Failure | None:
+    global _in_item  # noqa: PLW0603 - as above
+    _in_item = True
+    try:
+        call[0](*call[1])
     except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is to know
         return capture(error, "raised")
+    finally:
+        _in_item = False
     return None
+
+
+def _limit_memory(limit: int) -> None:
+    import resource  # here: few workers need it
+
+    # The private writable memory where the system counts that by itself: what is only reserved, or belongs to files,
+    # does no harm. Elsewhere all addresses.
+    kind = resource.RLIMIT_DATA if os.uname().sysname == "Linux" else resource.RLIMIT_AS
+    resource.setrlimit(kind, (limit, limit))
+
+
+class _Wear:
+    """Tells whether this process holds more memory than it should."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._page = os.sysconf("SC_PAGE_SIZE")
+
+    def __call__(self) -> bool:
+        # Two microseconds; the second number counts the resident pages.
+        return int(os.pread(self._fd, 128, 0).split()[1]) * self._page > self._most

@@ -35,6 +35,8 @@ class Chunk:
     """Whether to begin no further item after one that failed."""
     items: Sequence[Bytes]
     """The pickled arguments."""
+    timed: bool = False
+    """Whether somebody will want to know since when an item runs."""
 
 
 class Worker(Protocol):
@@ -67,7 +69,15 @@ class Worker(Protocol):
         ...
 
     def look(self) -> list[WorkerEvent]:
-        """Collect finished items that it may not have announced yet."""
+        """Collect finished items that it may not have announced yet, and tell by `Looked` what runs."""
+        ...
+
+    def has_begun(self) -> bool:
+        """Tell whether an item of its chunk has begun."""
+        ...
+
+    def show_stack(self) -> None:
+        """Let it write down its stack, whatever it is doing; a later `look` tells whether it has, its end brings it."""
         ...
 
     def ask(self) -> None:
@@ -75,11 +85,11 @@ class Worker(Protocol):
         ...
 
     def terminate(self) -> None:
-        """Send it SIGTERM, or what comes nearest."""
+        """Send it and what it has started SIGTERM, or what comes nearest."""
         ...
 
     def kill(self) -> None:
-        """Send it SIGKILL, or what comes nearest."""
+        """Send it and what it has started SIGKILL, or what comes nearest."""
         ...
 
 

@@ -121,14 +121,20 @@ class WorkerCrashed(TaskError):
         worker (str): Name of the process.
         pid (int | None): Its process id; None if it had none yet.
         exitcode (int | None): Its exit code; negative is the number of the signal that killed it, None is not known.
+        stack (str | None): Where its threads were in their Python code, as `faulthandler` writes it; None if it did
+            not come to that, as with SIGKILL.
+        cause (str | None): Why it probably died, where the system tells: that it ran out of memory, or reached a
+            limit; None if nothing is known beyond the exit code.
     """
 
     worker: str
     pid: int | None
     exitcode: int | None
+    stack: str | None = None
+    cause: str | None = None
 
     def __str__(self) -> str:
-        """Say what was lost, where, how, and after how many tries.
+        """Say what was lost, where, how, after how many tries, and why if that is known.
 
         Returns:
             str: One sentence.
@@ -137,7 +143,40 @@ class WorkerCrashed(TaskError):
             when = f"while running it ({self.attempts} attempt{'s' * (self.attempts > 1)})"
         else:
             when = "before it began, and there is no further try"
-        return f"{self.task} was lost: process {self.worker!r} (pid {self.pid}) {describe_exit(self.exitcode)} {when}"
+        text = f"{self.task} was lost: process {self.worker!r} (pid {self.pid}) {describe_exit(self.exitcode)} {when}"
+        return f"{text}; likely cause: {self.cause}" if self.cause is not None else text
+
+
+@public
+@attrs.define(eq=False, slots=False)
+class TaskTimeout(TaskError, TimeoutError):
+    """The work ran longer than `ProcessGroup.options` allows, and its process was stopped.
+
+    Also a `TimeoutError`; but one that is none of these comes from ``result(timeout=...)``, which only stops waiting.
+    Only the item that took too long is lost; the group stays usable and the worker is replaced.
+
+    Attributes:
+        limit (float): The time it was allowed, in seconds.
+        worker (str): Name of the process.
+        pid (int | None): Its process id.
+        stack (str | None): Where its threads were in their Python code when the time was up, as `faulthandler` writes
+            it; None if it did not come to that.
+    """
+
+    limit: float
+    worker: str
+    pid: int | None
+    stack: str | None = None
+
+    def __str__(self) -> str:
+        """Say what took too long, where, and after how many tries.
+
+        Returns:
+            str: One sentence.
+        """
+        tries = f"{self.attempts} attempt{'s' * (self.attempts > 1)}"
+        where = f"process {self.worker!r} (pid {self.pid})"
+        return f"{self.task} ran longer than its limit of {self.limit:g} s in {where}, which was stopped ({tries})"
 
 
 @public

@@ -11,7 +11,25 @@ from typing import TypeAlias
 
 import attrs
 
-from procorch._messages import Failure, Value
+from procorch._messages import Failure, Retriable, Value
+from procorch._policy import Backoff
+
+NO_WAIT = Backoff()
+
+
+@attrs.frozen
+class Remains:
+    """What a dead process left that tells of its death. Nobody decides by it."""
+
+    stack: str = ""
+    """Where its threads were in its Python code; empty if that is not known."""
+    cause: str = ""
+    """Why it probably died, beyond the exit code; empty if that is not known."""
+    failure: Failure | None = None
+    """What its item made of SIGTERM, where it did not die of that."""
+
+
+NO_REMAINS = Remains()
 
 
 @attrs.frozen
@@ -21,7 +39,12 @@ class JobSpec:
     chunksize: int | None = None
     """Items in a chunk; None lets the scheduler find it."""
     retries: int = 0
-    """Extra tries for an item whose process died under it."""
+    """Extra tries for an item whose process died under it or was stopped for taking too long, or that failed in a way
+    after which its caller wants another."""
+    backoff: Backoff = NO_WAIT
+    """How long it rests before each of these."""
+    timeout: float | None = None
+    """Seconds that an item may run until its process is stopped; None for any time."""
     stop_on_failure: bool = False
     """Whether to begin nothing more once an item has failed."""
     streaming: bool = False
@@ -43,6 +66,19 @@ class Lost:
     exitcode: int | None
     attempts: int
     """How often it was begun."""
+    remains: Remains = NO_REMAINS
+
+
+@attrs.frozen
+class TimedOut:
+    """The item ran longer than it may, its process was stopped for it, and no try is left."""
+
+    slot: int
+    limit: float
+    """Seconds."""
+    attempts: int
+    """How often it was begun."""
+    remains: Remains = NO_REMAINS
 
 
 @attrs.frozen
@@ -58,7 +94,7 @@ class NotStarted:
     detail: str
 
 
-Outcome: TypeAlias = Value | Failure | Lost | Dropped | NotStarted
+Outcome: TypeAlias = Value | Failure | Lost | TimedOut | Dropped | NotStarted
 
 
 # --- what the scheduler hears ---------------------------------------------------------------------------------------
@@ -90,6 +126,13 @@ class JobSealed:
 @attrs.frozen
 class JobStopped:
     """Nobody wants the rest of the job: begin nothing more of it. Implies that no further items will come."""
+
+    job: int
+
+
+@attrs.frozen
+class JobCancelled:
+    """Nobody wants the job: it has its outcome now, and what runs of it is stopped."""
 
     job: int
 
@@ -132,7 +175,7 @@ class Recorded:
     """The next items of the slot's chunk have finished; at least one."""
 
     slot: int
-    outcomes: Sequence[Value | Failure]
+    outcomes: Sequence[Value | Failure | Retriable]
     """In the order of the chunk."""
 
 
@@ -143,6 +186,30 @@ class ChunkEnded:
     slot: int
     busy: float
     """Seconds of work."""
+    worn: bool = False
+    """Whether the process holds more memory than it should."""
+
+
+@attrs.frozen
+class Looked:
+    """This is how far the slot's process is with its chunk. What it has finished was heard before."""
+
+    slot: int
+    begun: int
+    """Items that have begun, finished ones included."""
+    since: float | None
+    """Since when the last of these runs, in monotonic seconds; None if it does not."""
+    stack: bool
+    """Whether the process has written its stack."""
+
+
+@attrs.frozen
+class Finalized:
+    """The slot's process has run its finalizer and ends by itself."""
+
+    slot: int
+    failure: Failure | None
+    """What the finalizer raised."""
 
 
 @attrs.frozen
@@ -154,6 +221,7 @@ class WorkerDied:
     """As of `multiprocessing.Process`; None is not known."""
     begun: int
     """Items that had begun of the chunk that was sent last, finished ones included; 0 if that never arrived."""
+    remains: Remains = NO_REMAINS
 
 
 @attrs.frozen
@@ -176,19 +244,22 @@ Event: TypeAlias = (
     | ItemsOffered
     | JobSealed
     | JobStopped
+    | JobCancelled
     | ProcessStopped
     | WorkerReady
     | SetupFailed
     | LaunchFailed
     | Recorded
     | ChunkEnded
+    | Looked
+    | Finalized
     | WorkerDied
     | CloseAsked
     | TerminateAsked
     | TimePassed
 )
 
-WorkerEvent: TypeAlias = WorkerReady | SetupFailed | Recorded | ChunkEnded | WorkerDied
+WorkerEvent: TypeAlias = WorkerReady | SetupFailed | Recorded | ChunkEnded | Looked | Finalized | WorkerDied
 
 
 # --- what the scheduler orders --------------------------------------------------------------------------------------
@@ -220,7 +291,14 @@ class Withdraw:
 
 @attrs.frozen
 class Look:
-    """See whether the slot's process has finished items that it did not announce."""
+    """See how far the slot's process is with its chunk; `Looked` tells, after what has finished."""
+
+    slot: int
+
+
+@attrs.frozen
+class ShowStack:
+    """Let the slot's process write down where its threads are in their Python code."""
 
     slot: int
 
@@ -273,6 +351,14 @@ class ProcessOver:
 
 
 @attrs.frozen
+class FinalizerFailed:
+    """The finalizer of the slot's process raised."""
+
+    slot: int
+    failure: Failure
+
+
+@attrs.frozen
 class Broken:
     """Workers cannot start; the group takes no more work. Comes once."""
 
@@ -285,5 +371,17 @@ class Broken:
 
 
 Order: TypeAlias = (
-    StartWorker | Send | Withdraw | Look | Ask | Terminate | Kill | Resolve | JobDone | ProcessOver | Broken
+    StartWorker
+    | Send
+    | Withdraw
+    | Look
+    | ShowStack
+    | Ask
+    | Terminate
+    | Kill
+    | Resolve
+    | JobDone
+    | ProcessOver
+    | FinalizerFailed
+    | Broken
 )

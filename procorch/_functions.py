@@ -10,6 +10,7 @@ from typing import Any
 
 from procorch._engine import Function
 from procorch._errors import NotPicklable, Task
+from procorch._messages import Retrying
 from procorch._verdict import dumps
 
 _MOST_FUNCTIONS = 256
@@ -24,26 +25,30 @@ class Functions:
     def __init__(self) -> None:
         """Begin empty."""
         self._lock = threading.Lock()
-        self._known: dict[Callable[..., Any], Function] = {}
+        self._known: dict[Retrying, Function] = {}
 
-    def get(self, fn: Callable[..., Any], task: Callable[[], Task]) -> Function | NotPicklable:
+    def get(
+        self, fn: Callable[..., Any], task: Callable[[], Task], retry_on: tuple[type[BaseException], ...] = ()
+    ) -> Function | NotPicklable:
         """Give a function's pickle.
 
         Args:
             fn (Callable[..., Any]): Any callable.
             task (Callable[[], Task]): Names the work, for an error.
+            retry_on (tuple[type[BaseException], ...]): Types of exceptions after which it is to be called again.
 
         Returns:
             Function | NotPicklable: The same object for the same function by reference.
         """
         by_reference = _by_reference(fn)
+        wanted = Retrying(fn, retry_on)
         if by_reference:
             with self._lock:
-                known = self._known.pop(fn, None)
+                known = self._known.pop(wanted, None)
                 if known is not None:
-                    self._known[fn] = known  # now the youngest
+                    self._known[wanted] = known  # now the youngest
                     return known
-        payload = dumps(fn, "function", task)
+        payload = dumps(wanted if retry_on else fn, "function", task)
         if isinstance(payload, NotPicklable):
             return payload
         function = Function(next(_keys), payload, name_of(fn), by_reference)
@@ -51,7 +56,7 @@ class Functions:
             with self._lock:
                 if len(self._known) >= _MOST_FUNCTIONS:
                     del self._known[next(iter(self._known))]
-                self._known[fn] = function
+                self._known[wanted] = function
         return function
 
 

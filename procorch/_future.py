@@ -48,10 +48,10 @@ class TaskFuture(concurrent.futures.Future[R]):
 
     @override
     def cancel(self) -> bool:
-        """Give the work up, unless it is with a worker already.
+        """Give the work up. If it runs, its process is stopped: SIGTERM, and SIGKILL a moment later.
 
         Returns:
-            bool: Whether it is cancelled now.
+            bool: Whether it is cancelled now; False if it was done. The process may end a moment later.
         """
         job = self._job
         if not self.done() and job is not None:
@@ -60,10 +60,10 @@ class TaskFuture(concurrent.futures.Future[R]):
 
     @override
     def running(self) -> bool:
-        """Tell whether the work is with a worker.
+        """Tell whether the work runs in a worker, at this moment.
 
         Returns:
-            bool: False before, and once it is done.
+            bool: False before it has begun, between two tries, and once it is done.
         """
         job = self._job
         return not self.done() and job is not None and self._supervisor.is_running(job)

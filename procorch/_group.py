@@ -6,8 +6,9 @@ import functools
 import multiprocessing
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, overload
 
@@ -17,12 +18,14 @@ from procorch._functions import Functions, name_of
 from procorch._handle import Handles, ProcessHandle
 from procorch._info import ProcessInfo
 from procorch._local import LocalEngine
+from procorch._messages import Setup
+from procorch._options import TaskOptions, checked_options
 from procorch._policy import Limits, check_count, check_wait, usable_cpus
 from procorch._process import METHODS
 from procorch._public import public
 from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
-from procorch._tasks import TaskOptions, Tasks, check_callable, check_name
+from procorch._tasks import Tasks, check_callable, check_name
 from procorch._verdict import dumps
 
 
@@ -95,6 +98,11 @@ class ProcessGroup(Tasks):
         mp_context: Literal["forkserver", "spawn", "fork"] | BaseContext | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
+        finalizer: Callable[..., object] | None = None,
+        finalargs: Iterable[Any] = (),
+        max_tasks_per_child: int | None = None,
+        max_memory_per_child: int | None = None,
+        memory_limit: int | None = None,
         engine: Engine | None = None,
     ) -> None:
         """Make a group. No process starts before there is work.
@@ -109,26 +117,40 @@ class ProcessGroup(Tasks):
             initializer (Callable[..., object] | None): Called in each process before its first work. If it raises,
                 the group's work ends with that error, and the group takes no more.
             initargs (Iterable[Any]): Arguments for ``initializer``.
+            finalizer (Callable[..., object] | None): Called in each process before it ends in an orderly way: not in
+                one that crashes or is stopped. It may take its time. If it raises, leaving the block raises that.
+            finalargs (Iterable[Any]): Arguments for ``finalizer``.
+            max_tasks_per_child (int | None): Items after which a worker is replaced by a fresh process, at least 1;
+                None for no such number.
+            max_memory_per_child (int | None): Bytes of resident memory; a worker that holds more after an item is
+                replaced by a fresh process. None for no such bound. Only where the system has ``/proc``.
+            memory_limit (int | None): Bytes of memory beyond which the system refuses more to a process, so that the
+                item gets a `MemoryError`: ``RLIMIT_DATA`` on Linux, which counts what is its own and writable, else
+                ``RLIMIT_AS``. What items start has the same limit, each for itself. None for no such limit.
             engine (Engine | None): Another place to run, as `procorch.testing.FakeEngine`; it is not closed with the
                 group. None runs processes on this machine.
 
         Raises:
             TypeError: An argument has a wrong type; or both ``engine`` and what only processes have are given.
-            ValueError: ``max_workers`` is below 1, ``name`` is empty, or the start method is not known here.
-            NotPicklable: ``initializer`` or ``initargs`` cannot be pickled.
+            ValueError: A number is below 1, ``name`` is empty, the start method is not known here, or
+                ``max_memory_per_child`` cannot be watched.
+            NotPicklable: ``initializer``, ``finalizer`` or their arguments cannot be pickled.
         """
         workers = usable_cpus() if max_workers is None else check_count("max_workers", max_workers, least=1)
         check_name(name)
+        if max_tasks_per_child is not None:
+            check_count("max_tasks_per_child", max_tasks_per_child, least=1)
         if engine is None:
             method = _start_method(mp_context)
-            setup = _setup(initializer, initargs)
+            calls = (*_call("init", initializer, initargs), *_call("final", finalizer, finalargs))
+            setup = Setup(_pickled(calls), _most_memory(max_memory_per_child), _memory_limit(memory_limit))
             make_engine: Callable[[], Engine] = lambda: LocalEngine(method, setup)  # noqa: E731
         else:
-            if mp_context is not None or initializer is not None:
-                raise TypeError("mp_context and initializer are for processes on this machine, not for an engine")
+            _refuse_for_engine(mp_context, initializer, finalizer, max_memory_per_child, memory_limit)
             given = engine
             make_engine = lambda: given  # noqa: E731
-        supervisor = Supervisor(name, make_engine, Limits(max_workers=workers), own_engine=engine is None)
+        limits = Limits(max_workers=workers, max_tasks=max_tasks_per_child, finalizes=finalizer is not None)
+        supervisor = Supervisor(name, make_engine, limits, own_engine=engine is None)
         super().__init__(supervisor, Functions(), workers, TaskOptions(), Handles())
         # Not at exit: then the supervisors' own hook terminates what is left.
         self._finalizer = weakref.finalize(self, _abandon, supervisor)
@@ -136,21 +158,37 @@ class ProcessGroup(Tasks):
 
     # --- tasks --------------------------------------------------------------------------------------------------------
 
-    def options(self, *, retries: int = 0) -> GroupView:
+    def options(
+        self,
+        *,
+        timeout: float | None = None,
+        retries: int = 0,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] = (),
+        backoff: float | Sequence[float] = 0.0,
+    ) -> GroupView:
         """Give a view of this group that treats items otherwise.
 
         Args:
-            retries (int): Extra tries for an item whose process died under it, at least 0: it is begun at most
-                ``retries + 1`` times. With 0 it is begun at most once, whatever happens.
+            timeout (float | None): Seconds that an item may run, more than 0; None for any time. The process of one
+                that runs longer is stopped, whatever it is doing, and the item gets a `TaskTimeout`. The clock starts
+                when the item does: waiting, the start of a process, its initializer and importing the function's
+                module do not count; unpickling the item and pickling its result do.
+            retries (int): Extra tries, at least 0, for an item whose process died under it or was stopped for taking
+                too long, or that raised one of ``retry_on``: it is begun at most ``retries + 1`` times. With 0 it is
+                begun at most once, whatever happens.
+            retry_on (type[BaseException] | tuple[type[BaseException], ...]): Types of exceptions that are worth another
+                try as well. They travel to the workers with the function.
+            backoff (float | Sequence[float]): Seconds to wait before an extra try. A number is doubled for each
+                further one, up to an hour; of a sequence the last holds for all further ones.
 
         Returns:
             GroupView: Has `map`, `imap`, `submit` and `start`.
 
         Raises:
-            TypeError: ``retries`` is not an int.
-            ValueError: ``retries`` is negative.
+            TypeError: An argument has a wrong type.
+            ValueError: A number is out of range.
         """
-        return GroupView(self, TaskOptions(retries=check_count("retries", retries, least=0)))
+        return GroupView(self, checked_options(timeout, retries, retry_on, backoff))
 
     def as_completed(self) -> Iterator[ProcessHandle[Any]]:
         """Wait for the processes of `start`.
@@ -188,8 +226,9 @@ class ProcessGroup(Tasks):
         return self._supervisor.join(check_wait("timeout", timeout))
 
     def terminate(self) -> None:
-        """End all processes now: SIGTERM, and SIGKILL 2 s later. Returns at once; see `join`.
+        """End all processes now, and all that they have started: SIGTERM, and SIGKILL 1.5 s later.
 
+        Returns at once; see `join`. May be called from any thread, from a callback, from a signal handler, and twice.
         Futures without a result are cancelled; `map` and `imap` that wait in other threads raise `GroupClosed`.
         """
         self._supervisor.terminate()
@@ -216,8 +255,9 @@ class ProcessGroup(Tasks):
             traceback (TracebackType | None): Its traceback.
 
         Raises:
-            BaseExceptionGroup: Processes of `start` failed, and nobody asked for their results. An ExceptionGroup
-                unless one ended with a SystemExit or the like.
+            BaseExceptionGroup: Processes of `start` failed, and nobody asked for their results; or the finalizer
+                failed, of which the first error stands for all. An ExceptionGroup unless one ended with a SystemExit
+                or the like.
         """
         if exc_type is not None:
             self.terminate()
@@ -231,8 +271,13 @@ class ProcessGroup(Tasks):
             self.join()
             raise
         failures = self._handles.uncollected_failures()
+        count = len(failures)
+        ending = self._supervisor.ending
+        if ending.finalizer_error is not None:
+            failures.append(ending.finalizer_error())
+            count += ending.finalizers_failed
         if failures:
-            number = "a process" if len(failures) == 1 else f"{len(failures)} processes"
+            number = "a process" if count == 1 else f"{count} processes"
             raise BaseExceptionGroup(f"{number} of the group {self._supervisor.name!r} failed", failures)
 
     def __repr__(self) -> str:
@@ -258,18 +303,43 @@ def _start_method(mp_context: object) -> str:
     return mp_context
 
 
-def _setup(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -> bytes:
+def _call(
+    what: str, fn: Callable[..., object] | None, arguments: Iterable[Any]
+) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
     try:
-        arguments = tuple(initargs)
+        given = tuple(arguments)
     except TypeError:
-        raise TypeError(f"initargs must be iterable, not {initargs!r}") from None
-    if initializer is None:
-        return b""
-    check_callable("initializer", initializer)
-    payload = dumps((initializer, arguments), "argument", lambda: Task(name_of(initializer), "initargs"))
+        raise TypeError(f"{what}args must be iterable, not {arguments!r}") from None
+    if fn is not None:
+        check_callable(f"{what}ializer", fn)
+    return fn, given
+
+
+def _pickled(calls: tuple[Any, ...]) -> bytes:
+    named = [name_of(fn) for fn in calls[::2] if fn is not None]
+    payload = dumps(calls, "argument", lambda: Task(" and ".join(named), "...")) if named else b""
     if isinstance(payload, NotPicklable):
         raise payload
     return payload
+
+
+def _most_memory(given: int | None) -> int:
+    if given is None:
+        return 0
+    if not Path("/proc/self/statm").exists():
+        raise ValueError("max_memory_per_child needs a system that has /proc/self/statm, which this one has not")
+    return check_count("max_memory_per_child", given, least=1)
+
+
+def _memory_limit(given: int | None) -> int:
+    return 0 if given is None else check_count("memory_limit", given, least=1)
+
+
+def _refuse_for_engine(*given: object) -> None:
+    names = ("mp_context", "initializer", "finalizer", "max_memory_per_child", "memory_limit")
+    for name, value in zip(names, given, strict=True):
+        if value is not None:
+            raise TypeError(f"{name} is for processes on this machine, not for an engine")
 
 
 def _abandon(supervisor: Supervisor) -> None:

@@ -15,8 +15,9 @@ from procorch._engine import Chunk, Worker
 from procorch._errors import WorkerStartError
 from procorch._info import ProcessInfo, State
 from procorch._job import Job, Sink
+from procorch._messages import Failure
 from procorch._outcome import read_report
-from procorch._roster import Phase, Slot
+from procorch._slot import Phase, Slot
 from procorch._verdict import Ending, Place, rebuild_setup_error
 
 _STATES: dict[Phase, State] = {
@@ -172,7 +173,8 @@ class Hands:
             case e.Send(slot, number, items):
                 job = self.jobs[number]
                 payloads = [job.payloads[item] for item in items]
-                chunk = Chunk(job.function, job.style, job.spec.stop_on_failure, payloads)
+                timed = job.spec.timeout is not None
+                chunk = Chunk(job.function, job.style, job.spec.stop_on_failure, payloads, timed)
                 self.workers[slot].send(chunk)
             case e.JobDone(number):
                 del self.jobs[number]
@@ -183,12 +185,16 @@ class Hands:
                 self.workers[slot].withdraw()
             case e.Look(slot):
                 self._mailbox.extend(self.workers[slot].look())
+            case e.ShowStack(slot):
+                self.workers[slot].show_stack()
             case e.Ask(slot):
                 self.workers[slot].ask()
             case e.Terminate() | e.Kill():
                 self._signal(order)
             case e.ProcessOver(number, exitcode):
                 deliveries.append(partial(self._owners.pop(number).ended, exitcode))
+            case e.FinalizerFailed(slot, failure):
+                self._finalizer_failed(self._places[slot].name, failure)
             case e.Broken():
                 self._set_broken(order)
             case _:
@@ -208,11 +214,18 @@ class Hands:
                 self.to_start.remove(start)
                 self._mailbox.append(e.WorkerDied(order.slot, None, 0))
 
+    def _finalizer_failed(self, name: str, failure: Failure) -> None:
+        ending = self._ending
+        ending.finalizers_failed += 1
+        if ending.finalizer_error is None:
+            report = read_report(failure)
+            ending.finalizer_error = lambda: rebuild_setup_error(report, name, "finalizer")
+
     def _set_broken(self, order: e.Broken) -> None:
         name = self._places[order.slot].name
         self._ending.reason = "cannot start its workers"
         if order.failure is not None:
             report = read_report(order.failure)
-            self._ending.cause = lambda: rebuild_setup_error(report, name)
+            self._ending.cause = lambda: rebuild_setup_error(report, name, "initializer")
         else:
             self._ending.cause = lambda: WorkerStartError(name, order.exitcode, order.detail)

@@ -7,8 +7,19 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from procorch._events import ChunkEnded, Recorded, SetupFailed, WorkerDied, WorkerEvent, WorkerReady
-from procorch._messages import Bytes, Ended, Failure, FromWorker, Kind, Large, Noted, Ready, Value
+from procorch._events import (
+    ChunkEnded,
+    Finalized,
+    Looked,
+    Recorded,
+    Remains,
+    SetupFailed,
+    WorkerDied,
+    WorkerEvent,
+    WorkerReady,
+)
+from procorch._messages import Bytes, Ended, Failure, FromWorker, Kind, Large, Noted, Ready, Retriable, Value
+from procorch._messages import Finalized as FinalizedMessage
 from procorch._messages import SetupFailed as SetupFailedMessage
 from procorch._queue import Beside, Reader, Record
 
@@ -28,7 +39,7 @@ class Inbox:
         self._seq = 0
         self._position = 0  # of the next item whose outcome goes out
         self._records: list[Record] = []  # read from the page; the first waits for what went beside it
-        self._beside: dict[int, Value | Failure] = {}  # by position
+        self._beside: dict[int, Value | Failure | Retriable] = {}  # by position
 
     def expect(self) -> int:
         """Prepare for a chunk that is about to be sent.
@@ -57,8 +68,8 @@ class Inbox:
         match message:
             case Noted():
                 return self.look()
-            case Ended():
-                return [*self.look(), ChunkEnded(self._slot, self._page.busy_seconds())]
+            case Ended(_, worn):
+                return [*self.look(), ChunkEnded(self._slot, self._page.busy_seconds(), worn)]
             case Large(_, position, kind, payload):
                 self._beside[position] = _outcome(kind, payload)
                 return []
@@ -66,6 +77,8 @@ class Inbox:
                 return [WorkerReady(self._slot)]
             case SetupFailedMessage(payload):
                 return [SetupFailed(self._slot, Failure(payload))]
+            case FinalizedMessage(payload):
+                return [Finalized(self._slot, Failure(payload) if payload else None)]
             case _:
                 assert_never(message)
 
@@ -77,7 +90,7 @@ class Inbox:
         """
         records = self._records
         records += self._page.take(self._seq)
-        outcomes: list[Value | Failure] = []
+        outcomes: list[Value | Failure | Retriable] = []
         for position, record in enumerate(records, self._position):
             if not isinstance(record, Beside):
                 outcomes.append(record)
@@ -89,11 +102,30 @@ class Inbox:
         self._position += len(outcomes)
         return [Recorded(self._slot, outcomes)] if outcomes else []
 
-    def died(self, exitcode: int | None) -> list[WorkerEvent]:
+    def glance(self, *, stack: bool) -> list[WorkerEvent]:
+        """See how far the worker is with the chunk.
+
+        Args:
+            stack (bool): Whether it has written its stack.
+
+        Returns:
+            list[WorkerEvent]: What is finished, then `Looked`.
+        """
+        # What runs is read first: what is finished by then cannot be missing among what is finished.
+        begun, since = self._page.running(self._seq)
+        return [*self.look(), Looked(self._slot, begun, since, stack)]
+
+    @property
+    def begun(self) -> bool:
+        """Whether an item of the chunk has begun."""
+        return self._page.begun(self._seq) > 0
+
+    def died(self, exitcode: int | None, remains: Remains) -> list[WorkerEvent]:
         """Take in that the process has ended and that all its messages have been heard.
 
         Args:
             exitcode (int | None): As of `multiprocessing.Process`; None is not known.
+            remains (Remains): What else it has left.
 
         Returns:
             list[WorkerEvent]: What it left, then `WorkerDied`.
@@ -102,9 +134,11 @@ class Inbox:
         if self._position in self._beside:
             # It died between sending a large outcome and noting that it had.
             events.append(Recorded(self._slot, [self._beside.pop(self._position)]))
-        events.append(WorkerDied(self._slot, exitcode, self._page.begun(self._seq)))
+        events.append(WorkerDied(self._slot, exitcode, self._page.begun(self._seq), remains))
         return events
 
 
-def _outcome(kind: Kind, payload: Bytes) -> Value | Failure:
-    return Value(payload) if kind is Kind.VALUE else Failure(payload)
+def _outcome(kind: Kind, payload: Bytes) -> Value | Failure | Retriable:
+    if kind is Kind.VALUE:
+        return Value(payload)
+    return Retriable(payload) if kind is Kind.RETRIABLE else Failure(payload)

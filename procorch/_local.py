@@ -6,23 +6,34 @@ import contextlib
 import multiprocessing
 import os
 import selectors
+import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from typing_extensions import override
 
 from procorch import _messages as m
-from procorch import _process
+from procorch import _process, _tree
 from procorch._channel import Channel
+from procorch._child import STACK_SIGNAL
 from procorch._engine import Chunk, Engine, Function, Worker
-from procorch._events import WorkerEvent
+from procorch._events import Remains, WorkerEvent
 from procorch._inbox import Inbox
-from procorch._messages import Bytes
 from procorch._process import METHODS, WorkerProcess
 
 _MOST_FUNCTIONS = 256
 """Functions that a worker keeps; the one used longest ago goes first."""
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Generator[None]:
+    """Hold back a Ctrl-C in this thread, and so in the process that it starts until that leads a group of its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class LocalWorker(Worker):
@@ -43,10 +54,12 @@ class LocalWorker(Worker):
         self.slot = slot
         self.name = name
         self.ended = False
+        self._killed = False  # by us
+        self._oom_kills = _tree.oom_kills()
         self._engine = engine
         self._functions: dict[int, None] = {}  # those by reference that it has, the youngest last
         self._data: Function | None = None  # the one that is not; it may hold any amount of data
-        with _process.starting:  # by its module: a forked worker gets another
+        with _process.starting, _no_interrupts():  # by its module: a forked worker gets another
             self.channel = Channel()
             try:
                 self.process = process_class(name, *self.channel.worker_fds)
@@ -55,7 +68,8 @@ class LocalWorker(Worker):
                 self.channel.close()
                 raise
             self.channel.drop_worker_fds()
-        self.pid = self.process.pid
+        self._pid = self.process.popen.pid
+        self.pid = self._pid
         self._inbox = Inbox(slot, self.channel.page)
 
     @property
@@ -78,7 +92,7 @@ class LocalWorker(Worker):
     def send(self, chunk: Chunk) -> None:
         seq = self._inbox.expect()
         self._introduce(chunk.function)
-        self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items))
+        self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items, chunk.timed))
 
     def _introduce(self, function: Function) -> None:
         """Send a function that the worker does not have, and let it forget another that makes room."""
@@ -111,12 +125,25 @@ class LocalWorker(Worker):
         self.say(m.Stop())
 
     @override
+    def show_stack(self) -> None:
+        self.process.popen.send_signal(STACK_SIGNAL)
+
+    @override
     def terminate(self) -> None:
-        self.process.terminate()
+        # To wait for somebody who does not listen would only take time.
+        self._signal(signal.SIGKILL if _tree.ignores(self._pid, signal.SIGTERM) else signal.SIGTERM)
 
     @override
     def kill(self) -> None:
-        self.process.kill()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self.process.popen.has_ended():
+            return
+        self._killed |= number == signal.SIGKILL
+        if not _tree.signal_tree(self._pid, number) or number == signal.SIGKILL:
+            # It has not made its group yet; or it has left it.
+            self.process.popen.send_signal(number)
 
     # --- news ---------------------------------------------------------------------------------------------------------
 
@@ -135,12 +162,24 @@ class LocalWorker(Worker):
         except EOFError:
             self._engine.hung_up(self)
         if self.ended:
-            yield from self._inbox.died(self.process.popen.exit_code())
+            exitcode = self.process.popen.exit_code()
+            yield from self._inbox.died(exitcode, self._remains(exitcode))
             self._engine.forget(self)
+
+    def _remains(self, exitcode: int | None) -> Remains:
+        if exitcode == 0:
+            return Remains()
+        # Only a SIGKILL that is not ours may be the system's.
+        kills = _tree.oom_kills() - self._oom_kills if exitcode == -signal.SIGKILL and not self._killed else 0
+        return Remains(self.channel.stack(), _tree.likely_cause(exitcode, kills))
 
     @override
     def look(self) -> list[WorkerEvent]:
-        return self._inbox.look()
+        return self._inbox.glance(stack=self.channel.has_stack)
+
+    @override
+    def has_begun(self) -> bool:
+        return self._inbox.begun
 
     def close(self) -> None:
         """Give back what the ended process leaves in this one."""
@@ -152,12 +191,12 @@ class LocalWorker(Worker):
 class LocalEngine(Engine):
     """Starts processes and waits for them. See `_engine.Engine`."""
 
-    def __init__(self, method: str, setup: Bytes) -> None:
+    def __init__(self, method: str, setup: m.Setup) -> None:
         """Begin without processes.
 
         Args:
             method (str): Start method: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
-            setup (Bytes): The pickled pair of initializer and arguments; empty for none.
+            setup (m.Setup): How each process gets ready.
         """
         if multiprocessing.current_process().daemon:
             raise RuntimeError("a group cannot start processes here: this one is daemonic, as the workers of Pool are")
@@ -192,7 +231,7 @@ class LocalEngine(Engine):
             worker.process.join()
             worker.close()
             raise
-        worker.say(m.Setup(self._setup))
+        worker.say(self._setup)
         return worker
 
     @override

@@ -8,8 +8,8 @@ of `_queue`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 """A pickle, on its way out or as it came in."""
@@ -35,6 +35,8 @@ class Kind(enum.IntEnum):
     """A pickled `Report`."""
     BESIDE = 2
     """Nothing: the result was too large for the page and went as `Large`."""
+    RETRIABLE = 3
+    """A pickled `Report` of an exception after which the caller wants another try."""
 
 
 # --- what became of an item -----------------------------------------------------------------------------------------
@@ -55,6 +57,13 @@ class Failure(NamedTuple):
 
     payload: Bytes
     """A pickled `Report`, of plain types only: it can always be read."""
+
+
+class Retriable(NamedTuple):
+    """The item's function raised an exception after which the caller wants another try."""
+
+    payload: Bytes
+    """As in `Failure`."""
 
 
 class Report(NamedTuple):
@@ -82,7 +91,19 @@ class Setup(NamedTuple):
     """Parent to worker, first of all: how to get ready."""
 
     payload: Bytes
-    """A pickled pair of initializer and arguments; empty for none."""
+    """A pickled tuple of initializer, its arguments, finalizer, its arguments, the functions perhaps None; empty for
+    neither."""
+    most_memory: int = 0
+    """Resident bytes from which the worker wants to be replaced; 0 for no such bound."""
+    memory_limit: int = 0
+    """Bytes of memory beyond which the system refuses the worker more; 0 for no such limit."""
+
+
+class Retrying(NamedTuple):
+    """A function, and the types of exceptions after which an item is to be tried again. Crosses pickled."""
+
+    function: Callable[..., Any]
+    retry_on: tuple[type[BaseException], ...]
 
 
 class Define(NamedTuple):
@@ -90,7 +111,7 @@ class Define(NamedTuple):
 
     key: int
     payload: Bytes
-    """The pickled function."""
+    """The pickled function, or a pickled `Retrying`."""
 
 
 class Forget(NamedTuple):
@@ -111,6 +132,8 @@ class Run(NamedTuple):
     """Whether to begin no further item of the chunk after one that failed."""
     items: Sequence[Bytes]
     """The pickled arguments."""
+    timed: bool = False
+    """Whether to note when each item begins."""
 
 
 class Stop(NamedTuple):
@@ -146,7 +169,16 @@ class Ended(NamedTuple):
     """Worker to parent: the chunk is over; items of it that the page does not count were never begun."""
 
     seq: int
+    worn: bool = False
+    """Whether the worker holds more memory than it should, and wants to be replaced."""
+
+
+class Finalized(NamedTuple):
+    """Worker to parent: the finalizer has run; the worker ends."""
+
+    payload: Bytes
+    """Empty, or as in `Failure` if it raised."""
 
 
 ToWorker: TypeAlias = Setup | Define | Forget | Run | Stop
-FromWorker: TypeAlias = Ready | SetupFailed | Large | Noted | Ended
+FromWorker: TypeAlias = Ready | SetupFailed | Large | Noted | Ended | Finalized

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import attrs
-from attrs.validators import ge, gt, instance_of
+from attrs.validators import ge, gt, instance_of, optional
 
 
 @attrs.frozen
@@ -25,11 +26,27 @@ class Limits:
     """Seconds after which the parent looks at a busy worker's finished items without being told of them. A worker
     announces at most one result a millisecond, so one of them may wait behind a heavy item that follows light ones."""
 
+    limit_look: float = attrs.field(default=0.005, validator=gt(0))
+    """Seconds between two looks whether an item has run too long, where its limit is shorter than that."""
+
     stop_grace: float = attrs.field(default=5.0, validator=gt(0))
     """Seconds that a worker asked to stop gets before SIGTERM: threads that its items left running keep it alive."""
 
-    kill_grace: float = attrs.field(default=2.0, validator=gt(0))
-    """Seconds between SIGTERM and SIGKILL."""
+    kill_grace: float = attrs.field(default=1.5, validator=gt(0))
+    """Seconds between SIGTERM and SIGKILL: everything is gone within 2 s of a Ctrl-C."""
+
+    stack_look: float = attrs.field(default=0.010, validator=gt(0))
+    """Seconds between asking a process whose item has run too long for its stack, and looking whether it is there.
+    To write one takes less than a millisecond; nothing tells when it has come to its end."""
+
+    stack_grace: float = attrs.field(default=0.250, validator=gt(0))
+    """Seconds until SIGTERM for a process that writes no stack: its machine is loaded, or it sleeps in the system."""
+
+    max_tasks: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    """Items that a worker's process runs before it is replaced; None for no such number."""
+
+    finalizes: bool = False
+    """Whether processes run a finalizer, which takes as long as it takes: `stop_grace` begins after it."""
 
     max_failed_starts: int = attrs.field(default=3, validator=ge(1))
     """Workers in a row that may end by themselves before being ready, until the group gives up."""
@@ -40,6 +57,34 @@ class Limits:
     max_unbegun_deaths: int = attrs.field(default=20, validator=ge(1))
     """Workers that may die with an item, as their next, before it begins, until it is given up: signals from outside
     may do that a few times, an argument too large for the memory would do it for ever."""
+
+
+@attrs.frozen
+class Backoff:
+    """How long an item rests before it is tried again."""
+
+    waits: tuple[float, ...] = (0.0,)
+    """Seconds before the first extra try, the second and so on; the last holds for all further ones."""
+    factor: float = 1.0
+    """By how much the last of them grows with each further try."""
+    most: float = 3600.0
+    """Seconds beyond which growing brings it nowhere."""
+
+    def seconds(self, failed: int) -> float:
+        """Tell how long to rest.
+
+        Args:
+            failed (int): Tries so far, at least 1.
+
+        Returns:
+            float: Seconds; 0 for none.
+        """
+        beyond = failed - len(self.waits)
+        if beyond < 0:
+            return self.waits[failed - 1]
+        last = self.waits[-1]
+        # The exponent is bounded, as a float's is: 2 ** 64 times any wait that can be told from none is over `most`.
+        return max(last, min(last * self.factor ** min(beyond, 64), self.most))
 
 
 _NO_LIMIT = 1e9
@@ -103,3 +148,51 @@ def check_wait(name: str, value: object) -> float | None:
     if not value >= 0:  # so that it holds for NaN too
         raise ValueError(f"{name} must be at least 0 seconds, not {value}")
     return float(value) if value < _NO_LIMIT else None
+
+
+def check_limit(name: str, value: object) -> float | None:
+    """Check that an argument is a number of seconds that something may take, or None for no limit.
+
+    Args:
+        name (str): The argument's name, for the message.
+        value (object): What was given.
+
+    Returns:
+        float | None: Seconds, more than 0; None for no limit.
+
+    Raises:
+        TypeError: It is neither a number nor None.
+        ValueError: It is not above 0, or not a number.
+    """
+    seconds = check_wait(name, value)
+    if seconds == 0:
+        raise ValueError(f"{name} must be more than 0 seconds, not {value}")
+    return seconds
+
+
+def check_backoff(name: str, value: object) -> Backoff:
+    """Check that an argument is a wait in seconds, or several.
+
+    Args:
+        name (str): The argument's name, for the message.
+        value (object): What was given.
+
+    Returns:
+        Backoff: A number doubles with each try; several are taken as they are.
+
+    Raises:
+        TypeError: It is neither a number nor a sequence of numbers.
+        ValueError: One of them is negative, not a number, or without an end; or there is none.
+    """
+    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    given: Sequence[object] = value if several else (value,)  # type: ignore[assignment]
+    waits: list[float] = []
+    for one in given:
+        if not isinstance(one, int | float) or isinstance(one, bool):
+            raise TypeError(f"{name} must be a number of seconds or a sequence of them, not {value!r}")
+        if not 0 <= one < _NO_LIMIT:
+            raise ValueError(f"{name} must be at least 0 seconds and finite, not {one}")
+        waits.append(float(one))
+    if not waits:
+        raise ValueError(f"{name} must have at least one number of seconds")
+    return Backoff(tuple(waits), 1.0 if several else 2.0)

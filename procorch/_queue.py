@@ -3,7 +3,7 @@
 The page is an anonymous shared mapping. Whatever kills the worker, the parent finds there which chunk it was in, which
 items are finished and with what, and which one had begun. No lock is shared, so a dead writer can block nobody.
 
-    words of 8 bytes: 0 SEQ | 1 BEGUN | 2 DONE | 3 STARTED | 4 TOUCHED | 5 STOP | 6, 7 spare
+    words of 8 bytes: 0 SEQ | 1 BEGUN | 2 DONE | 3 STARTED | 4 TOUCHED | 5 STOP | 6 SINCE | 7 spare
     from byte 64:     records, each a word (length << 24 | kind << 16 | items) and a pickle, at a multiple of 8
 
 Order of writing is what makes it safe to read at any moment: SEQ after BEGUN and DONE were reset, BEGUN before an item
@@ -20,12 +20,12 @@ from __future__ import annotations
 import mmap
 from typing import NamedTuple, TypeAlias
 
-from procorch._messages import Bytes, Failure, Kind, Value
+from procorch._messages import Bytes, Failure, Kind, Retriable, Value
 
 PAGE_BYTES = 1 << 20
 """Size of a page. The memory is taken as it is written, so a worker with small results costs little of it."""
 
-_SEQ, _BEGUN, _DONE, _STARTED, _TOUCHED, _STOP = range(6)
+_SEQ, _BEGUN, _DONE, _STARTED, _TOUCHED, _STOP, _SINCE = range(7)
 _FIRST = 64
 _RESERVE = 4096
 # Bytes kept for the empty records of results that go beside the page, so that a full page ends a chunk between two
@@ -39,10 +39,10 @@ class Beside(NamedTuple):
     """Empty."""
 
 
-Record: TypeAlias = Value | Failure | Beside
+Record: TypeAlias = Value | Failure | Beside | Retriable
 """One finished item as found in the page; its payload is a copy, since the page will be written again."""
 
-_FORMS = (Value._make, Failure._make, Beside._make)
+_FORMS = (Value._make, Failure._make, Beside._make, Retriable._make)
 """By `Kind`. These cost half of a call of the class, which would be most of what it costs to read a record."""
 
 
@@ -71,6 +71,7 @@ class Writer:
             now_ns (int): Monotonic time, in nanoseconds.
         """
         words = self._words
+        words[_SINCE] = 0
         words[_BEGUN] = 0
         words[_DONE] = 0
         words[_STARTED] = words[_TOUCHED] = now_ns
@@ -104,6 +105,14 @@ class Writer:
             count (int): From 1.
         """
         self._words[_BEGUN] = count
+
+    def note_time(self, now_ns: int) -> None:
+        """Note since when the item that has begun runs.
+
+        Args:
+            now_ns (int): Monotonic time, in nanoseconds; 0: it does not run, its outcome is on its way.
+        """
+        self._words[_SINCE] = now_ns
 
     def put(self, kind: Kind, payload: Bytes, now_ns: int) -> bool:
         """Record the outcome of the item that has begun.
@@ -190,6 +199,20 @@ class Reader:
             int: 0 if the writer has not begun the chunk.
         """
         return self._words[_BEGUN] if self._words[_SEQ] == seq else 0
+
+    def running(self, seq: int) -> tuple[int, float | None]:
+        """Tell which item of the chunk runs, and since when. Of use only for a chunk that is timed.
+
+        Args:
+            seq (int): The chunk that was sent last.
+
+        Returns:
+            tuple[int, float | None]: The number of items that have begun, the one that runs being the last of them;
+            and monotonic seconds, None if none runs. A time of a later item is possible, one of an earlier is not.
+        """
+        begun = self.begun(seq)  # first: the writer goes on meanwhile
+        since = self._words[_SINCE]
+        return begun, since * 1e-9 if begun and since else None
 
     def busy_seconds(self) -> float:
         """Measure the chunk's work so far.

@@ -5,58 +5,12 @@ A part of the scheduler, and as pure: it knows nothing of items. What it wants d
 
 from __future__ import annotations
 
-import enum
-import heapq
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-
-import attrs
+from collections.abc import Callable, Iterator
 
 from procorch import _events as e
 from procorch._policy import Limits
-
-
-class Phase(enum.Enum):
-    """Where a slot's process is in its life."""
-
-    GONE = "gone"
-    """There is none; the slot can get one."""
-    STARTING = "starting"
-    """Ordered, but not ready for work."""
-    IDLE = "idle"
-    BUSY = "busy"
-    ENDING = "ending"
-    """Asked or told to end."""
-
-
-@attrs.define(eq=False)
-class Slot:
-    """The place of one worker. Read by the supervisor for its snapshots, changed only here."""
-
-    number: int
-    name: str
-    dedicated: int | None
-    """The one job it serves; None serves all others."""
-    phase: Phase = Phase.GONE
-    job: int | None = None
-    """The job whose chunk it has; None when it has none."""
-    items: Sequence[int] = ()
-    """The chunk."""
-    done: int = 0
-    """How many of them have finished, always a first part of the chunk."""
-    finished: int = 0
-    """Items finished over all."""
-    busy: float = 0.0
-    """Seconds of work over all."""
-    starts: int = 0
-    """Processes it has had."""
-    patience: float = 0.0
-    """Seconds until the next look at it while it is busy."""
-    deadline: float | None = None
-    """When to look at it, or to go one step further in ending it; monotonic seconds."""
-    next_step: Callable[[int], e.Order] | None = None
-    """That step: `Look`, `Terminate` or `Kill`."""
-    stopped_by_user: bool = False
+from procorch._slot import NEVER, Phase, Slot, Steps
 
 
 class Roster:
@@ -84,7 +38,7 @@ class Roster:
         """Workers that the pool may have now; fewer than wanted while the system refuses more."""
         self._failed_starts = 0
         self._killed_starts = 0
-        self._timers: list[tuple[float, int]] = []  # (deadline, slot), also of deadlines that hold no longer
+        self._steps = Steps(self.slots)
 
     # --- beginning ----------------------------------------------------------------------------------------------------
 
@@ -109,6 +63,7 @@ class Roster:
             slot (Slot): One that is GONE.
         """
         slot.phase = Phase.STARTING
+        slot.tasks, slot.expired = 0, None
         slot.starts += 1
         self.alive += slot.dedicated is None
         self._order(e.StartWorker(slot.number, slot.name))
@@ -173,18 +128,37 @@ class Roster:
 
     # --- working ------------------------------------------------------------------------------------------------------
 
-    def set_busy(self, slot: Slot, items: int, now: float) -> None:
+    def set_busy(self, slot: Slot, items: int, limit: float | None, now: float) -> None:
         """Take in that a slot gets a chunk.
 
         Args:
             slot (Slot): Which one.
             items (int): How many items it has.
+            limit (float | None): Seconds that each may run; None for any time.
             now (float): Monotonic seconds.
         """
-        slot.phase = Phase.BUSY
-        if items > 1:
-            slot.patience = self._limits.look_after
-            self._set_step(slot, now + slot.patience, e.Look)
+        slot.phase, slot.sent, slot.withdrawn = Phase.BUSY, now, False
+        slot.patience = self._limits.look_after if items > 1 else NEVER
+        slot.patient_until = now + slot.patience
+        slot.limit = limit
+        slot.limit_at = NEVER if limit is None else now + limit
+        self._look_later(slot)
+
+    def _look_later(self, slot: Slot) -> None:
+        when = min(slot.patient_until, slot.limit_at)
+        if when != NEVER:
+            self._steps.set(slot, when, e.Look)
+
+    def runs_since(self, slot: Slot, since: float) -> None:
+        """Take in since when a slot's item runs.
+
+        Args:
+            slot (Slot): One that is busy, with a limit.
+            since (float): Monotonic seconds.
+        """
+        assert slot.limit is not None
+        slot.limit_at = since + slot.limit
+        self._look_later(slot)
 
     def set_idle(self, slot: Slot) -> None:
         """Take in that a slot has nothing to do.
@@ -213,7 +187,7 @@ class Roster:
         if slot.phase is Phase.IDLE:
             self.idle.remove(slot)
         slot.phase = Phase.GONE
-        slot.deadline = slot.next_step = None
+        slot.deadline = slot.next_step = slot.stack_until = None
         self.alive -= slot.dedicated is None
 
     def ends_by_itself(self, slot: Slot, now: float) -> None:
@@ -225,20 +199,44 @@ class Roster:
         """
         slot.phase = Phase.ENDING
         if slot.deadline is None:
-            self._set_step(slot, now + self._limits.stop_grace, e.Terminate)
+            self._steps.set(slot, now + self._limits.stop_grace, e.Terminate)
 
-    def ask_idle(self, now: float) -> None:
+    def retire(self, slot: Slot, now: float) -> None:
+        """Ask a worker that has nothing to do to end.
+
+        Args:
+            slot (Slot): Which one; not among the idle.
+            now (float): Monotonic seconds.
+        """
+        slot.phase = Phase.ENDING
+        slot.deadline = slot.next_step = None
+        self._order(e.Ask(slot.number))
+        if not self._limits.finalizes:  # else the time runs from the finalizer's end
+            self.ends_by_itself(slot, now)
+
+    def retire_idle(self, now: float) -> None:
         """Ask all idle workers to end.
 
         Args:
             now (float): Monotonic seconds.
         """
         for slot in self.idle:
-            self._order(e.Ask(slot.number))
-            self.ends_by_itself(slot, now)
+            self.retire(slot, now)
         self.idle.clear()
 
-    def terminate_all(self, now: float) -> None:
+    def stop(self, slot: Slot, now: float) -> None:
+        """Send a process SIGTERM, and SIGKILL later; a SIGKILL that is due already is not put off.
+
+        Args:
+            slot (Slot): One with a process; not among the idle.
+            now (float): Monotonic seconds.
+        """
+        slot.phase, slot.stack_until = Phase.ENDING, None
+        self._order(e.Terminate(slot.number))
+        if slot.next_step is not e.Kill:
+            self._steps.set(slot, now + self._limits.kill_grace, e.Kill)
+
+    def stop_all(self, now: float) -> None:
         """Send every process SIGTERM, and SIGKILL later.
 
         Args:
@@ -247,29 +245,50 @@ class Roster:
         self.idle.clear()
         for slot in self.slots.values():
             if slot.phase is not Phase.GONE:
-                slot.phase = Phase.ENDING
-                self._order(e.Terminate(slot.number))
-                self._set_step(slot, now + self._limits.kill_grace, e.Kill)
+                self.stop(slot, now)
 
-    def stop_dedicated(self, job: int, *, kill: bool) -> None:
-        """End the process of a job, because the user said so.
+    def expire(self, slot: Slot, item: int, now: float) -> None:
+        """End a process whose item has run too long: first it is to write down its stack.
 
         Args:
-            job (int): Its number.
+            slot (Slot): Which one.
+            item (int): The item.
+            now (float): Monotonic seconds.
+        """
+        slot.phase, slot.expired = Phase.ENDING, item
+        slot.stack_until = now + self._limits.stack_grace
+        self._order(e.ShowStack(slot.number))
+        self._steps.set(slot, now + self._limits.stack_look, e.Look)
+
+    def stack_looked(self, slot: Slot, now: float, *, there: bool) -> None:
+        """Take in whether a process has written down its stack; if so, or if it does not get to it, go on ending it.
+
+        Args:
+            slot (Slot): Which one.
+            now (float): Monotonic seconds.
+            there (bool): Whether it has.
+        """
+        if slot.stack_until is None:
+            return
+        if there or now >= slot.stack_until:
+            self.stop(slot, now)
+        else:
+            self._steps.set(slot, now + self._limits.stack_look, e.Look)
+
+    def stop_dedicated(self, slot: Slot, *, kill: bool) -> None:
+        """End the process of a dedicated job, because the user said so.
+
+        Args:
+            slot (Slot): Its slot.
             kill (bool): SIGKILL instead of SIGTERM.
         """
-        for slot in self.slots.values():
-            if slot.dedicated == job:
-                slot.stopped_by_user = True
-                if slot.phase is Phase.STARTING:
-                    slot.phase = Phase.ENDING  # so that its death is not counted as a failed start
-                self._order(e.Kill(slot.number) if kill else e.Terminate(slot.number))
+        slot.stopped_by_user = True
+        if slot.phase is Phase.STARTING:
+            slot.phase = Phase.ENDING  # so that its death is not counted as a failed start
+        if slot.phase is not Phase.GONE:
+            self._order(e.Kill(slot.number) if kill else e.Terminate(slot.number))
 
     # --- time ---------------------------------------------------------------------------------------------------------
-
-    def _set_step(self, slot: Slot, when: float, step: Callable[[int], e.Order]) -> None:
-        slot.deadline, slot.next_step = when, step
-        heapq.heappush(self._timers, (when, slot.number))
 
     def next_deadline(self) -> float | None:
         """Tell when `time_passed` must be called at the latest.
@@ -277,14 +296,7 @@ class Roster:
         Returns:
             float | None: Monotonic seconds; None if nothing depends on time.
         """
-        timers = self._timers
-        while timers:
-            when, number = timers[0]
-            slot = self.slots.get(number)
-            if slot is not None and slot.deadline == when:
-                return when
-            heapq.heappop(timers)
-        return None
+        return self._steps.next_deadline()
 
     def time_passed(self, now: float) -> None:
         """Take the steps that are due.
@@ -292,16 +304,19 @@ class Roster:
         Args:
             now (float): Monotonic seconds.
         """
-        while (deadline := self.next_deadline()) is not None and deadline <= now:
-            slot = self.slots[heapq.heappop(self._timers)[1]]
-            step = slot.next_step
-            slot.deadline = slot.next_step = None
-            if step is None:
-                continue
+        for slot, step in self._steps.due(now):
             self._order(step(slot.number))
-            if step is e.Look:
-                # Ever longer: a heavy item is not to be looked at a thousand times.
-                slot.patience *= 2
-                self._set_step(slot, now + slot.patience, e.Look)
+            if step is e.Look and slot.phase is Phase.BUSY:
+                self._looking(slot, now)
             elif step is e.Terminate:
-                self._set_step(slot, now + self._limits.kill_grace, e.Kill)
+                self._steps.set(slot, now + self._limits.kill_grace, e.Kill)
+
+    def _looking(self, slot: Slot, now: float) -> None:
+        if slot.patient_until <= now:
+            # Ever longer: a heavy item is not to be looked at a thousand times.
+            slot.patience *= 2
+            slot.patient_until = now + slot.patience
+        if slot.limit is not None:
+            # If none runs now; else `runs_since` comes next.
+            slot.limit_at = now + max(slot.limit, self._limits.limit_look)
+        self._look_later(slot)

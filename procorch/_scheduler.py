@@ -6,41 +6,23 @@ carries them out in their order. A worker is busy from the moment that `Send` is
 What becomes of an item:
 
     offered -> waiting -> with a worker -> finished ----------------------> Resolve(Value | Failure)
-                 ^              |--------- its process died under it -----> retry, or Resolve(Lost)
-                 |---- moved ---|--------- never begun
-                 +--------------+--------- nobody wants it any more ------> Resolve(Dropped)
+                 ^  ^         |--------- failed, and is to be tried again --> retry, or Resolve(Failure)
+                 |  |         |--------- its process died under it ---------> retry, or Resolve(Lost | TimedOut)
+                 |  +- moved -|--------- never begun
+                 +-- rested --+--------- nobody wants it any more ----------> Resolve(Dropped)
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
-import attrs
-
 from procorch import _events as e
-from procorch._chunks import ChunkSizer
-from procorch._messages import Failure, Value
+from procorch._backlog import Backlog, Job
+from procorch._messages import Failure, Retriable, Value
 from procorch._policy import Limits
-from procorch._roster import Phase, Roster, Slot
-
-
-@attrs.define(eq=False)
-class _Job:
-    number: int
-    spec: e.JobSpec
-    sizer: ChunkSizer
-    offered: int = 0
-    waiting: deque[int] = attrs.field(factory=deque[int])
-    chunks: int = 0
-    """Chunks with workers. Until the last has ended, the job is not done: that end is still to be heard."""
-    tries: dict[int, int] = attrs.field(factory=dict[int, int])
-    """How often an item's process has died under it, for those where it has."""
-    unbegun: dict[int, int] = attrs.field(factory=dict[int, int])
-    """How often a process has died with an item before it, as the next one, began; for those where one has."""
-    sealed: bool = False
-    stopped: bool = False
+from procorch._roster import Roster
+from procorch._slot import Phase, Slot
 
 
 class Scheduler:
@@ -56,9 +38,8 @@ class Scheduler:
         self._limits = limits
         self._orders: list[e.Order] = []
         self._roster = Roster(limits, names, self._order)
-        self._jobs: dict[int, _Job] = {}
-        self._ready: deque[_Job] = deque()  # jobs with waiting items, in turn; dedicated ones are not among them
-        self._waiting = 0  # the items of all of these
+        self._backlog = Backlog(limits)
+        self._jobs = self._backlog.jobs
         self._closing = False
         self._terminated = False
         self._broken = False
@@ -86,32 +67,30 @@ class Scheduler:
 
         A stream whose consumer may ask for more, or never, does not count as long as nothing of it is on its way.
         """
-        busy = any(job.waiting or job.chunks or not (job.sealed or job.spec.streaming) for job in self._jobs.values())
+        busy = any(job.active or not (job.sealed or job.spec.streaming) for job in self._jobs.values())
         return not busy and all(slot.dedicated is None for slot in self.slots.values())
 
-    def waits(self, job: int) -> bool:
-        """Tell whether a job's only item has not been given to a worker.
+    def knows(self, job: int) -> bool:
+        """Tell whether a job is not over.
 
         Args:
             job (int): Its number.
 
         Returns:
-            bool: False also for a job that is over.
+            bool: False also for a job that never was.
         """
-        known = self._jobs.get(job)
-        return known is not None and bool(known.waiting)
+        return job in self._jobs
 
-    def runs(self, job: int) -> bool:
-        """Tell whether items of the job are with workers.
+    def slot_of(self, job: int) -> Slot | None:
+        """Tell where the only item of a job is.
 
         Args:
             job (int): Its number.
 
         Returns:
-            bool: False also for a job that is over.
+            Slot | None: Where its chunk was sent; None if it waits, or has its outcome.
         """
-        known = self._jobs.get(job)
-        return known is not None and bool(known.chunks)
+        return next((slot for slot in self.slots.values() if slot.job == job), None)
 
     def next_deadline(self) -> float | None:
         """Tell when `TimePassed` must be heard at the latest.
@@ -119,7 +98,8 @@ class Scheduler:
         Returns:
             float | None: Monotonic seconds; None if nothing depends on time.
         """
-        return self._roster.next_deadline()
+        first, second = self._roster.next_deadline(), self._backlog.next_wake()
+        return first if second is None or (first is not None and first < second) else second
 
     # --- the only way in --------------------------------------------------------------------------------------------
 
@@ -137,31 +117,38 @@ class Scheduler:
             case e.ItemsOffered(job, count):
                 self._offered(self._jobs[job], count)
             case e.Recorded(slot, outcomes):
-                self._recorded(self.slots[slot], outcomes)
-            case e.ChunkEnded(slot, busy):
-                self._chunk_ended(self.slots[slot], busy)
+                self._recorded(self.slots[slot], outcomes, now)
+            case e.ChunkEnded(slot, busy, worn):
+                self._chunk_ended(self.slots[slot], busy, now, worn=worn)
+            case e.Looked():
+                self._looked(event, now)
             case e.JobOpened(job, spec):
                 self._opened(job, spec)
             case e.JobSealed(job):
                 self._sealed(job)
             case e.JobStopped(job):
                 self._stopped(job)
+            case e.JobCancelled(job):
+                self._cancelled(job, now)
             case e.WorkerReady(slot):
                 self._worker_ready(self.slots[slot], now)
-            case e.WorkerDied(slot, exitcode, begun):
-                self._worker_died(self.slots[slot], exitcode, begun)
+            case e.WorkerDied(slot):
+                self._worker_died(self.slots[slot], event, now)
             case e.SetupFailed(slot, failure):
                 self._setup_failed(self.slots[slot], failure, now)
             case e.LaunchFailed(slot, detail):
                 self._launch_failed(self.slots[slot], detail)
+            case e.Finalized(slot, failure):
+                self._finalized(self.slots[slot], failure, now)
             case e.ProcessStopped(job, kill):
-                self._roster.stop_dedicated(job, kill=kill)
+                self._process_stopped(job, kill=kill)
             case e.CloseAsked():
                 self._close()
             case e.TerminateAsked():
                 self._terminate(now)
             case e.TimePassed():
                 self._roster.time_passed(now)
+                self._wake(now)
             case _:
                 assert_never(event)
         self._dispatch(now)
@@ -178,42 +165,29 @@ class Scheduler:
         return self._terminated or self._broken
 
     def _opened(self, number: int, spec: e.JobSpec) -> None:
-        sizer = ChunkSizer(self._limits.chunk_seconds, self._limits.max_chunk_items)
-        self._jobs[number] = _Job(number, spec, sizer)
+        self._backlog.open(number, spec)
         self._roster.most = self._limits.max_workers  # what the system refused once it may give now
         if spec.dedicated and self._refusing:
             self._order(e.ProcessOver(number, None))
         elif spec.dedicated:
             self._roster.start(self._roster.add(spec.name, number))
 
-    def _offered(self, job: _Job, count: int) -> None:
+    def _offered(self, job: Job, count: int) -> None:
         items = range(job.offered, job.offered + count)
         job.offered += count
         if job.sealed or self._refusing:
             self._drop(job, items)
         else:
-            self._enqueue(job, items, front=False)
+            self._backlog.enqueue(job, items, front=False)
 
-    def _enqueue(self, job: _Job, items: Sequence[int], *, front: bool) -> None:
-        if not job.spec.dedicated:
-            self._waiting += len(items)
-            if not job.waiting and front:
-                self._ready.appendleft(job)
-            elif not job.waiting:
-                self._ready.append(job)
-        if front:
-            job.waiting.extendleft(reversed(items))
-        else:
-            job.waiting.extend(items)
-
-    def _give_back(self, job: _Job, items: Sequence[int]) -> None:
+    def _give_back(self, job: Job, items: Sequence[int]) -> None:
         """Put items that have no outcome in front of those that wait, or drop them if nobody wants them."""
         if items and (job.stopped or self._refusing):
             self._drop(job, items)
         elif items:
-            self._enqueue(job, items, front=True)
+            self._backlog.enqueue(job, items, front=True)
 
-    def _drop(self, job: _Job, items: Sequence[int]) -> None:
+    def _drop(self, job: Job, items: Sequence[int]) -> None:
         self._order(e.Resolve(job.number, items, [e.Dropped()] * len(items), None))
 
     def _sealed(self, number: int) -> None:
@@ -227,92 +201,167 @@ class Scheduler:
         if job is None:
             return
         job.stopped = job.sealed = True
-        if job.waiting:
-            items = tuple(job.waiting)
-            job.waiting.clear()
-            if not job.spec.dedicated:
-                self._ready.remove(job)
-                self._waiting -= len(items)
+        items = self._backlog.clear(job)
+        if items:
             self._drop(job, items)
         for slot in self.slots.values():
             if slot.job == number and slot.phase is Phase.BUSY and len(slot.items) > 1:
                 self._order(e.Withdraw(slot.number))
         self._forget_if_done(job)
 
-    def _forget_if_done(self, job: _Job) -> None:
-        over = job.sealed and not job.waiting and not job.chunks
-        if over and self._jobs.pop(job.number, None) is not None:
+    def _cancelled(self, number: int, now: float) -> None:
+        self._stopped(number)
+        for slot in self.slots.values():
+            if slot.job == number:
+                # What it tells from now on is of no interest: the items have their outcome.
+                self._release(slot, self._jobs[number], slot.items[slot.done :])
+                self._roster.stop(slot, now)
+
+    def _forget_if_done(self, job: Job) -> None:
+        if job.sealed and not job.active and self._jobs.pop(job.number, None) is not None:
             self._order(e.JobDone(job.number))
+
+    def _wake(self, now: float) -> None:
+        for job in self._backlog.wake(now):
+            for slot in self._dedicated_to(job.number):
+                self._roster.start(slot)
+
+    def _dedicated_to(self, number: int) -> list[Slot]:
+        return [slot for slot in self.slots.values() if slot.dedicated == number]
 
     # --- workers at work ----------------------------------------------------------------------------------------------
 
-    def _send(self, slot: Slot, job: _Job, now: float) -> None:
+    def _send(self, slot: Slot, job: Job, now: float) -> None:
         size = job.spec.chunksize or job.sizer.size(len(job.waiting), self._roster.most)
+        if self._limits.max_tasks is not None:
+            size = min(size, self._limits.max_tasks - slot.tasks)
         count = min(size, len(job.waiting))
-        take = job.waiting.popleft
-        slot.job, slot.items, slot.done = job.number, [take() for _ in range(count)], 0
+        slot.job, slot.items, slot.done = job.number, self._backlog.take(job, count), 0
         job.chunks += 1
-        if not job.spec.dedicated:
-            self._waiting -= count
         self._order(e.Send(slot.number, job.number, slot.items))
-        self._roster.set_busy(slot, count, now)
+        self._roster.set_busy(slot, count, job.spec.timeout, now)
 
-    def _recorded(self, slot: Slot, outcomes: Sequence[Value | Failure]) -> None:
-        job = self._jobs[slot.job]  # type: ignore[index]  # only a slot with a chunk records anything
+    def _recorded(self, slot: Slot, outcomes: Sequence[Value | Failure | Retriable], now: float) -> None:
+        if slot.job is None:
+            return  # its job was cancelled
+        job = self._jobs[slot.job]
         items = slot.items[slot.done : slot.done + len(outcomes)]
         slot.done += len(outcomes)
         slot.finished += len(outcomes)
-        self._order(e.Resolve(job.number, items, outcomes, slot.number))
-        if job.spec.stop_on_failure and not job.stopped and any(type(one) is Failure for one in outcomes):
+        final: Sequence[e.Outcome] = outcomes  # type: ignore[assignment]  # without retries, nothing is retriable
+        if job.spec.retries or self._terminated or slot.expired is not None:
+            items, final = self._judge(slot, job, items, outcomes, now)
+        if items:
+            self._order(e.Resolve(job.number, items, final, slot.number))
+        if job.spec.stop_on_failure and not job.stopped and any(type(one) is not Value for one in final):
             self._stopped(job.number)
 
-    def _chunk_ended(self, slot: Slot, busy: float) -> None:
-        job = self._jobs[slot.job]  # type: ignore[index]  # only a slot with a chunk can end one
+    def _judge(
+        self, slot: Slot, job: Job, items: Sequence[int], outcomes: Sequence[Value | Failure | Retriable], now: float
+    ) -> tuple[list[int], list[e.Outcome]]:
+        """Decide what the outcomes of items mean; those that are to be tried again have none yet."""
+        final: dict[int, e.Outcome] = {}
+        for item, outcome in zip(items, outcomes, strict=True):
+            if isinstance(outcome, Value):
+                final[item] = outcome
+            elif self._terminated:
+                final[item] = e.Dropped()  # whatever it failed with, it failed because it was told to end
+            elif item == slot.expired:
+                self._tried(slot, job, item, e.Remains(failure=Failure(outcome.payload)), None, now)
+            elif not (isinstance(outcome, Retriable) and self._try_again(job, item, now)):
+                final[item] = Failure(outcome.payload)
+        return list(final), list(final.values())
+
+    def _try_again(self, job: Job, item: int, now: float, *, allowed: bool = True) -> bool:
+        """Count a try that was in vain. If there is another, let the item wait for it."""
+        attempts = job.tries[item] = job.tries.get(item, 0) + 1
+        if attempts > job.spec.retries or job.stopped or self._refusing or not allowed:
+            return False
+        seconds = job.spec.backoff.seconds(attempts)
+        if seconds:
+            self._backlog.rest(job, item, now + seconds)
+        else:
+            self._backlog.enqueue(job, (item,), front=True)
+        return True
+
+    def _chunk_ended(self, slot: Slot, busy: float, now: float, *, worn: bool) -> None:
+        if slot.job is None:
+            return  # its job was cancelled, and it is being stopped
+        job = self._jobs[slot.job]
         slot.busy += busy
+        slot.tasks += slot.done
         if slot.done:
             job.sizer.learn(slot.done, busy)
         self._release(slot, job, slot.items[slot.done :])
-        if slot.phase is Phase.BUSY:
+        if slot.phase is not Phase.BUSY:
+            self._order(e.Ask(slot.number))  # it was told to end, but by a signal that it made something else of
+        elif slot.dedicated is None and (worn or slot.tasks == self._limits.max_tasks):
+            self._roster.retire(slot, now)
+        else:
             self._roster.set_idle(slot)
 
-    def _release(self, slot: Slot, job: _Job, rest: Sequence[int]) -> None:
+    def _release(self, slot: Slot, job: Job, rest: Sequence[int]) -> None:
         """Take the chunk from the slot; ``rest`` of it has no outcome and may run elsewhere."""
         slot.job, slot.items, slot.done = None, (), 0
         job.chunks -= 1
         self._give_back(job, rest)
         self._forget_if_done(job)
 
-    def _worker_died(self, slot: Slot, exitcode: int | None, begun: int) -> None:
+    def _looked(self, looked: e.Looked, now: float) -> None:
+        slot = self.slots.get(looked.slot)
+        if slot is None:
+            return
+        if slot.phase is Phase.ENDING:
+            self._roster.stack_looked(slot, now, there=looked.stack)
+        if slot.phase is not Phase.BUSY or slot.limit is None or looked.since is None or looked.begun <= slot.done:
+            return
+        if looked.since + slot.limit > now:
+            self._roster.runs_since(slot, looked.since)
+        elif not slot.withdrawn:
+            # First see to it that none of its neighbours begins, then look once more whether it is still running.
+            slot.withdrawn = True
+            self._order(e.Withdraw(slot.number))
+            self._order(e.Look(slot.number))
+        else:
+            self._roster.expire(slot, slot.items[looked.begun - 1], now)
+
+    def _worker_died(self, slot: Slot, died: e.WorkerDied, now: float) -> None:
         was = slot.phase
         self._roster.set_gone(slot)
         if slot.job is not None:
-            self._blame(slot, self._jobs[slot.job], exitcode, begun)
-        if was is Phase.STARTING and self._roster.failed_to_start(exitcode):
-            self._break(e.Broken(slot.number, None, exitcode, ""))
+            self._blame(slot, self._jobs[slot.job], died, now)
+        if was is Phase.STARTING and self._roster.failed_to_start(died.exitcode):
+            self._break(e.Broken(slot.number, None, died.exitcode, ""))
         if slot.dedicated is not None:
-            self._settle_dedicated(slot, slot.dedicated, exitcode)
+            self._settle_dedicated(slot, slot.dedicated, died.exitcode)
 
-    def _blame(self, slot: Slot, job: _Job, exitcode: int | None, begun: int) -> None:
+    def _blame(self, slot: Slot, job: Job, died: e.WorkerDied, now: float) -> None:
         """Decide what the death of a worker with a chunk costs."""
-        culprits = slot.items[slot.done : begun]
-        rest = list(slot.items[max(slot.done, begun) :])
-        again: list[int] = []
-        for item in culprits:
-            attempts = job.tries[item] = job.tries.get(item, 0) + 1
-            if attempts <= job.spec.retries and not slot.stopped_by_user and not job.stopped:
-                again.append(item)
-            else:
-                self._lose(slot, job, item, exitcode)
-        if not begun and not job.stopped:
+        culprits = slot.items[slot.done : died.begun]
+        rest = list(slot.items[max(slot.done, died.begun) :])
+        if not died.begun and not job.stopped:
             # What kills workers may be the item's way to them: it is too large, or loading its function crashes.
             deaths = job.unbegun[rest[0]] = job.unbegun.get(rest[0], 0) + 1
             if deaths >= self._limits.max_unbegun_deaths:
-                self._lose(slot, job, rest.pop(0), exitcode)
-        self._release(slot, job, [*again, *rest])
+                self._lose(slot, job, rest.pop(0), died.remains, died.exitcode)
+        self._give_back(job, rest)
+        for item in reversed(culprits):
+            self._tried(slot, job, item, died.remains, died.exitcode, now)
+        self._release(slot, job, ())
 
-    def _lose(self, slot: Slot, job: _Job, item: int, exitcode: int | None) -> None:
-        lost = e.Dropped() if self._terminated else e.Lost(slot.number, exitcode, job.tries.get(item, 0))
-        self._order(e.Resolve(job.number, (item,), (lost,), slot.number))
+    def _tried(self, slot: Slot, job: Job, item: int, remains: e.Remains, exitcode: int | None, now: float) -> None:
+        """Try an item again that was begun in vain, or lose it."""
+        if not self._try_again(job, item, now, allowed=not slot.stopped_by_user):
+            self._lose(slot, job, item, remains, exitcode)
+
+    def _lose(self, slot: Slot, job: Job, item: int, remains: e.Remains, exitcode: int | None) -> None:
+        attempts = job.tries.get(item, 0)
+        outcome: e.Outcome = e.Lost(slot.number, exitcode, attempts, remains)
+        if self._terminated:
+            outcome = e.Dropped()
+        elif item == slot.expired and slot.limit is not None:
+            outcome = e.TimedOut(slot.number, slot.limit, attempts, remains)
+        self._order(e.Resolve(job.number, (item,), (outcome,), slot.number))
         if job.spec.stop_on_failure and not job.stopped:
             self._stopped(job.number)
 
@@ -343,27 +392,37 @@ class Scheduler:
         if not self._refusing:
             self._broken = True
             self._order(order)
-            for job in list(self._jobs.values()):
-                self._stopped(job.number)
+            self._stop_all_jobs()
 
     # --- workers that end ---------------------------------------------------------------------------------------------
 
+    def _finalized(self, slot: Slot, failure: Failure | None, now: float) -> None:
+        self._roster.ends_by_itself(slot, now)
+        if failure is not None:
+            self._order(e.FinalizerFailed(slot.number, failure))
+
+    def _process_stopped(self, number: int, *, kill: bool) -> None:
+        for slot in self._dedicated_to(number):
+            self._roster.stop_dedicated(slot, kill=kill)
+            if slot.phase is Phase.GONE:
+                self._settle_dedicated(slot, number, slot.exitcode)  # its item rests, and will not be tried again
+
     def _settle_dedicated(self, slot: Slot, number: int, exitcode: int | None) -> None:
         """Start the process of a dedicated job again if its item still waits, else forget the slot."""
+        slot.exitcode = exitcode
         job = self._jobs.get(number)
         if job is not None and job.waiting and not slot.stopped_by_user:
             self._roster.start(slot)
-        else:
+        elif job is None or not job.resting or slot.stopped_by_user:
             attempts = job.tries.get(0, 0) if job is not None else 0
             self._forget_dedicated(slot, number, e.Lost(slot.number, exitcode, attempts), exitcode)
 
     def _forget_dedicated(self, slot: Slot, number: int, unbegun: e.Outcome, exitcode: int | None) -> None:
-        """Let a dedicated job's process be over. If its item still waits, ``unbegun`` is what becomes of it."""
+        """Let a dedicated job's process be over. If its item still waits or rests, ``unbegun`` becomes of it."""
         del self._roster.slots[slot.number]
         job = self._jobs.get(number)
-        if job is not None and job.waiting:
-            items = tuple(job.waiting)
-            job.waiting.clear()
+        items = self._backlog.clear(job) if job is not None else ()
+        if job is not None and items:
             self._order(e.Resolve(number, items, [unbegun] * len(items), slot.number))
             self._forget_if_done(job)
         # Last, so that whoever learns that the process is over finds its result.
@@ -379,23 +438,24 @@ class Scheduler:
         if self._terminated:
             return
         self._terminated = True
+        self._stop_all_jobs()
+        self._roster.stop_all(now)
+
+    def _stop_all_jobs(self) -> None:
         for job in list(self._jobs.values()):
+            rests = job.spec.dedicated and bool(job.resting)
             self._stopped(job.number)
-        self._roster.terminate_all(now)
+            for slot in self._dedicated_to(job.number) if rests else ():
+                self._settle_dedicated(slot, job.number, slot.exitcode)
 
     # --- who gets what ------------------------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> None:
         """Give every worker that can work something to do, start those that are wanted, end those that are not."""
         idle = self._roster.idle
-        while idle and self._ready:
-            job = self._ready[0]
+        while idle and (job := self._backlog.next_job()) is not None:
             self._send(idle.pop(), job, now)
-            if job.waiting:
-                self._ready.rotate(-1)  # the next worker serves the next job
-            else:
-                self._ready.popleft()
-        if self._waiting and self._roster.alive < self._roster.most and not self._refusing:
-            self._roster.start_for(self._waiting)
+        if self._backlog.waiting and self._roster.alive < self._roster.most and not self._refusing:
+            self._roster.start_for(self._backlog.waiting)
         if idle and (self._refusing or (self._closing and all(job.sealed for job in self._jobs.values()))):
-            self._roster.ask_idle(now)
+            self._roster.retire_idle(now)

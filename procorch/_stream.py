@@ -22,6 +22,7 @@ from procorch._errors import NotPicklable, Task
 from procorch._events import Dropped, JobSpec, Outcome
 from procorch._job import Job, Sink
 from procorch._messages import Style, Value
+from procorch._options import TaskOptions
 from procorch._supervisor import Supervisor
 from procorch._verdict import Place, annotate, dumps, fault_of, open_value, shorten
 
@@ -39,17 +40,18 @@ class Shape:
     whole: bool
     """It is a `map`: the caller gets all results or the first error, and takes part until then."""
     chunksize: int | None
-    retries: int
 
-    def spec(self) -> JobSpec:
+    def spec(self, options: TaskOptions) -> JobSpec:
         """Tell the scheduler's part of it.
+
+        Args:
+            options (TaskOptions): How each item is treated.
 
         Returns:
             JobSpec: For the job.
         """
-        return JobSpec(
+        return options.spec(
             chunksize=self.chunksize,
-            retries=self.retries,
             stop_on_failure=self.whole and not self.return_exceptions,
             streaming=not self.whole,
         )
@@ -74,6 +76,7 @@ class Stream(Sink):
         inputs: list[Iterator[Any]],
         style: Style,
         shape: Shape,
+        options: TaskOptions,
         window: Window,
         owner: object,
         *,
@@ -87,6 +90,7 @@ class Stream(Sink):
             inputs (list[Iterator[Any]]): What the items, or the parts of each item, come from.
             style (Style): How they are passed on.
             shape (Shape): How results are wanted.
+            options (TaskOptions): How each item is treated.
             window (Window): How far to read ahead.
             owner (object): Kept alive as long as this: a group that nobody refers to closes.
             ready_input (bool): Whether taking an input never waits for anything, as from a list.
@@ -99,7 +103,7 @@ class Stream(Sink):
         self._inputs: Iterator[Any] = inputs[0] if style is Style.ONE else zip(*inputs, strict=False)
         self._shape = shape
         self._window = window
-        self._job = Job(function, style, shape.spec(), self)
+        self._job = Job(function, style, shape.spec(options), self)
         self._input_over = False
         self._sealed = False
         self._numbers = 0  # items that got a number of the job

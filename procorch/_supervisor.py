@@ -22,6 +22,7 @@ from collections.abc import Callable, Generator, Iterator
 from procorch import _events as e
 from procorch._callbacks import Callbacks
 from procorch._engine import Engine, Worker
+from procorch._errors import GroupClosed
 from procorch._exit import watch_for_exit
 from procorch._hands import Deliveries, Hands
 from procorch._info import ProcessInfo
@@ -64,6 +65,8 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._sleeps_until: float | None = None
         self._deliveries: Deliveries = deque()  # of the supervisor's thread
+        self._was_interrupted = False  # a caller's thread, in the middle of its doings
+        self._left_over: Deliveries = deque()  # what it had still to do
         self._undelivered = 0  # outcomes on their way to their sinks, in any thread
         watch_for_exit(self)
 
@@ -95,9 +98,11 @@ class Supervisor:
         Raises:
             GroupClosed: See `check_open`.
         """
-        with self._acting() as deliveries:
+        with self._lock:
             self.check_open()
             self._ensure_thread()
+        with self._acting() as deliveries:
+            self.check_open()
             job.number = next(self._numbers)
             self._hands.add(job, sealed=sealed)
             self._tell(e.JobOpened(job.number, job.spec), deliveries)
@@ -160,32 +165,28 @@ class Supervisor:
         """
         self.post(e.JobStopped(job.number))
 
-    def cancel(self, job: Job) -> bool:
-        """Drop a job's only item unless a worker has it.
+    def cancel(self, job: Job) -> None:
+        """Drop a job's only item, and stop the process that runs it. Nothing happens if it has its outcome.
 
         Args:
-            job (Job): Opened.
-
-        Returns:
-            bool: Whether it was dropped; its sink has been told.
+            job (Job): Opened. Its sink has been told when this returns.
         """
         with self._acting() as deliveries:
-            waits = self._scheduler.waits(job.number)
-            if waits:
-                self._tell(e.JobStopped(job.number), deliveries)
-        return waits
+            if self._scheduler.knows(job.number):
+                self._tell(e.JobCancelled(job.number), deliveries)
 
     def is_running(self, job: Job) -> bool:
-        """Tell whether items of a job are with workers.
+        """Tell whether the only item of a job has begun.
 
         Args:
             job (Job): Opened.
 
         Returns:
-            bool: True from the moment they are sent.
+            bool: False also once it has its outcome.
         """
         with self._lock:
-            return self._scheduler.runs(job.number)
+            slot = self._scheduler.slot_of(job.number)
+            return slot is not None and self._hands.workers[slot.number].has_begun()
 
     def now(self) -> float:
         """Tell the time by the engine's clock, once there is work.
@@ -276,14 +277,14 @@ class Supervisor:
             self._engine = self._make_engine()
         if self._thread is None:
             # A daemon, so that a group that was never closed keeps nobody from exiting; see _exit.
-            thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
             try:
-                thread.start()
-            except BaseException:  # the system has no room for a thread: there is none to wait for, nor to close this
+                self._thread.start()
+            except RuntimeError:  # the system has no room for a thread: there is none to wait for, nor to close this
+                self._thread = None
                 self._close_engine()
                 self._engine = None
                 raise
-            self._thread = thread
 
     def _close_engine(self) -> None:
         if self._own_engine:
@@ -306,10 +307,27 @@ class Supervisor:
     def _acting(self) -> Generator[Deliveries]:
         """Hold the lock while a caller's thread acts; then wake whom it concerns and do what was put off."""
         deliveries: Deliveries = deque()
-        with self._lock:
-            yield deliveries
-            self._nudge()
-        self._deliver(deliveries)
+        try:
+            with self._lock:
+                yield deliveries
+                self._nudge()
+            self._deliver(deliveries)
+        except GroupClosed:
+            raise  # before anything was changed
+        except BaseException:
+            self._interrupted(deliveries)
+            raise
+
+    def _interrupted(self, deliveries: Deliveries) -> None:
+        """Let the supervisor's thread end everything: nothing here fails by itself, so this caller was interrupted.
+
+        A Ctrl-C, or what else a signal's handler raises, may come between any two steps, and leave half of them undone.
+        """
+        self._left_over.extend(deliveries)
+        self._was_interrupted = True
+        self._closing = True
+        if self._engine is not None:
+            self._engine.wake()
 
     def _take(self, job: Job, count: int, deliveries: Deliveries) -> None:
         """Take the first ``count`` items of a job's deck."""
@@ -338,7 +356,8 @@ class Supervisor:
         """Do what was put off. Called without the lock; what is left if one of them fails is still in the queue."""
         count = len(deliveries)
         while deliveries:
-            deliveries.popleft()()
+            deliveries[0]()
+            deliveries.popleft()  # only now: an interrupt before this leaves it there, to be done once more
         if count:
             with self._lock:
                 self._undelivered -= count
@@ -348,10 +367,12 @@ class Supervisor:
 
     def _run(self) -> None:
         try:
-            while self._step():
+            while not self._was_interrupted and self._step():
                 pass
+            if self._was_interrupted:
+                self._give_up("was interrupted in the middle of a call")
         except BaseException:
-            self._give_up()
+            self._give_up("failed inside; please report the traceback that its thread printed")
             raise
         finally:
             self._close_engine()
@@ -427,12 +448,13 @@ class Supervisor:
                 self._undelivered += len(deliveries) - before
         self._deliver(deliveries)
 
-    def _give_up(self) -> None:
-        """Leave nobody waiting and no process alive, when this loop itself has failed: a bug of ours."""
+    def _give_up(self, reason: str) -> None:
+        """Leave nobody waiting and no process alive, when what is known of the group cannot be relied on."""
         with self._lock:
             self._closing = True
-            self.ending.reason = "failed inside; please report the traceback that its thread printed"
+            self.ending.reason = reason
             self.ending.cause = self.ending.plain
+            self._deliveries.extend(self._left_over)
             self._deliveries.extend(self._hands.drop_all())
             workers = dict(self._hands.workers)
         for worker in workers.values():

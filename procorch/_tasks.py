@@ -7,17 +7,14 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
-import attrs
-from attrs.validators import ge, instance_of
-
 from procorch._chunks import Window
 from procorch._errors import NotPicklable, Task
-from procorch._events import JobSpec
 from procorch._functions import Functions, name_of
 from procorch._future import FutureSink, TaskFuture
 from procorch._handle import Handles, HandleSink, ProcessHandle
 from procorch._job import Job
 from procorch._messages import Style
+from procorch._options import TaskOptions
 from procorch._policy import check_count
 from procorch._signatures import ImapCall
 from procorch._stream import Shape, Stream
@@ -40,14 +37,6 @@ _GROWTH = 1024
 
 _HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytearray, deque}
 """Types whose iterators never wait for an item. A length says nothing of that: a lazy loader of data may have one."""
-
-
-@attrs.frozen
-class TaskOptions:
-    """How each item is treated. See `ProcessGroup.options`."""
-
-    retries: int = attrs.field(default=0, validator=[instance_of(int), ge(0)])
-    """Extra tries for an item whose process died under it."""
 
 
 def check_callable(name: str, fn: object) -> None:
@@ -100,8 +89,9 @@ class Tasks:
 
         Returns:
             Future[R]: Ends in this process with what ``fn`` returned or raised, or with a `TaskError`: `WorkerCrashed`
-            if the process died under it, `NotPicklable` if something could not cross. It is cancelled if the group
-            is terminated first. Its ``cancel`` works until a worker has it.
+            if the process died under it, `TaskTimeout` if it was stopped for taking too long, `NotPicklable` if
+            something could not cross. It is cancelled if the group is terminated first. Its ``cancel`` also stops
+            the process that runs it.
 
         Raises:
             GroupClosed: The group has been closed or left, or cannot start its workers.
@@ -114,7 +104,7 @@ class Tasks:
             return Task(name_of(fn), _show_call(args, kwargs))
 
         future = TaskFuture[R](self._supervisor)
-        function = self._functions.get(fn, task)
+        function = self._functions.get(fn, task, self._options.raises_again)
         payload = dumps((args, kwargs), "argument", task)
         if isinstance(function, NotPicklable):
             future.set_exception(function)
@@ -122,7 +112,7 @@ class Tasks:
             future.set_exception(payload)
         else:
             sink = FutureSink(future, task, self._supervisor.ending)
-            job = Job(function, Style.CALL, JobSpec(retries=self._options.retries), sink)
+            job = Job(function, Style.CALL, self._options.spec(), sink)
             future.bind(job)
             job.deck.append(payload)
             self._supervisor.open(job, sealed=True)
@@ -153,7 +143,7 @@ class Tasks:
         def task() -> Task:
             return Task(name_of(fn), _show_call(args, {}))
 
-        function = self._functions.get(fn, task)
+        function = self._functions.get(fn, task, self._options.raises_again)
         call: tuple[tuple[object, ...], dict[str, object]] = (args, {})
         payload = dumps(call, "argument", task)
         name = next(self._supervisor.names) if name is None else name
@@ -163,7 +153,7 @@ class Tasks:
         elif isinstance(payload, NotPicklable):
             handle._refuse(payload)
         else:
-            spec = JobSpec(retries=self._options.retries, dedicated=True, name=name)
+            spec = self._options.spec(dedicated=True, name=name)
             job = Job(function, Style.CALL, spec, HandleSink(handle, task, self._supervisor.ending))
             job.deck.append(payload)
             self._supervisor.open(job, sealed=True)
@@ -215,7 +205,7 @@ class Tasks:
         buffersize: int | None = None,
         return_exceptions: bool = False,
     ) -> Generator[Any, None, None]:
-        shape = Shape(ordered, return_exceptions, False, chunksize, self._options.retries)
+        shape = Shape(ordered, return_exceptions, False, chunksize)
         return self._stream("imap", fn, iterables, shape, buffersize, _AHEAD).results()
 
     def _map(
@@ -227,7 +217,7 @@ class Tasks:
         buffersize: int | None = None,
         return_exceptions: bool = False,
     ) -> list[Any]:
-        shape = Shape(True, return_exceptions, True, chunksize, self._options.retries)
+        shape = Shape(True, return_exceptions, True, chunksize)
         return list(self._stream("map", fn, iterables, shape, buffersize, _MAP_AHEAD).results())
 
     def _stream(
@@ -251,12 +241,12 @@ class Tasks:
             window = Window(size, size * _GROWTH)
         self._supervisor.check_open()
         name = name_of(fn)
-        function = self._functions.get(fn, lambda: Task(name, "..."))
+        function = self._functions.get(fn, lambda: Task(name, "..."), self._options.raises_again)
         if isinstance(function, NotPicklable):
             raise function
         style = Style.ONE if len(iterables) == 1 else Style.MANY
         ready = all(type(iterable) in _HAVE_THEIR_ITEMS for iterable in iterables)
-        return Stream(self._supervisor, function, inputs, style, shape, window, self, ready_input=ready)
+        return Stream(self._supervisor, function, inputs, style, shape, self._options, window, self, ready_input=ready)
 
 
 def _inputs(call: str, iterables: tuple[Any, ...]) -> list[Iterator[Any]]:

@@ -7,6 +7,7 @@ code. Each call makes an exception object of its own.
 from __future__ import annotations
 
 import pickle
+import re
 import reprlib
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,8 +15,8 @@ from typing import Any, Literal, assert_never
 
 import attrs
 
-from procorch._errors import GroupClosed, NotPicklable, Task, WorkerCrashed, WorkerStartError
-from procorch._events import Dropped, Lost, NotStarted, Outcome
+from procorch._errors import GroupClosed, NotPicklable, Task, TaskError, TaskTimeout, WorkerCrashed, WorkerStartError
+from procorch._events import Dropped, Lost, NotStarted, Outcome, Remains, TimedOut
 from procorch._messages import Failure, Report, Value
 from procorch._outcome import PROTOCOL, capture, read_report, text_of
 
@@ -58,6 +59,10 @@ class Ending:
     reason: str = "is closed"
     cause: Callable[[], BaseException] | None = None
     """Makes the error that ended it; None for an orderly end."""
+    finalizer_error: Callable[[], BaseException] | None = None
+    """Makes the error of the first finalizer that failed; None if none did."""
+    finalizers_failed: int = 0
+    """How many did."""
 
     def error(self) -> BaseException:
         """Make the error for work that was dropped.
@@ -166,12 +171,15 @@ def settle(
 
 
 def fault_of(
-    outcome: Failure | Lost | NotStarted | Dropped, task: Callable[[], Task], place: Place | None, ending: Ending
+    outcome: Failure | Lost | TimedOut | NotStarted | Dropped,
+    task: Callable[[], Task],
+    place: Place | None,
+    ending: Ending,
 ) -> BaseException:
     """Make the error that an item without a result has come to.
 
     Args:
-        outcome (Failure | Lost | NotStarted | Dropped): What became of the item.
+        outcome (Failure | Lost | TimedOut | NotStarted | Dropped): What became of the item.
         task (Callable[[], Task]): Names the work.
         place (Place | None): Where it ran; None if nowhere.
         ending (Ending): Why the group ends, for work that was dropped.
@@ -182,15 +190,41 @@ def fault_of(
     match outcome:
         case Failure():
             return rebuild(read_report(outcome), task)
-        case Lost(_, exitcode, attempts):
-            name, pid = (place.name, place.pid) if place is not None else ("?", None)
-            return WorkerCrashed(task(), attempts, name, pid, exitcode)
+        case Lost(_, exitcode, attempts, remains):
+            stack = _stack_of(remains)
+            name, pid = _name_and_pid(place)
+            return _with_stack(
+                WorkerCrashed(task(), attempts, name, pid, exitcode, stack, remains.cause or None), stack
+            )
+        case TimedOut(_, limit, attempts, remains):
+            stack = _stack_of(remains)
+            return _with_stack(TaskTimeout(task(), attempts, limit, *_name_and_pid(place), stack), stack)
         case NotStarted(_, detail):
             return WorkerStartError(place.name if place is not None else "?", None, detail)
         case Dropped():
             return ending.error()
         case _:
             assert_never(outcome)
+
+
+def _name_and_pid(place: Place | None) -> tuple[str, int | None]:
+    return (place.name, place.pid) if place is not None else ("?", None)
+
+
+_OUR_FRAMES = re.compile(r'(?m)^  File ".*\Wprocorch\W_child\.py", line \d+ in _outcome\n(?:  File .*\n)*')
+"""In a stack as `faulthandler` writes it, most recent call first: the call of the item's function, and its callers."""
+
+
+def _stack_of(remains: Remains) -> str | None:
+    if remains.stack:
+        return _OUR_FRAMES.sub("  <the call of the item's function>\n", remains.stack)
+    return read_report(remains.failure).trace if remains.failure is not None else None
+
+
+def _with_stack(error: TaskError, stack: str | None) -> TaskError:
+    if stack is not None:
+        annotate(error, f"procorch: the process was at\n{stack.rstrip()}")
+    return error
 
 
 def open_value(value: Value, task: Callable[[], Task]) -> Any:
@@ -236,21 +270,22 @@ def rebuild(report: Report, task: Callable[[], Task]) -> BaseException:
     return error
 
 
-def rebuild_setup_error(report: Report, worker: str) -> BaseException:
-    """Make an exception of what an initializer raised.
+def rebuild_setup_error(report: Report, worker: str, what: Literal["initializer", "finalizer"]) -> BaseException:
+    """Make an exception of what an initializer or finalizer raised.
 
     Args:
         report (Report): From the worker.
         worker (str): Its name.
+        what (Literal["initializer", "finalizer"]): Which of them.
 
     Returns:
-        BaseException: The initializer's own exception with a note, or `WorkerStartError` where that would end the
-            caller, as SystemExit does, or cannot be rebuilt.
+        BaseException: Its own exception with a note, or `WorkerStartError` where that would end the caller, as
+            SystemExit does, or cannot be rebuilt.
     """
     error = _revive(report)
     if not isinstance(error, Exception):
-        error = WorkerStartError(worker, None, f"its initializer raised {report.name}: {report.text}")
-    annotate(error, f"procorch: raised by the initializer in worker {worker!r}")
+        error = WorkerStartError(worker, None, f"its {what} raised {report.name}: {report.text}")
+    annotate(error, f"procorch: raised by the {what} in worker {worker!r}")
     _set_cause(error, report)
     return error
 

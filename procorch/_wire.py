@@ -3,7 +3,7 @@
 A frame is a fixed header and a body. The body is opaque: which item a pickle belongs to stands in the header, so a
 pickle that cannot be read costs its own item only, wherever it is read.
 
-    header (32 bytes): type 1 | style or kind 1 | flag 2 | count 4 | a 8 | b 8 | length of the body 8
+    header (32 bytes): type 1 | style or kind 1 | flags 2 | count 4 | a 8 | b 8 | length of the body 8
     body of `Run`:     count lengths of 8 bytes each, then the pickles one after the other
 """
 
@@ -18,6 +18,7 @@ from procorch._messages import (
     Bytes,
     Define,
     Ended,
+    Finalized,
     Forget,
     FromWorker,
     Kind,
@@ -33,7 +34,7 @@ from procorch._messages import (
 )
 
 _HEADER = struct.Struct("=BBHIQQQ")
-_SETUP, _DEFINE, _FORGET, _RUN, _STOP, _READY, _SETUP_FAILED, _LARGE, _NOTED, _ENDED = range(10)
+_SETUP, _DEFINE, _FORGET, _RUN, _STOP, _READY, _SETUP_FAILED, _LARGE, _NOTED, _ENDED, _FINALIZED = range(11)
 
 
 def encode(message: ToWorker | FromWorker) -> list[Bytes]:
@@ -46,16 +47,16 @@ def encode(message: ToWorker | FromWorker) -> list[Bytes]:
         list[Bytes]: The header first.
     """
     match message:
-        case Run(seq, key, style, stop_on_error, items):
+        case Run(seq, key, style, stop_on_error, items, timed):
             count = len(items)
             lengths = [len(item) for item in items]
             table = struct.pack(f"={count}Q", *lengths)
-            header = _HEADER.pack(_RUN, style, stop_on_error, count, seq, key, len(table) + sum(lengths))
+            header = _HEADER.pack(_RUN, style, stop_on_error | timed << 1, count, seq, key, len(table) + sum(lengths))
             return [header + table, *items]
         case Define(key, payload):
             return [_HEADER.pack(_DEFINE, 0, 0, 0, key, 0, len(payload)), payload]
-        case Setup(payload):
-            return [_HEADER.pack(_SETUP, 0, 0, 0, 0, 0, len(payload)), payload]
+        case Setup(payload, most_memory, memory_limit):
+            return [_HEADER.pack(_SETUP, 0, 0, 0, most_memory, memory_limit, len(payload)), payload]
         case Forget(key):
             return [_HEADER.pack(_FORGET, 0, 0, 0, key, 0, 0)]
         case Stop():
@@ -68,8 +69,10 @@ def encode(message: ToWorker | FromWorker) -> list[Bytes]:
             return [_HEADER.pack(_LARGE, kind, 0, 0, seq, position, len(payload)), payload]
         case Noted():
             return [_HEADER.pack(_NOTED, 0, 0, 0, 0, 0, 0)]
-        case Ended(seq):
-            return [_HEADER.pack(_ENDED, 0, 0, 0, seq, 0, 0)]
+        case Ended(seq, worn):
+            return [_HEADER.pack(_ENDED, 0, worn, 0, seq, 0, 0)]
+        case Finalized(payload):
+            return [_HEADER.pack(_FINALIZED, 0, 0, 0, 0, 0, len(payload)), payload]
         case _:
             assert_never(message)
 
@@ -81,9 +84,9 @@ def _decode(header: tuple[int, ...], body: memoryview) -> ToWorker | FromWorker:
             start = 8 * count
             ends = list(accumulate(body[:start].cast("Q"), initial=start))
             items = [body[begin:end] for begin, end in pairwise(ends)]
-            return Run(a, b, Style(extra), bool(flag), items)
+            return Run(a, b, Style(extra), bool(flag & 1), items, bool(flag & 2))
         case 0:
-            return Setup(body)
+            return Setup(body, a, b)
         case 1:
             return Define(a, body)
         case 2:
@@ -99,7 +102,9 @@ def _decode(header: tuple[int, ...], body: memoryview) -> ToWorker | FromWorker:
         case 8:
             return Noted()
         case 9:
-            return Ended(a)
+            return Ended(a, bool(flag))
+        case 10:
+            return Finalized(body)
         case _:
             raise ValueError(f"a frame of unknown type {type_}")
 

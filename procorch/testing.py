@@ -23,7 +23,7 @@ from typing_extensions import override
 from procorch import _messages as m
 from procorch._child import Death, Runner
 from procorch._engine import Chunk, Engine, Worker
-from procorch._events import WorkerEvent
+from procorch._events import NO_REMAINS, WorkerEvent
 from procorch._inbox import Inbox
 from procorch._process import WorkerProcess
 from procorch._queue import PAGE_BYTES, Reader, Writer
@@ -113,7 +113,8 @@ class _FakeWorker(Worker):
         if function.key not in self._functions:
             self._functions.add(function.key)
             self._runner.define(m.Define(function.key, function.payload))
-        run = m.Run(self._inbox.expect(), function.key, chunk.style, chunk.stop_on_error, chunk.items)
+        seq = self._inbox.expect()
+        run = m.Run(seq, function.key, chunk.style, chunk.stop_on_error, chunk.items, chunk.timed)
         with self._engine.clock.changed:
             self._todo = run
             self._engine.clock.changed.notify_all()
@@ -171,14 +172,22 @@ class _FakeWorker(Worker):
         while self._said:
             yield from self._inbox.hear(self._said.pop(0))
         if self._dead:
-            yield from self._inbox.died(self._exitcode)
+            yield from self._inbox.died(self._exitcode, NO_REMAINS)
             self._engine.bury(self)
             self._writer.close()
             self._page.close()
 
     @override
     def look(self) -> list[WorkerEvent]:
-        return self._inbox.look()
+        return self._inbox.glance(stack=True)
+
+    @override
+    def has_begun(self) -> bool:
+        return self._inbox.begun
+
+    @override
+    def show_stack(self) -> None:
+        """There is none to show: when somebody looks, no item is running."""
 
 
 class FakeEngine(Engine):

@@ -31,7 +31,7 @@ settings.register_profile(
 )
 settings.load_profile("procorch")
 
-_HELPERS = ("multiprocessing.forkserver", "multiprocessing.resource_tracker")
+_HELPERS = ("procorch._server", "multiprocessing.resource_tracker")
 
 
 @attrs.frozen

@@ -151,7 +151,7 @@ def test_a_given_chunksize_is_obeyed(size: int, chunks: list[int]) -> None:
 def test_chunks_double_while_items_are_cheap_and_shrink_at_the_end() -> None:
     mind = Mind()
     orders = sent(mind.hear(*call(1, 40), *ready(1)))
-    while mind.scheduler.runs(1):
+    while mind.scheduler.slot_of(1):
         count = len(orders[-1][2])
         orders += sent(mind.hear(*finish(1, *[DONE] * count, busy=0.0001 * count)))
     assert [len(items) for _, _, items in orders] == [1, 2, 4, 8, 13, 6, 3, 2, 1]
@@ -278,7 +278,7 @@ def test_an_item_that_was_sent_cannot_be_cancelled() -> None:
     mind = Mind()
     mind.hear(*call(1), *ready(1))
     assert not mind.scheduler.waits(1)
-    assert mind.scheduler.runs(1)
+    assert mind.scheduler.slot_of(1)
 
 
 def test_the_worker_for_a_cancelled_item_stays_for_the_next() -> None:

@@ -1,0 +1,183 @@
+"""What is still to be done: a group's jobs, and their items that wait for a worker or rest before another try.
+
+A part of the scheduler, and as pure: it knows nothing of workers.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+
+import attrs
+
+from procorch._chunks import ChunkSizer
+from procorch._events import JobSpec
+from procorch._policy import Limits
+
+
+@attrs.define(eq=False)
+class Job:
+    """One call, as the scheduler knows it."""
+
+    number: int
+    spec: JobSpec
+    sizer: ChunkSizer
+    offered: int = 0
+    """Items so far."""
+    waiting: deque[int] = attrs.field(factory=deque[int])
+    resting: set[int] = attrs.field(factory=set[int])
+    """Items that wait for their time to be tried again."""
+    chunks: int = 0
+    """Chunks with workers. Until the last has ended, the job is not done: that end is still to be heard."""
+    tries: dict[int, int] = attrs.field(factory=dict[int, int])
+    """How often an item was begun in vain, for those that were."""
+    unbegun: dict[int, int] = attrs.field(factory=dict[int, int])
+    """How often a process has died with an item before it, as the next one, began; for those where one has."""
+    sealed: bool = False
+    stopped: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Whether items of it wait, rest or run."""
+        return bool(self.waiting or self.resting or self.chunks)
+
+
+class Backlog:
+    """All jobs, and which of them is next."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Begin empty.
+
+        Args:
+            limits (Limits): For the size of chunks.
+        """
+        self._limits = limits
+        self.jobs: dict[int, Job] = {}
+        """By number."""
+        self.waiting = 0
+        """Items that wait for a worker of the pool; those of dedicated jobs do not."""
+        self._ready: deque[Job] = deque()  # jobs with such items, in turn
+        self._resting: list[tuple[float, int, int]] = []  # heap of (when, job, item), also of jobs that are gone
+
+    def open(self, number: int, spec: JobSpec) -> Job:
+        """Begin a job.
+
+        Args:
+            number (int): Its number.
+            spec (JobSpec): What it is like.
+
+        Returns:
+            Job: Without items.
+        """
+        job = Job(number, spec, ChunkSizer(self._limits.chunk_seconds, self._limits.max_chunk_items))
+        self.jobs[number] = job
+        return job
+
+    def enqueue(self, job: Job, items: Sequence[int], *, front: bool) -> None:
+        """Let items wait.
+
+        Args:
+            job (Job): Theirs.
+            items (Sequence[int]): Their numbers; at least one.
+            front (bool): Before those that wait already, and the job before others.
+        """
+        if not job.spec.dedicated:
+            self.waiting += len(items)
+            if not job.waiting and front:
+                self._ready.appendleft(job)
+            elif not job.waiting:
+                self._ready.append(job)
+        if front:
+            job.waiting.extendleft(reversed(items))
+        else:
+            job.waiting.extend(items)
+
+    def rest(self, job: Job, item: int, until: float) -> None:
+        """Let an item rest.
+
+        Args:
+            job (Job): Its job.
+            item (int): Its number.
+            until (float): Monotonic seconds.
+        """
+        job.resting.add(item)
+        heapq.heappush(self._resting, (until, job.number, item))
+
+    def next_wake(self) -> float | None:
+        """Tell when `wake` must be called at the latest.
+
+        Returns:
+            float | None: Monotonic seconds; None if nothing rests.
+        """
+        resting = self._resting
+        while resting:
+            until, number, item = resting[0]
+            job = self.jobs.get(number)
+            if job is not None and item in job.resting:
+                return until
+            heapq.heappop(resting)
+        return None
+
+    def wake(self, now: float) -> list[Job]:
+        """Let items wait that have rested long enough.
+
+        Args:
+            now (float): Monotonic seconds.
+
+        Returns:
+            list[Job]: Theirs.
+        """
+        woken: list[Job] = []
+        while (until := self.next_wake()) is not None and until <= now:
+            _, number, item = heapq.heappop(self._resting)
+            job = self.jobs[number]
+            job.resting.remove(item)
+            self.enqueue(job, (item,), front=True)
+            woken.append(job)
+        return woken
+
+    def next_job(self) -> Job | None:
+        """Tell whose turn it is.
+
+        Returns:
+            Job | None: A job of the pool with items that wait; None if there is none.
+        """
+        return self._ready[0] if self._ready else None
+
+    def take(self, job: Job, count: int) -> list[int]:
+        """Take items that wait, from the front; then it is the next job's turn.
+
+        Args:
+            job (Job): The one whose turn it is, or a dedicated one.
+            count (int): At most as many as wait.
+
+        Returns:
+            list[int]: Their numbers.
+        """
+        take = job.waiting.popleft
+        items = [take() for _ in range(count)]
+        if not job.spec.dedicated:
+            self.waiting -= count
+            if job.waiting:
+                self._ready.rotate(-1)
+            else:
+                self._ready.popleft()
+        return items
+
+    def clear(self, job: Job) -> tuple[int, ...]:
+        """Take all items that wait or rest.
+
+        Args:
+            job (Job): Theirs.
+
+        Returns:
+            tuple[int, ...]: Their numbers.
+        """
+        items = (*job.waiting, *sorted(job.resting))
+        if job.waiting and not job.spec.dedicated:
+            self._ready.remove(job)
+            self.waiting -= len(job.waiting)
+        job.waiting.clear()
+        job.resting.clear()
+        return items

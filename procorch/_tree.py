@@ -1,0 +1,120 @@
+"""A process and what it has started, as the system knows them. Signals go to all of these at once.
+
+A worker leads a process group, so what its items start belongs to that, unless it makes a group or a session of its
+own; while the worker lives, that is found as its descendants.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from procorch._pgroup import signal_group
+
+
+def descendants(pid: int) -> list[int]:
+    """List the processes that a process has started, those that these have started, and so on.
+
+    Args:
+        pid (int): Of a living process.
+
+    Returns:
+        list[int]: Their ids; those whose parent has ended are not among them. Empty where the system does not tell.
+    """
+    found: list[int] = []
+    todo = [pid]
+    while todo:
+        children = _children(todo.pop())
+        found += children
+        todo += children
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):  # it has ended, or the system has no such files
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return []
+
+
+def ignores(pid: int, number: int) -> bool:
+    """Tell whether a process ignores a signal.
+
+    Args:
+        pid (int): Of a living process.
+        number (int): The signal's.
+
+    Returns:
+        bool: False also where the system does not tell, and for one that has a handler for it.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            name, _, mask = line.partition(":")
+            if name == "SigIgn":
+                return bool(int(mask, 16) >> number - 1 & 1)
+    return False
+
+
+def signal_tree(pid: int, number: int) -> bool:
+    """Send a signal to a process group, and to the descendants of its leader wherever they are.
+
+    Args:
+        pid (int): Of the leader, which lives.
+        number (int): The signal's.
+
+    Returns:
+        bool: False if there is no such group.
+    """
+    below = descendants(pid)  # first: those of a process that has ended are nobody's
+    there = signal_group(pid, number)
+    for one in below:
+        with contextlib.suppress(OSError):  # it has ended already, or runs as somebody else
+            if os.getpgid(one) != pid:
+                os.kill(one, number)
+    return there
+
+
+def likely_cause(exitcode: int | None, oom_kills: int) -> str:
+    """Say why a process has probably died, where that can be told.
+
+    Args:
+        exitcode (int | None): As of `multiprocessing.Process`.
+        oom_kills (int): How many processes the system has killed for lack of memory while this one lived.
+
+    Returns:
+        str: A sentence without its end; empty if nothing is known beyond the exit code.
+    """
+    match -(exitcode or 0):
+        case signal.SIGKILL if oom_kills:
+            return "the system has killed a process for lack of memory meanwhile, probably this one"
+        case signal.SIGXCPU:
+            return "it reached its limit of processor time (RLIMIT_CPU)"
+        case signal.SIGXFSZ:
+            return "it reached its limit of a file's size (RLIMIT_FSIZE)"
+        case signal.SIGSEGV:
+            return "native code used memory that it must not, or recursed without end"
+        case signal.SIGBUS:
+            return "a mapped file was cut short, or there was no room for it in memory"
+        case signal.SIGABRT:
+            return "native code gave up by calling abort()"
+        case _:
+            return ""
+
+
+def oom_kills(file: Path = Path("/proc/vmstat")) -> int:
+    """Count the processes that the system has killed for lack of memory.
+
+    Args:
+        file (Path): Where the system tells.
+
+    Returns:
+        int: Since it was started; 0 where it does not tell.
+    """
+    with contextlib.suppress(OSError):
+        for line in file.read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
