@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker as resource_tracker_module
 from multiprocessing import spawn as spawn_module
 from multiprocessing import util as util_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 from procorch._pgroup import signal_group
@@ -108,7 +107,7 @@ class ForkServer:
         if self._socket is None:
             self._socket, end = socket.socketpair(type=socket.SOCK_SEQPACKET)
             with end:
-                path = [entry or str(Path.cwd()) for entry in sys.path]
+                path = [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109 - workers load no pathlib
                 # The worker's side is loaded here, so that workers find it loaded.
                 load = f"import procorch._process; from {__name__} import main"
                 code = f"import sys; sys.path[:] = {path!r}; {load}; main({end.fileno()})"

@@ -76,6 +76,7 @@ HEAVY = {"argparse", "asyncio", "attr", "attrs", "dataclasses", "inspect", "logg
 
 WORKER_LOADS = {
     "mmap": "the shared page",
+    "faulthandler": "the stack of a process that crashes or is stopped",
     "typing": "the messages are named tuples",
     "_typing": "part of typing",
     "typing.io": "part of typing, until Python 3.12",
