@@ -9,6 +9,8 @@ import queue
 import threading
 from collections.abc import Callable
 
+from procorch._waits import join_thread
+
 
 class Callbacks:
     """Runs what it is given, in order, in a thread of its own."""
@@ -64,5 +66,4 @@ class Callbacks:
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return True
-        thread.join(timeout)
-        return not thread.is_alive()
+        return join_thread(thread, timeout)

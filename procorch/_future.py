@@ -21,11 +21,12 @@ from procorch._events import Dropped, Outcome
 from procorch._job import Job, Sink
 from procorch._supervisor import Supervisor
 from procorch._verdict import Ending, Place, settle
+from procorch._waits import SafeFuture
 
 R = TypeVar("R")
 
 
-class TaskFuture(concurrent.futures.Future[R]):
+class TaskFuture(SafeFuture[R]):
     """The result of one `submit`, now or later."""
 
     def __init__(self, supervisor: Supervisor) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import queue
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +17,7 @@ from procorch._policy import check_wait
 from procorch._public import public
 from procorch._supervisor import Supervisor
 from procorch._verdict import Ending, Place, settle
+from procorch._waits import Condition, SafeFuture
 
 R = TypeVar("R")
 
@@ -41,10 +41,10 @@ class ProcessHandle(Generic[R]):
         self._name = name
         self._supervisor = supervisor
         self._number = 0  # of its job; 0 for none
-        self._future: concurrent.futures.Future[R] = concurrent.futures.Future()
+        self._future = SafeFuture[R]()
         self._collected = False
         self._asked_to_end = False
-        self._change = threading.Condition()
+        self._change = Condition()
         self._launched = False
         self._over = False
         self._pid: int | None = None
@@ -197,7 +197,8 @@ class _Watcher:
     """One iteration over the handles of a group, in the order in which their processes end."""
 
     def __init__(self) -> None:
-        self._ended: queue.SimpleQueue[ProcessHandle[Any]] = queue.SimpleQueue()
+        self._change = Condition()
+        self._ended: deque[ProcessHandle[Any]] = deque()
         # Two counts, since each is changed by other threads than the other.
         self._watched = 0  # under the lock of the handles
         self._given = 0  # by the thread that iterates
@@ -205,7 +206,12 @@ class _Watcher:
     def watch(self, handle: ProcessHandle[Any]) -> None:
         """Give this handle too, when its process has ended. Called once for each, under the lock of the handles."""
         self._watched += 1
-        handle._call_when_over(self._ended.put)
+        handle._call_when_over(self._add)
+
+    def _add(self, handle: ProcessHandle[Any]) -> None:
+        with self._change:
+            self._ended.append(handle)
+            self._change.notify_all()
 
     @property
     def waits(self) -> bool:
@@ -214,9 +220,10 @@ class _Watcher:
 
     def next(self) -> ProcessHandle[Any]:
         """Wait for the next."""
-        handle = self._ended.get()
-        self._given += 1
-        return handle
+        with self._change:
+            self._change.wait_for(lambda: bool(self._ended))
+            self._given += 1
+            return self._ended.popleft()
 
 
 class Handles:

@@ -9,7 +9,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from typing_extensions import override
 
@@ -24,16 +24,6 @@ from procorch._process import METHODS, WorkerProcess
 
 _MOST_FUNCTIONS = 256
 """Functions that a worker keeps; the one used longest ago goes first."""
-
-
-@contextlib.contextmanager
-def _no_interrupts() -> Generator[None]:
-    """Hold back a Ctrl-C in this thread, and so in the process that it starts until that leads a group of its own."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class LocalWorker(Worker):
@@ -59,7 +49,7 @@ class LocalWorker(Worker):
         self._engine = engine
         self._functions: dict[int, None] = {}  # those by reference that it has, the youngest last
         self._data: Function | None = None  # the one that is not; it may hold any amount of data
-        with _process.starting, _no_interrupts():  # by its module: a forked worker gets another
+        with _process.starting:  # by its module: a forked worker gets another
             self.channel = Channel()
             try:
                 self.process = process_class(name, *self.channel.worker_fds)

@@ -77,7 +77,7 @@ def checked_options(timeout: object, retries: object, retry_on: object, backoff:
         TypeError: One of them has a wrong type.
         ValueError: A number is out of range.
     """
-    given: tuple[object, ...] = cast(tuple[object, ...], retry_on) if isinstance(retry_on, tuple) else (retry_on,)
+    given: tuple[object, ...] = cast("tuple[object, ...]", retry_on) if isinstance(retry_on, tuple) else (retry_on,)
     types = tuple(one for one in given if isinstance(one, type) and issubclass(one, BaseException))
     if len(types) < len(given):
         raise TypeError(f"retry_on must be a type of exceptions or a tuple of such types, not {retry_on!r}")

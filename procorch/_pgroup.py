@@ -11,13 +11,24 @@ import os
 import select
 import signal
 import threading
+from collections.abc import Generator
+
+
+@contextlib.contextmanager
+def interrupts_held_back() -> Generator[None]:
+    """Hold back a Ctrl-C in this thread, and so in a process that it starts here until that calls `lead`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def lead() -> None:
     """Make this process the leader of a group of its own, so that Ctrl-C at a terminal does not reach it."""
     with contextlib.suppress(OSError):  # it leads a session already
         os.setpgid(0, 0)
-    # A Ctrl-C before this moment has been held back by whoever started this process, and was not meant for it.
+    # A Ctrl-C before this moment has been held back, and was not meant for this process.
     default = signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, default)

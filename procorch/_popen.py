@@ -18,12 +18,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing import connection, reduction, resource_tracker, spawn, util
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from procorch import _server
-from procorch._pgroup import signal_group
+from procorch._pgroup import interrupts_held_back, signal_group
 
 if TYPE_CHECKING:
     from multiprocessing import popen_fork
@@ -169,14 +170,15 @@ class ForkPopen(Popen):
             close_fds(self.sentinel, child_end)
             raise
         try:
-            self.pid = os.fork()
+            with interrupts_held_back():
+                self.pid = os.fork()
+                if not self.pid:
+                    close_fds(self.sentinel, parent_writes)
+                    bootstrap: Callable[[int], int] = process_obj._bootstrap  # type: ignore[attr-defined]  # noqa: SLF001
+                    _server.end_with(partial(bootstrap, child_reads))
         except OSError:
             close_fds(self.sentinel, child_end, child_reads, parent_writes)
             raise
-        if not self.pid:
-            close_fds(self.sentinel, parent_writes)
-            bootstrap: Callable[[int], int] = process_obj._bootstrap  # type: ignore[attr-defined]  # noqa: SLF001
-            _server.end_with(lambda: bootstrap(child_reads))
         close_fds(child_end, child_reads)
         self._keep(parent_writes)
         self._watch()
@@ -203,7 +205,8 @@ class SpawnPopen(Popen):
         try:
             command = spawn.get_command_line(tracker_fd=tracker_fd, pipe_handle=child_reads)
             fds = [*self._fds, tracker_fd, child_reads, child_end]
-            self.pid = spawnv_passfds(spawn.get_executable(), command, fds)
+            with interrupts_held_back():
+                self.pid = spawnv_passfds(spawn.get_executable(), command, fds)
             self._watch()
         finally:
             os.close(child_end)

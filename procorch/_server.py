@@ -22,7 +22,7 @@ from multiprocessing import spawn as spawn_module
 from multiprocessing import util as util_module
 from typing import Any, NoReturn
 
-from procorch._pgroup import signal_group
+from procorch._pgroup import interrupts_held_back, signal_group
 
 # Typeshed leaves out much of what is used of these here.
 resource_tracker: Any = resource_tracker_module
@@ -113,7 +113,8 @@ class ForkServer:
                 code = f"import sys; sys.path[:] = {path!r}; {load}; main({end.fileno()})"
                 flags = util._args_from_interpreter_flags()  # noqa: SLF001 - as multiprocessing does
                 command = [spawn.get_executable(), *flags, "-c", code]
-                self._pid = util.spawnv_passfds(command[0], command, [end.fileno()])
+                with interrupts_held_back():
+                    self._pid = util.spawnv_passfds(command[0], command, [end.fileno()])
         return self._socket
 
     def forget(self) -> None:

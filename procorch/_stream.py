@@ -8,7 +8,6 @@ runs where the user expects it and nothing runs ahead of the consumer by more th
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -25,6 +24,7 @@ from procorch._messages import Style, Value
 from procorch._options import TaskOptions
 from procorch._supervisor import Supervisor
 from procorch._verdict import Place, annotate, dumps, fault_of, open_value, shorten
+from procorch._waits import Condition
 
 _HOLD_BACK_SECONDS = 0.0005
 """How long inputs are held back to be handed over together, if the next is there for the taking. To hand over costs
@@ -109,7 +109,7 @@ class Stream(Sink):
         self._numbers = 0  # items that got a number of the job
         self._items: dict[int, Any] = {}  # by index, those whose result is still to come or to be given: for messages
         self._next = 0  # the index whose turn it is
-        self._news = threading.Condition(threading.Lock())
+        self._news = Condition()
         # From here on under the lock of `_news`.
         self._indexes: dict[int, int] = {}  # of items whose number differs, since one before them was never handed over
         self._arrived: dict[int, tuple[_Arrival, Place | None]] = {}

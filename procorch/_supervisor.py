@@ -17,7 +17,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 from procorch import _events as e
 from procorch._callbacks import Callbacks
@@ -30,6 +32,9 @@ from procorch._job import Job
 from procorch._policy import Limits
 from procorch._scheduler import Scheduler
 from procorch._verdict import Ending
+from procorch._waits import Condition, join_thread
+
+R = TypeVar("R")
 
 
 class Supervisor:
@@ -53,8 +58,7 @@ class Supervisor:
         self.names: Iterator[str] = map(f"{name}-".__add__, map(str, itertools.count(1)))
         """Gives the next numbered name; made of C parts, so that threads need no lock for it."""
         self._scheduler = Scheduler(limits, self.names)
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # notified whenever one who joins may want to look again
+        self._lock = Condition()  # notified whenever one who joins may want to look again
         self._pid = os.getpid()
         self._roused = False
         self._numbers = itertools.count(1)
@@ -101,14 +105,16 @@ class Supervisor:
         with self._lock:
             self.check_open()
             self._ensure_thread()
-        with self._acting() as deliveries:
-            self.check_open()
-            job.number = next(self._numbers)
-            self._hands.add(job, sealed=sealed)
-            self._tell(e.JobOpened(job.number, job.spec), deliveries)
-            self._take(job, len(job.deck), deliveries)
-            if sealed:
-                self._tell(e.JobSealed(job.number), deliveries)
+        self._act(partial(self._open, job, sealed))
+
+    def _open(self, job: Job, sealed: bool, deliveries: Deliveries) -> None:
+        self.check_open()
+        job.number = next(self._numbers)
+        self._hands.add(job, sealed=sealed)
+        self._tell(e.JobOpened(job.number, job.spec), deliveries)
+        self._take(job, len(job.deck), deliveries)
+        if sealed:
+            self._tell(e.JobSealed(job.number), deliveries)
 
     def offer(self, job: Job) -> bool:
         """Take all that is in a job's deck.
@@ -121,10 +127,12 @@ class Supervisor:
         """
         if os.getpid() != self._pid:
             raise self._foreign().closed()
-        with self._acting() as deliveries:
-            known = job.number in self._hands.jobs
-            if known:
-                self._take(job, len(job.deck), deliveries)
+        return self._act(partial(self._offer, job))
+
+    def _offer(self, job: Job, deliveries: Deliveries) -> bool:
+        known = job.number in self._hands.jobs
+        if known:
+            self._take(job, len(job.deck), deliveries)
         return known
 
     def discard(self, job: Job) -> int:
@@ -153,9 +161,11 @@ class Supervisor:
         Args:
             job (Job): Opened, and its deck is empty.
         """
-        with self._acting() as deliveries:
-            self._hands.streams.pop(job.number, None)
-            self._tell(e.JobSealed(job.number), deliveries)
+        self._act(partial(self._seal, job))
+
+    def _seal(self, job: Job, deliveries: Deliveries) -> None:
+        self._hands.streams.pop(job.number, None)
+        self._tell(e.JobSealed(job.number), deliveries)
 
     def stop(self, job: Job) -> None:
         """Tell that nobody wants the rest of a job. For any moment, a finalizer's too.
@@ -171,9 +181,11 @@ class Supervisor:
         Args:
             job (Job): Opened. Its sink has been told when this returns.
         """
-        with self._acting() as deliveries:
-            if self._scheduler.knows(job.number):
-                self._tell(e.JobCancelled(job.number), deliveries)
+        self._act(partial(self._cancel, job))
+
+    def _cancel(self, job: Job, deliveries: Deliveries) -> None:
+        if self._scheduler.knows(job.number):
+            self._tell(e.JobCancelled(job.number), deliveries)
 
     def is_running(self, job: Job) -> bool:
         """Tell whether the only item of a job has begun.
@@ -257,12 +269,12 @@ class Supervisor:
         if os.getpid() != self._pid or self._thread is None:
             return True
         until = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            over = self._changed.wait_for(self._is_over, timeout)
+        with self._lock:
+            over = self._lock.wait_for(self._is_over, timeout)
             closed = self._closing
         if not over or not closed:
             return over
-        self._thread.join()  # it has done its last already
+        join_thread(self._thread)  # it has done its last already
         return self.callbacks.join(None if until is None else max(0.0, until - time.monotonic()))
 
     def _is_over(self) -> bool:
@@ -303,13 +315,14 @@ class Supervisor:
         ):
             self._place.wake()
 
-    @contextlib.contextmanager
-    def _acting(self) -> Generator[Deliveries]:
-        """Hold the lock while a caller's thread acts; then wake whom it concerns and do what was put off."""
+    def _act(self, do: Callable[[Deliveries], R]) -> R:
+        """Do something under the lock, in a caller's thread; then wake whom it concerns and do what was put off."""
+        # Not a context manager: while one of Python code is entered, an interrupt may come after the lock is taken and
+        # before the block begins that would release it.
         deliveries: Deliveries = deque()
         try:
             with self._lock:
-                yield deliveries
+                done = do(deliveries)
                 self._nudge()
             self._deliver(deliveries)
         except GroupClosed:
@@ -317,6 +330,7 @@ class Supervisor:
         except BaseException:
             self._interrupted(deliveries)
             raise
+        return done
 
     def _interrupted(self, deliveries: Deliveries) -> None:
         """Let the supervisor's thread end everything: nothing here fails by itself, so this caller was interrupted.
@@ -350,7 +364,7 @@ class Supervisor:
             self._hands.carry_out(order, deliveries)
         self._undelivered += len(deliveries) - before
         if orders:
-            self._changed.notify_all()
+            self._lock.notify_all()
 
     def _deliver(self, deliveries: Deliveries) -> None:
         """Do what was put off. Called without the lock; what is left if one of them fails is still in the queue."""
@@ -361,7 +375,7 @@ class Supervisor:
         if count:
             with self._lock:
                 self._undelivered -= count
-                self._changed.notify_all()
+                self._lock.notify_all()
 
     # --- the supervisor's thread --------------------------------------------------------------------------------------
 
@@ -379,7 +393,7 @@ class Supervisor:
             self.callbacks.close()
             with self._lock:
                 self._over = True
-                self._changed.notify_all()
+                self._lock.notify_all()
 
     def _step(self) -> bool:
         """Wait for something and deal with it.
@@ -405,7 +419,7 @@ class Supervisor:
                     self._tell(event, deliveries)
                     if isinstance(event, e.WorkerDied):
                         self._hands.bury(event.slot)
-                        self._changed.notify_all()
+                        self._lock.notify_all()
             deadline = self._scheduler.next_deadline()
             if deadline is not None and deadline <= self._place.clock():
                 self._tell(e.TimePassed(), deliveries)

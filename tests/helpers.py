@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
+import signal
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from procorch import ProcessGroup, ProcessInfo
 
@@ -31,3 +36,33 @@ def the_worker(group: ProcessGroup, state: str = "idle") -> ProcessInfo:
     """Wait until the group's only process is in a state, and give it."""
     wait_until(lambda: [info.state for info in group.processes] == [state])
     return group.processes[0]
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended, also if nobody has collected it yet."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in {"Z", "X"}
+
+
+@contextlib.contextmanager
+def script(*command: str, **options: Any) -> Generator[subprocess.Popen[str]]:
+    """Run a script in a session of its own, and leave nothing of it."""
+    folder = Path(__file__).parent
+    path = os.pathsep.join([str(folder), str(folder.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        env=os.environ | {"PYTHONPATH": path},
+        text=True,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

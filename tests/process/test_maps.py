@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ import pytest
 import targets
 from helpers import Method, executions, the_worker, wait_until
 
-from procorch import NotPicklable, ProcessGroup, WorkerCrashed
+from procorch import NotPicklable, ProcessGroup, WorkerCrashed, _popen
 from procorch._job import Job
 from procorch._supervisor import Supervisor
 
@@ -273,16 +275,10 @@ def test_waiting_costs_no_processor_time(method: Method, gate: Path) -> None:
 
 def test_the_fork_server_may_die(gate: Path) -> None:
     """Workers that it made live on, and the next one is made by another."""
-    import os
-    import signal
-
-    from procorch import _process
-
     with make_group("forkserver", 1) as group:
         group.submit(targets.doubler, 1).result()
         pid = the_worker(group).pid
-        server = _process._server._forkserver_pid  # type: ignore[attr-defined]  # typeshed does not show it
-        os.kill(server, signal.SIGKILL)
+        os.kill(_popen._servers[0]._pid, signal.SIGKILL)
         assert group.submit(targets.whoami).result()[1] == pid
         assert group.start(targets.doubler, 4).result() == 8
         os.kill(pid or 0, signal.SIGKILL)

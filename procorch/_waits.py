@@ -1,0 +1,126 @@
+"""Locks and waits that a Ctrl-C, or what else the handler of a signal raises, can neither break nor be overlooked by.
+
+Two gaps of `threading.Condition`: it takes its lock in Python code, so an exception may come when the lock is taken and
+nobody knows of it yet, and then it is never released; and a signal that comes after the interpreter's last look for
+one and before the wait begins is noticed by neither, so that the main thread, the only one that handles signals, sleeps
+on with it. On a loaded machine both are met.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from typing_extensions import override
+
+R = TypeVar("R")
+
+_SLICE_SECONDS = 0.5
+"""Longest wait of the main thread until it looks for signals again."""
+
+
+class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
+    """A condition that is its own lock, so that ``with`` takes and releases it in one step of the interpreter."""
+
+    def __init__(self) -> None:
+        """Begin free, with nobody waiting."""
+        super().__init__()
+        self._waiters: deque[_thread.LockType] = deque()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for a notification. Called by who holds it, once; it is released meanwhile.
+
+        Args:
+            timeout (float | None): Seconds at most; None for no limit.
+
+        Returns:
+            bool: False if the time was up first.
+        """
+        waiter = _thread.allocate_lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        try:
+            self.release()  # in here: once it is released, whatever comes, it is taken again
+            return _acquire(waiter, timeout)
+        finally:
+            self.acquire()
+
+    def wait_for(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until something is so.
+
+        Args:
+            ready (Callable[[], bool]): Looked at under the lock.
+            timeout (float | None): Seconds at most; None for no limit.
+
+        Returns:
+            bool: What it is at last.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while not ready():
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            self.wait(left)
+        return True
+
+    def notify(self) -> None:
+        """Wake one who waits. Called by who holds it."""
+        # Some may have stopped waiting; to wake them does no harm, but it would not help the others.
+        self.notify_all()
+
+    def notify_all(self) -> None:
+        """Wake all who wait. Called by who holds it."""
+        waiters = self._waiters
+        while waiters:
+            waiters.popleft().release()
+
+    @override
+    def __repr__(self) -> str:
+        """Say how many wait.
+
+        Returns:
+            str: Such as ``<Condition, 2 waiting>``.
+        """
+        return f"<{type(self).__name__}, {len(self._waiters)} waiting>"
+
+
+class SafeFuture(Future[R]):
+    """A future with such a condition in the place of the standard library's."""
+
+    def __init__(self) -> None:
+        """Begin as pending."""
+        super().__init__()
+        self._condition = Condition()  # type: ignore[assignment]  # has all of it that futures use
+
+
+def _acquire(lock: _thread.LockType, timeout: float | None) -> bool:
+    if threading.current_thread() is not threading.main_thread():
+        return lock.acquire(True, -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+    until = float("inf") if timeout is None else time.monotonic() + timeout
+    while True:
+        left = max(0.0, until - time.monotonic())
+        if lock.acquire(True, min(left, _SLICE_SECONDS)):
+            return True
+        if left <= _SLICE_SECONDS:
+            return False
+
+
+def join_thread(thread: threading.Thread, timeout: float | None = None) -> bool:
+    """Wait for a thread's end.
+
+    Args:
+        thread (threading.Thread): Another one.
+        timeout (float | None): Seconds at most; None for no limit.
+
+    Returns:
+        bool: Whether it has ended.
+    """
+    until = float("inf") if timeout is None else time.monotonic() + timeout
+    while thread.is_alive() and (left := until - time.monotonic()) > 0:
+        thread.join(min(left, _SLICE_SECONDS))
+    return not thread.is_alive()
