@@ -1,7 +1,7 @@
 """What runs inside a worker process: take chunks from the parent, call the functions, note the outcomes.
 
     socket ---- Setup, Define, Run ...---> [ Loop ] ---> [ Runner: load, call, dump ] ---> page (small outcomes)
-    socket <--- Ready, Noted, Ended -----------+------------------------------------------ socket (large ones)
+    socket <--- Ready, Noted, Ended -----------+------------------------------------------ socket (large ones, logs)
 
 Every way out of a worker:
 
@@ -21,13 +21,17 @@ import pickle
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from procorch import _messages as m
 from procorch._messages import Failure
 from procorch._outcome import PROTOCOL, capture
 from procorch._queue import PAGE_BYTES, Writer
-from procorch._wire import FrameReader, encode
+from procorch._sender import Sender
+from procorch._wire import FrameReader
+
+if TYPE_CHECKING:
+    from procorch._logs import Logs
 
 Send = Callable[[m.FromWorker], None]
 
@@ -65,6 +69,8 @@ class Runner:
         self._functions: dict[int, m.Define | Callable[..., Any] | Failure] = {}
         self.exit_code = 0
         """What the last item would have made of a process of its own: 1 if it raised, or what SystemExit says."""
+        self.after_load: Callable[[], None] | None = None
+        """Called when a function has been loaded, and with it, maybe, modules of the user's."""
 
     def define(self, message: m.Define) -> None:
         """Keep a function that chunks will name.
@@ -83,6 +89,8 @@ class Runner:
             except BaseException as error:  # noqa: BLE001 - importing the user's module may raise anything
                 function = capture(error, "function")
             self._functions[key] = function
+            if self.after_load is not None:
+                self.after_load()
         return function
 
     def forget(self, message: m.Forget) -> None:
@@ -172,7 +180,8 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     """Work for the parent until it says stop or is gone. Called in the worker's main thread.
 
     Args:
-        connection (socket.socket): This worker's end; blocking.
+        connection (socket.socket): This worker's end; blocking. Leave it open to the end of the process: finalizers
+            and threads that items left running may still log.
         page_fd (int): Descriptor of the shared page; closed here.
 
     Returns:
@@ -183,14 +192,10 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     os.register_at_fork(after_in_child=_mark_forked)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:
         os.close(page_fd)
-
-        def send(message: m.FromWorker) -> None:
-            for piece in encode(message):
-                connection.sendall(piece)
-
+        send = Sender(connection.fileno()).send
         runner = Runner(writer := Writer(page), send)
         try:
-            _loop(runner, connection, send)
+            _loop(runner, connection, send, writer)
         except (BrokenPipeError, ConnectionResetError):
             pass  # The parent is gone; there is nobody to tell.
         finally:
@@ -198,7 +203,8 @@ def serve(connection: socket.socket, page_fd: int) -> int:
         return runner.exit_code
 
 
-def _loop(runner: Runner, connection: socket.socket, send: Send) -> None:
+def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -> None:
+    logs: Logs | None = None
     for message in _receive(connection):
         match message:
             case m.Run():
@@ -213,10 +219,21 @@ def _loop(runner: Runner, connection: socket.socket, send: Send) -> None:
                     send(m.SetupFailed(failure.payload))
                     return
                 send(m.Ready())
+            case m.Levels(payload):
+                if logs is None:
+                    logs = _forward_logs(send, page)
+                    runner.after_load = logs.repeat
+                logs.follow(payload)
             case m.Stop():
                 return
             case _:
                 assert_never(message)
+
+
+def _forward_logs(send: Send, page: Writer) -> Logs:
+    from procorch import _logs  # here: it takes some milliseconds, and the parent may not want it
+
+    return _logs.Logs(send, page)
 
 
 def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:

@@ -17,7 +17,7 @@ from procorch._functions import Functions, name_of
 from procorch._handle import Handles, ProcessHandle
 from procorch._info import ProcessInfo
 from procorch._local import LocalEngine
-from procorch._policy import Limits, check_count, check_wait, usable_cpus
+from procorch._policy import Limits, check_bool, check_count, check_wait, usable_cpus
 from procorch._process import METHODS
 from procorch._public import public
 from procorch._signatures import MapCall
@@ -95,6 +95,7 @@ class ProcessGroup(Tasks):
         mp_context: Literal["forkserver", "spawn", "fork"] | BaseContext | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
+        forward_logs: bool = True,
         engine: Engine | None = None,
     ) -> None:
         """Make a group. No process starts before there is work.
@@ -109,6 +110,8 @@ class ProcessGroup(Tasks):
             initializer (Callable[..., object] | None): Called in each process before its first work. If it raises,
                 the group's work ends with that error, and the group takes no more.
             initargs (Iterable[Any]): Arguments for ``initializer``.
+            forward_logs (bool): Whether what is logged in the processes, warnings included, goes to the loggers and
+                handlers of this one, at the levels set here. False leaves logging in them as it is.
             engine (Engine | None): Another place to run, as `procorch.testing.FakeEngine`; it is not closed with the
                 group. None runs processes on this machine.
 
@@ -119,10 +122,11 @@ class ProcessGroup(Tasks):
         """
         workers = usable_cpus() if max_workers is None else check_count("max_workers", max_workers, least=1)
         check_name(name)
+        check_bool("forward_logs", forward_logs)
         if engine is None:
             method = _start_method(mp_context)
             setup = _setup(initializer, initargs)
-            make_engine: Callable[[], Engine] = lambda: LocalEngine(method, setup)  # noqa: E731
+            make_engine: Callable[[], Engine] = lambda: LocalEngine(method, setup, forward_logs=forward_logs)  # noqa: E731
         else:
             if mp_context is not None or initializer is not None:
                 raise TypeError("mp_context and initializer are for processes on this machine, not for an engine")

@@ -64,7 +64,7 @@ starting = threading.Lock()
 
 def _new_server() -> forkserver.ForkServer:
     server = forkserver.ForkServer()
-    server.set_forkserver_preload([__name__])
+    server.set_forkserver_preload([__name__, "procorch._logs"])  # the latter is not loaded before it is needed
     return server
 
 
@@ -287,8 +287,11 @@ class WorkerProcess(BaseProcess):
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
         connection_fd, page_fd = self._inherited()
-        with socket.socket(fileno=connection_fd) as own:
+        own = socket.socket(fileno=connection_fd)
+        try:
             code = _child.serve(own, page_fd)
+        finally:
+            own.detach()  # left open: what is logged from here on goes to the parent, too
         if code:
             sys.exit(code)
 

@@ -22,6 +22,8 @@ from procorch._messages import (
     FromWorker,
     Kind,
     Large,
+    Levels,
+    Logged,
     Noted,
     Ready,
     Run,
@@ -34,6 +36,7 @@ from procorch._messages import (
 
 _HEADER = struct.Struct("=BBHIQQQ")
 _SETUP, _DEFINE, _FORGET, _RUN, _STOP, _READY, _SETUP_FAILED, _LARGE, _NOTED, _ENDED = range(10)
+_LEVELS, _LOGGED = 10, 11
 
 
 def encode(message: ToWorker | FromWorker) -> list[Bytes]:
@@ -70,6 +73,10 @@ def encode(message: ToWorker | FromWorker) -> list[Bytes]:
             return [_HEADER.pack(_NOTED, 0, 0, 0, 0, 0, 0)]
         case Ended(seq):
             return [_HEADER.pack(_ENDED, 0, 0, 0, seq, 0, 0)]
+        case Levels(payload):
+            return [_HEADER.pack(_LEVELS, 0, 0, 0, 0, 0, len(payload)), payload]
+        case Logged(seq, begun, payload):
+            return [_HEADER.pack(_LOGGED, 0, 0, 0, seq, begun, len(payload)), payload]
         case _:
             assert_never(message)
 
@@ -100,6 +107,10 @@ def _decode(header: tuple[int, ...], body: memoryview) -> ToWorker | FromWorker:
             return Noted()
         case 9:
             return Ended(a)
+        case 10:
+            return Levels(body)
+        case 11:
+            return Logged(a, b, body)
         case _:
             raise ValueError(f"a frame of unknown type {type_}")
 
