@@ -9,11 +9,11 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from multiprocessing import util
 from typing import Any, NoReturn
 
 from helpers import Method
+from targets import Unloadable, append
 
 from procorch import ProcessGroup
 
@@ -76,13 +76,6 @@ class Stubborn:
         raise RuntimeError("no str")
 
 
-class NotLoaded:
-    """Pickles, and does not load."""
-
-    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
-        return getattr, (sys, "no such name")  # type: ignore[return-value]
-
-
 class Speaking:
     """Does not pickle, but has a repr."""
 
@@ -95,7 +88,7 @@ class Speaking:
 
 def say_odd_things() -> int:
     log.warning(
-        "extras", extra={"speaking": Speaking(), "stubborn": Stubborn(), "late": NotLoaded(), "whole": {"a": 1}}
+        "extras", extra={"speaking": Speaking(), "stubborn": Stubborn(), "late": Unloadable(), "whole": {"a": 1}}
     )
     log.warning("two %s %s", "one")  # noqa: PLE1206 - that is the subject
     log.warning("%s", Stubborn())
@@ -130,13 +123,12 @@ def say_in_handler(size: int, times: int) -> bytes:
     left = list(range(times))
 
     def handler(signum: int, frame: object) -> None:
+        log.warning("signal %d", left.pop(0))
         if left:
-            log.warning("signal %d", left.pop(0))
-        else:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0.0005)
 
     signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
     lines = 0
     while left:
         log.warning("line %d", lines)
@@ -144,8 +136,8 @@ def say_in_handler(size: int, times: int) -> bytes:
     return bytes(size)
 
 
-def time_out_while_saying(seconds: float) -> int:
-    """Log without end, until a signal handler raises."""
+def time_out_while_saying(gate: str, seconds: float) -> int:
+    """Log without end, until a signal handler raises; then open the gate."""
 
     def handler(signum: int, frame: object) -> None:
         raise TimeoutError("too late")
@@ -158,6 +150,7 @@ def time_out_while_saying(seconds: float) -> int:
             log.warning("%s", f"{lines} " + "x" * 50_000)
             lines += 1
     except TimeoutError:
+        append(gate, "open")
         return lines
 
 
@@ -200,7 +193,7 @@ def leave_thread_that_says(text: str) -> None:
         threading.main_thread().join()
         log.warning("%s", text)
 
-    threading.Thread(target=wait_and_say).start()
+    threading.Thread(target=wait_and_say, name="left").start()
 
 
 def say_in_nested(text: str, method: Method) -> None:
@@ -222,3 +215,8 @@ class LoadsWithLevel:
 def _load_with_level() -> LoadsWithLevel:
     log.setLevel(logging.CRITICAL)
     return LoadsWithLevel()
+
+
+def say_and_wait() -> None:
+    log.warning("waiting")
+    signal.pause()
