@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
@@ -162,7 +163,7 @@ def test_at_exit_and_in_threads_that_were_left(method: Method, heard: Collector)
         group.submit(targets.say_at_exit, "bye").result()
         group.submit(targets.leave_thread_that_says, "late").result()
         assert heard.texts == []
-    assert heard.texts == ["bye", "late"]
+    assert sorted(heard.texts) == ["bye", "late"]  # which is first depends on the version of Python
     assert heard.tasks == [None, None]
 
 
@@ -281,9 +282,17 @@ def test_threads_log_while_large_results_are_sent(method: Method, heard: Collect
         assert all_of == [str(line) for line in range(lines)] * (len(all_of) // lines)
 
 
-def test_a_signal_handler_logs_while_its_thread_sends(method: Method, heard: Collector) -> None:
+@pytest.fixture
+def method_with_signals(method: Method) -> Method:
+    """A start method in whose workers signal handlers run at once."""
+    if method == "fork" and sys.version_info >= (3, 13):
+        pytest.skip("a process forked by a thread runs no Python signal handler here, but in interrupted system calls")
+    return method
+
+
+def test_a_signal_handler_logs_while_its_thread_sends(method_with_signals: Method, heard: Collector) -> None:
     size, times = 5 << 20, 200
-    with make_group(method) as group:
+    with make_group(method_with_signals) as group:
         assert len(group.submit(targets.say_in_handler, size, times).result()) == size
         assert group.submit(targets.say, "alive").result() == "alive"
     for kind in ("signal", "line"):
@@ -304,10 +313,12 @@ class Waiting(Collector):
         super().emit(record)
 
 
-def test_a_signal_handler_raises_in_the_middle_of_a_record(method: Method, heard: Collector, gate: Path) -> None:
+def test_a_signal_handler_raises_in_the_middle_of_a_record(
+    method_with_signals: Method, heard: Collector, gate: Path
+) -> None:
     """The item is interrupted at once, and no half record is left in the way of what follows."""
     mine = logging.getLogger("tests.logs")
-    with make_group(method) as group:
+    with make_group(method_with_signals) as group:
         group.submit(targets.say, "ready").result()
         waiting = Waiting(gate)
         mine.addHandler(waiting)
