@@ -64,7 +64,8 @@ starting = threading.Lock()
 
 def _new_server() -> forkserver.ForkServer:
     server = forkserver.ForkServer()
-    server.set_forkserver_preload([__name__, "procorch._logs"])  # the latter is not loaded before it is needed
+    # The second so that workers need not load logging, each for itself, when they are told to forward it.
+    server.set_forkserver_preload([__name__, "procorch._logs"])
     return server
 
 

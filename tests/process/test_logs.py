@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ import targets_logs as targets
 from helpers import Method, the_worker
 from targets import wait_for
 
+import procorch
 from procorch import ProcessGroup, WorkerCrashed
 
 
@@ -356,6 +358,30 @@ def test_handlers_of_the_parent_are_not_inherited(method: Method, heard: Collect
         handler.close()
     assert sorted(path.read_text().split(), key=int) == [str(number) for number in range(200)]
     assert heard.texts == []
+
+
+SCRIPT = """
+import logging, sys
+from procorch import ProcessGroup
+
+logging.basicConfig(format="%(processName)s %(message)s", stream=sys.stdout)
+
+def say(text):
+    logging.warning(text)
+
+if __name__ == "__main__":
+    with ProcessGroup(1, mp_context=sys.argv[1]) as group:
+        group.map(say, ["a", "b"])
+"""
+
+
+def test_a_main_script_that_configures_logging_wherever_it_is_loaded(method: Method, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(procorch.__file__).parents[1])}
+    command = [sys.executable, str(script), method]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=25)
+    assert (done.stdout, done.stderr) == ("Process-1 a\nProcess-1 b\n", "")
 
 
 def test_filters_of_the_parent_are_asked_in_the_parent(method: Method, heard: Collector) -> None:
