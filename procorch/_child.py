@@ -1,7 +1,7 @@
 """What runs inside a worker process: take chunks from the parent, call the functions, note the outcomes.
 
     socket ---- Setup, Define, Run ...---> [ Loop ] ---> [ Runner: load, call, dump ] ---> page (small outcomes)
-    socket <--- Ready, Noted, Ended -----------+------------------------------------------ socket (large ones)
+    socket <--- Ready, Noted, Ended -----------+------------------------------------------ socket (large ones, logs)
                                                behind the page <--- stack, when asked for or in a crash
 
 Every way out of a worker:
@@ -26,13 +26,17 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeAlias, assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from procorch import _messages as m
 from procorch._messages import Failure
 from procorch._outcome import PROTOCOL, capture
 from procorch._queue import PAGE_BYTES, Writer
-from procorch._wire import FrameReader, encode
+from procorch._sender import Sender
+from procorch._wire import FrameReader
+
+if TYPE_CHECKING:
+    from procorch._logs import Logs
 
 Send = Callable[[m.FromWorker], None]
 
@@ -88,6 +92,8 @@ class Runner:
         """Asked after each item whether this process wants to be replaced; None for never."""
         self.exit_code = 0
         """What the last item would have made of a process of its own: 1 if it raised, or what SystemExit says."""
+        self.after_load: Callable[[], None] | None = None
+        """Called when a function has been loaded, and with it, maybe, modules of the user's."""
 
     def define(self, message: m.Define) -> None:
         """Keep a function that chunks will name.
@@ -109,6 +115,8 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - importing the user's module may raise anything
             function = capture(error, "function")
         self._functions[key] = function
+        if self.after_load is not None:
+            self.after_load()
         return function
 
     def forget(self, message: m.Forget) -> None:
@@ -214,7 +222,8 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     """Work for the parent until it says stop or is gone. Called in the worker's main thread.
 
     Args:
-        connection (socket.socket): This worker's end; blocking.
+        connection (socket.socket): This worker's end; blocking. Leave it open to the end of the process: finalizers
+            and threads that items left running may still log.
         page_fd (int): Descriptor of the shared page, behind which the stack is written; stays open.
 
     Returns:
@@ -226,14 +235,10 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     signal.signal(signal.SIGINT, _interrupt)
     _show_stacks(page_fd)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:
-
-        def send(message: m.FromWorker) -> None:
-            for piece in encode(message):
-                connection.sendall(piece)
-
+        send = Sender(connection.fileno()).send
         runner = Runner(writer := Writer(page), send)
         try:
-            _loop(runner, connection, send)
+            _loop(runner, connection, send, writer)
         except (BrokenPipeError, ConnectionResetError):
             pass  # The parent is gone; there is nobody to tell.
         finally:
@@ -248,7 +253,8 @@ def _show_stacks(fd: int) -> None:
     faulthandler.register(STACK_SIGNAL, fd)
 
 
-def _loop(runner: Runner, connection: socket.socket, send: Send) -> None:
+def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -> None:
+    logs: Logs | None = None
     finalizer: _Call | None = None
     for message in _receive(connection):
         match message:
@@ -265,6 +271,11 @@ def _loop(runner: Runner, connection: socket.socket, send: Send) -> None:
                     return
                 finalizer = done
                 send(m.Ready())
+            case m.Levels(payload):
+                if logs is None:
+                    logs = _forward_logs(send, page)
+                    runner.after_load = logs.repeat
+                logs.follow(payload)
             case m.Stop():
                 if finalizer is not None:
                     failed = _try_call(finalizer)
@@ -272,6 +283,12 @@ def _loop(runner: Runner, connection: socket.socket, send: Send) -> None:
                 return
             case _:
                 assert_never(message)
+
+
+def _forward_logs(send: Send, page: Writer) -> Logs:
+    from procorch import _logs  # here: it takes some milliseconds, and the parent may not want it
+
+    return _logs.Logs(send, page)
 
 
 def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:

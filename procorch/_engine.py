@@ -8,7 +8,7 @@ from typing import Protocol
 import attrs
 
 from procorch._events import WorkerEvent
-from procorch._messages import Bytes, Style
+from procorch._messages import Bytes, Logged, Style
 
 
 @attrs.frozen(eq=False)
@@ -66,6 +66,10 @@ class Worker(Protocol):
         Each event is to be acted upon before the next is asked for: a chunk may be sent in between, to a worker that is
         dead without anybody knowing it, and `WorkerDied` must then speak of that chunk.
         """
+        ...
+
+    def take_logged(self) -> list[Logged]:
+        """Give what was logged as far as `read` has come, once. It was logged before what `read` tells next."""
         ...
 
     def look(self) -> list[WorkerEvent]:

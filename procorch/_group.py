@@ -20,7 +20,7 @@ from procorch._info import ProcessInfo
 from procorch._local import LocalEngine
 from procorch._messages import Setup
 from procorch._options import TaskOptions, checked_options
-from procorch._policy import Limits, check_count, check_wait, usable_cpus
+from procorch._policy import Limits, check_bool, check_count, check_wait, usable_cpus
 from procorch._process import METHODS
 from procorch._public import public
 from procorch._signatures import MapCall
@@ -103,6 +103,7 @@ class ProcessGroup(Tasks):
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,
         memory_limit: int | None = None,
+        forward_logs: bool = True,
         engine: Engine | None = None,
     ) -> None:
         """Make a group. No process starts before there is work.
@@ -127,6 +128,8 @@ class ProcessGroup(Tasks):
             memory_limit (int | None): Bytes of memory beyond which the system refuses more to a process, so that the
                 item gets a `MemoryError`: ``RLIMIT_DATA`` on Linux, which counts what is its own and writable, else
                 ``RLIMIT_AS``. What items start has the same limit, each for itself. None for no such limit.
+            forward_logs (bool): Whether what is logged in the processes, warnings included, goes to the loggers and
+                handlers of this one, at the levels set here. False leaves logging in them as it is.
             engine (Engine | None): Another place to run, as `procorch.testing.FakeEngine`; it is not closed with the
                 group. None runs processes on this machine.
 
@@ -140,11 +143,12 @@ class ProcessGroup(Tasks):
         check_name(name)
         if max_tasks_per_child is not None:
             check_count("max_tasks_per_child", max_tasks_per_child, least=1)
+        check_bool("forward_logs", forward_logs)
         if engine is None:
             method = _start_method(mp_context)
             calls = (*_call("init", initializer, initargs), *_call("final", finalizer, finalargs))
             setup = Setup(_pickled(calls), _most_memory(max_memory_per_child), _memory_limit(memory_limit))
-            make_engine: Callable[[], Engine] = lambda: LocalEngine(method, setup)  # noqa: E731
+            make_engine: Callable[[], Engine] = lambda: LocalEngine(method, setup, forward_logs=forward_logs)  # noqa: E731
         else:
             _refuse_for_engine(mp_context, initializer, finalizer, max_memory_per_child, memory_limit)
             given = engine

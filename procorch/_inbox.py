@@ -18,7 +18,7 @@ from procorch._events import (
     WorkerEvent,
     WorkerReady,
 )
-from procorch._messages import Bytes, Ended, Failure, FromWorker, Kind, Large, Noted, Ready, Retriable, Value
+from procorch._messages import Bytes, Ended, Failure, FromWorker, Kind, Large, Logged, Noted, Ready, Retriable, Value
 from procorch._messages import Finalized as FinalizedMessage
 from procorch._messages import SetupFailed as SetupFailedMessage
 from procorch._queue import Beside, Reader, Record
@@ -40,6 +40,11 @@ class Inbox:
         self._position = 0  # of the next item whose outcome goes out
         self._records: list[Record] = []  # read from the page; the first waits for what went beside it
         self._beside: dict[int, Value | Failure | Retriable] = {}  # by position
+        self.logged: list[Logged] = []
+        """What was logged, until somebody takes it."""
+        self._heard = 0  # how much was logged, in all
+        self._due = 0  # how much must be heard before the records go out
+        self._held = False  # whether they wait for that
 
     def expect(self) -> int:
         """Prepare for a chunk that is about to be sent.
@@ -69,7 +74,12 @@ class Inbox:
             case Noted():
                 return self.look()
             case Ended(_, worn):
-                return [*self.look(), ChunkEnded(self._slot, self._page.busy_seconds(), worn)]
+                return [*self._take_rest(), ChunkEnded(self._slot, self._page.busy_seconds(), worn)]
+            case Logged(seq):
+                self._heard += 1
+                # Of a chunk that is not the one that was sent last, nobody knows the items any more.
+                self.logged.append(message if seq == self._seq else message._replace(begun=0))
+                return self.look() if self._held and self._heard >= self._due else []
             case Large(_, position, kind, payload):
                 self._beside[position] = _outcome(kind, payload)
                 return []
@@ -83,13 +93,30 @@ class Inbox:
                 assert_never(message)
 
     def look(self) -> list[WorkerEvent]:
-        """Take what is finished according to the page.
+        """Take what is finished according to the page, as far as what was logged before has been heard.
 
         Returns:
-            list[WorkerEvent]: One `Recorded`, or nothing.
+            list[WorkerEvent]: `Recorded`, at most twice.
         """
+        held = self._held
+        if not held:
+            # What is held back is not added to: an item that logs without end would hold it back for ever.
+            self._records += self._page.take(self._seq)
+            self._due = self._page.logged()
+        self._held = self._heard < self._due
+        if self._held:
+            return []
+        events = self._release()
+        return events + self.look() if held else events
+
+    def _take_rest(self) -> list[WorkerEvent]:
+        """Take all that is finished: all that was logged before has been heard."""
+        self._held = False
+        self._records += self._page.take(self._seq)
+        return self._release()
+
+    def _release(self) -> list[WorkerEvent]:
         records = self._records
-        records += self._page.take(self._seq)
         outcomes: list[Value | Failure | Retriable] = []
         for position, record in enumerate(records, self._position):
             if not isinstance(record, Beside):
@@ -130,7 +157,7 @@ class Inbox:
         Returns:
             list[WorkerEvent]: What it left, then `WorkerDied`.
         """
-        events = self.look()
+        events = self._take_rest()
         if self._position in self._beside:
             # It died between sending a large outcome and noting that it had.
             events.append(Recorded(self._slot, [self._beside.pop(self._position)]))

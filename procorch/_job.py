@@ -29,6 +29,17 @@ class Sink:
         """
         raise NotImplementedError
 
+    def index_of(self, item: int) -> int | None:
+        """Tell an item's place in the user's input. Called without the lock, before the item's outcome is delivered.
+
+        Args:
+            item (int): Its number.
+
+        Returns:
+            int | None: From 0; None if there is only this one.
+        """
+        return None
+
     def started(self, pid: int | None) -> None:
         """Take in that a process of the job's own has been started.
 

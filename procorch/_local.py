@@ -21,6 +21,7 @@ from procorch._engine import Chunk, Engine, Function, Worker
 from procorch._events import Remains, WorkerEvent
 from procorch._inbox import Inbox
 from procorch._process import METHODS, WorkerProcess
+from procorch._records import levels
 
 _MOST_FUNCTIONS = 256
 """Functions that a worker keeps; the one used longest ago goes first."""
@@ -49,6 +50,7 @@ class LocalWorker(Worker):
         self._engine = engine
         self._functions: dict[int, None] = {}  # those by reference that it has, the youngest last
         self._data: Function | None = None  # the one that is not; it may hold any amount of data
+        self._levels = b""  # of loggers, as it knows them
         with _process.starting:  # by its module: a forked worker gets another
             self.channel = Channel()
             try:
@@ -78,8 +80,26 @@ class LocalWorker(Worker):
         if not self.channel.send(message):
             self._engine.has_unsent(self)
 
+    def set_up(self, setup: m.Setup) -> None:
+        """Send what comes first of all.
+
+        Args:
+            setup (m.Setup): How it gets ready.
+        """
+        self._tell_levels()  # first: initializers log, too
+        self.say(setup)
+
+    def _tell_levels(self) -> None:
+        """Tell the worker the levels of the loggers, if it is to forward what is logged and does not know them."""
+        if self._engine.forward_logs:
+            now = levels()
+            if now is not self._levels and now != self._levels:
+                self.say(m.Levels(now))
+            self._levels = now
+
     @override
     def send(self, chunk: Chunk) -> None:
+        self._tell_levels()
         seq = self._inbox.expect()
         self._introduce(chunk.function)
         self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items, chunk.timed))
@@ -164,6 +184,13 @@ class LocalWorker(Worker):
         return Remains(self.channel.stack(), _tree.likely_cause(exitcode, kills))
 
     @override
+    def take_logged(self) -> list[m.Logged]:
+        logged = self._inbox.logged
+        if logged:
+            self._inbox.logged = []
+        return logged
+
+    @override
     def look(self) -> list[WorkerEvent]:
         return self._inbox.glance(stack=self.channel.has_stack)
 
@@ -181,13 +208,15 @@ class LocalWorker(Worker):
 class LocalEngine(Engine):
     """Starts processes and waits for them. See `_engine.Engine`."""
 
-    def __init__(self, method: str, setup: m.Setup) -> None:
+    def __init__(self, method: str, setup: m.Setup, *, forward_logs: bool) -> None:
         """Begin without processes.
 
         Args:
             method (str): Start method: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
             setup (m.Setup): How each process gets ready.
+            forward_logs (bool): Whether workers send here what is logged in them.
         """
+        self.forward_logs: bool = forward_logs
         if multiprocessing.current_process().daemon:
             raise RuntimeError("a group cannot start processes here: this one is daemonic, as the workers of Pool are")
         self._process_class = METHODS[method]
@@ -221,7 +250,7 @@ class LocalEngine(Engine):
             worker.process.join()
             worker.close()
             raise
-        worker.say(self._setup)
+        worker.set_up(self._setup)
         return worker
 
     @override

@@ -136,6 +136,23 @@ class Run(NamedTuple):
     """Whether to note when each item begins."""
 
 
+class Levels(NamedTuple):
+    """Parent to worker: forward what is logged, at these levels. Comes before `Setup`, and when levels have changed."""
+
+    payload: Bytes
+    """A pickled `LevelTable`, as a plain tuple."""
+
+
+class LevelTable(NamedTuple):
+    """The levels of all loggers of a process."""
+
+    root: int
+    disable: int
+    """As `logging.disable` takes it."""
+    loggers: dict[str, int]
+    """Of those that have one of their own, by name."""
+
+
 class Stop(NamedTuple):
     """Parent to worker: end, please."""
 
@@ -161,6 +178,17 @@ class Large(NamedTuple):
     payload: Bytes
 
 
+class Logged(NamedTuple):
+    """Worker to parent: something was logged."""
+
+    seq: int
+    """The chunk that was with the worker; 0 for none yet."""
+    begun: int
+    """How many of its items had begun: the last of them was running. 0 for none."""
+    payload: Bytes
+    """From `_logs.pack`."""
+
+
 class Noted(NamedTuple):
     """Worker to parent: there is something new in the page."""
 
@@ -180,5 +208,5 @@ class Finalized(NamedTuple):
     """Empty, or as in `Failure` if it raised."""
 
 
-ToWorker: TypeAlias = Setup | Define | Forget | Run | Stop
-FromWorker: TypeAlias = Ready | SetupFailed | Large | Noted | Ended | Finalized
+ToWorker: TypeAlias = Setup | Define | Forget | Run | Levels | Stop
+FromWorker: TypeAlias = Ready | SetupFailed | Large | Logged | Noted | Ended | Finalized

@@ -127,6 +127,24 @@ def check_count(name: str, value: object, *, least: int) -> int:
     return value
 
 
+def check_bool(name: str, value: object) -> bool:
+    """Check that an argument is True or False.
+
+    Args:
+        name (str): The argument's name, for the message.
+        value (object): What was given.
+
+    Returns:
+        bool: The same.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
 def check_wait(name: str, value: object) -> float | None:
     """Check that an argument is a number of seconds to wait, or None for no limit.
 

@@ -82,8 +82,11 @@ class WorkerProcess(BaseProcess):
         assert parent is not None  # here is a process that it has started
         _pgroup.tie(parent.sentinel)
         connection_fd, page_fd = self._inherited()
-        with socket.socket(fileno=connection_fd) as own:
+        own = socket.socket(fileno=connection_fd)
+        try:
             code = _child.serve(own, page_fd)
+        finally:
+            own.detach()  # left open: what is logged from here on goes to the parent, too
         if code:
             sys.exit(code)
 

@@ -3,7 +3,7 @@
 The page is an anonymous shared mapping. Whatever kills the worker, the parent finds there which chunk it was in, which
 items are finished and with what, and which one had begun. No lock is shared, so a dead writer can block nobody.
 
-    words of 8 bytes: 0 SEQ | 1 BEGUN | 2 DONE | 3 STARTED | 4 TOUCHED | 5 STOP | 6 SINCE | 7 spare
+    words of 8 bytes: 0 SEQ | 1 BEGUN | 2 DONE | 3 STARTED | 4 TOUCHED | 5 STOP | 6 SINCE | 7 LOGGED
     from byte 64:     records, each a word (length << 24 | kind << 16 | items) and a pickle, at a multiple of 8
 
 Order of writing is what makes it safe to read at any moment: SEQ after BEGUN and DONE were reset, BEGUN before an item
@@ -12,11 +12,15 @@ the old value or the new one. The reader looks only after a message from the wri
 order memory; a look in between can miss the newest record, never see half of one that DONE counts on a processor that
 keeps the order of stores (x86), and on others at worst until the next message.
 
+LOGGED counts what was logged, once it is in the socket: so the reader knows how much it has to read there before it
+lets out what it finds here.
+
 Loaded in every worker. What the records mean is not decided here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from typing import NamedTuple, TypeAlias
 
@@ -25,7 +29,7 @@ from procorch._messages import Bytes, Failure, Kind, Retriable, Value
 PAGE_BYTES = 1 << 20
 """Size of a page. The memory is taken as it is written, so a worker with small results costs little of it."""
 
-_SEQ, _BEGUN, _DONE, _STARTED, _TOUCHED, _STOP, _SINCE = range(7)
+_SEQ, _BEGUN, _DONE, _STARTED, _TOUCHED, _STOP, _SINCE, _LOGGED = range(8)
 _FIRST = 64
 _RESERVE = 4096
 # Bytes kept for the empty records of results that go beside the page, so that a full page ends a chunk between two
@@ -139,6 +143,23 @@ class Writer:
         words[_DONE] = self._done  # last: from here on the item is finished, whatever happens to this process
         return True
 
+    def running(self) -> tuple[int, int]:
+        """Tell which item runs; any thread.
+
+        Returns:
+            tuple[int, int]: The chunk's number and how many of its items have begun; zeros before the first chunk and
+            after `close`.
+        """
+        try:
+            return self._words[_SEQ], self._words[_BEGUN]
+        except ValueError:  # released: a thread that an item left running, or a finalizer
+            return 0, 0
+
+    def count_logged(self) -> None:
+        """Count one more thing logged that is in the socket. Any thread; two at once may count as one."""
+        with contextlib.suppress(ValueError):  # as above
+            self._words[_LOGGED] += 1
+
     def close(self) -> None:
         """Let go of the page, so that its owner can unmap it."""
         self._words.release()
@@ -213,6 +234,14 @@ class Reader:
         begun = self.begun(seq)  # first: the writer goes on meanwhile
         since = self._words[_SINCE]
         return begun, since * 1e-9 if begun and since else None
+
+    def logged(self) -> int:
+        """Count what was logged before the records that `take` gave last were written.
+
+        Returns:
+            int: Since the worker's start; at most what is in the socket by now, and never less than what matters.
+        """
+        return self._words[_LOGGED]
 
     def busy_seconds(self) -> float:
         """Measure the chunk's work so far.

@@ -108,8 +108,8 @@ class ForkServer:
             self._socket, end = socket.socketpair(type=socket.SOCK_SEQPACKET)
             with end:
                 path = [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109 - workers load no pathlib
-                # The worker's side is loaded here, so that workers find it loaded.
-                load = f"import procorch._process; from {__name__} import main"
+                # The worker's side is loaded here, so that workers find it loaded; and what forwards logs.
+                load = f"import procorch._process, procorch._logs; from {__name__} import main"
                 code = f"import sys; sys.path[:] = {path!r}; {load}; main({end.fileno()})"
                 flags = util._args_from_interpreter_flags()  # noqa: SLF001 - as multiprocessing does
                 command = [spawn.get_executable(), *flags, "-c", code]

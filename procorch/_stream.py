@@ -128,6 +128,11 @@ class Stream(Sink):
             if self._waiting and self._ready():
                 self._news.notify()
 
+    @override
+    def index_of(self, item: int) -> int:
+        with self._news:
+            return self._indexes.get(item, item)
+
     def _arrive(self, index: int, outcome: _Arrival, place: Place | None, *, failed: bool) -> None:
         self._arrived[index] = (outcome, place)
         if not self._shape.ordered:

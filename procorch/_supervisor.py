@@ -30,6 +30,7 @@ from procorch._hands import Deliveries, Hands
 from procorch._info import ProcessInfo
 from procorch._job import Job
 from procorch._policy import Limits
+from procorch._records import replay
 from procorch._scheduler import Scheduler
 from procorch._verdict import Ending
 from procorch._waits import Condition, join_thread
@@ -416,10 +417,12 @@ class Supervisor:
             self._look_into_decks(deliveries)
             for worker in ready:
                 for event in worker.read():
+                    self._pass_on_logged(worker, deliveries)
                     self._tell(event, deliveries)
                     if isinstance(event, e.WorkerDied):
                         self._hands.bury(event.slot)
                         self._lock.notify_all()
+                self._pass_on_logged(worker, deliveries)
             deadline = self._scheduler.next_deadline()
             if deadline is not None and deadline <= self._place.clock():
                 self._tell(e.TimePassed(), deliveries)
@@ -434,6 +437,15 @@ class Supervisor:
         for _ in range(starts):
             self._start_next(deliveries)
         return True
+
+    def _pass_on_logged(self, worker: Worker, deliveries: Deliveries) -> None:
+        """Put the handling of what a worker logged before the deliveries of what it tells next."""
+        logged = worker.take_logged()
+        if logged:
+            slot = self._scheduler.slots[worker.slot]
+            job = self._hands.jobs.get(slot.job) if slot.job is not None else None
+            deliveries.append(partial(replay, logged, job, slot.items))
+            self._undelivered += 1
 
     def _look_into_decks(self, deliveries: Deliveries) -> None:
         for job in tuple(self._hands.streams.values()):

@@ -23,6 +23,8 @@ from procorch._messages import (
     FromWorker,
     Kind,
     Large,
+    Levels,
+    Logged,
     Noted,
     Ready,
     Run,
@@ -34,7 +36,8 @@ from procorch._messages import (
 )
 
 _HEADER = struct.Struct("=BBHIQQQ")
-_SETUP, _DEFINE, _FORGET, _RUN, _STOP, _READY, _SETUP_FAILED, _LARGE, _NOTED, _ENDED, _FINALIZED = range(11)
+_SETUP, _DEFINE, _FORGET, _RUN, _STOP, _READY, _SETUP_FAILED, _LARGE, _NOTED, _ENDED = range(10)
+_FINALIZED, _LEVELS, _LOGGED = range(10, 13)
 
 
 def encode(message: ToWorker | FromWorker) -> list[Bytes]:
@@ -73,6 +76,10 @@ def encode(message: ToWorker | FromWorker) -> list[Bytes]:
             return [_HEADER.pack(_ENDED, 0, worn, 0, seq, 0, 0)]
         case Finalized(payload):
             return [_HEADER.pack(_FINALIZED, 0, 0, 0, 0, 0, len(payload)), payload]
+        case Levels(payload):
+            return [_HEADER.pack(_LEVELS, 0, 0, 0, 0, 0, len(payload)), payload]
+        case Logged(seq, begun, payload):
+            return [_HEADER.pack(_LOGGED, 0, 0, 0, seq, begun, len(payload)), payload]
         case _:
             assert_never(message)
 
@@ -105,6 +112,10 @@ def _decode(header: tuple[int, ...], body: memoryview) -> ToWorker | FromWorker:
             return Ended(a, bool(flag))
         case 10:
             return Finalized(body)
+        case 11:
+            return Levels(body)
+        case 12:
+            return Logged(a, b, body)
         case _:
             raise ValueError(f"a frame of unknown type {type_}")
 

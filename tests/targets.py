@@ -13,9 +13,10 @@ from typing import Any
 
 from helpers import Method
 
-from procorch import ProcessGroup, _child, _wire
+from procorch import ProcessGroup, _sender, _wire
 from procorch._messages import Bytes, Kind, Large
 from procorch._queue import Writer
+from procorch._sender import Sender
 from procorch.testing import crash
 
 
@@ -310,18 +311,20 @@ def die_before_noting_a_large_result() -> None:
 
 def die_half_way_through_a_frame() -> None:
     """Die when half of a large result's frame has been sent."""
-    honest = _wire.encode
+    encode, flush = _wire.encode, Sender._flush
 
-    def encode(message: Any) -> Iterator[Any]:
+    def encode_half(message: Any) -> list[Bytes]:
+        header, *payload = encode(message)
         if not isinstance(message, Large):
-            yield from honest(message)
-            return
-        header, payload = honest(message)
-        yield header
-        yield payload[: len(payload) // 2]
+            return [header, *payload]
+        Sender._flush = flush_and_die  # type: ignore[method-assign]  # that is the sabotage
+        return [header, payload[0][: len(payload[0]) // 2]]
+
+    def flush_and_die(self: Sender) -> None:
+        flush(self)
         kill_self()
 
-    vars(_child)["encode"] = encode
+    vars(_sender)["encode"] = encode_half
 
 
 def die_when_exiting() -> None:

@@ -37,6 +37,7 @@ FLOORS = {
     "_pgroup": 1,
     "_tree": 2,
     "_options": 4,
+    "_records": 6,
     "_child": 4,
     "_engine": 4,
     "_inbox": 4,
@@ -45,6 +46,8 @@ FLOORS = {
     "_slot": 4,
     "_verdict": 4,
     "_events": 3,
+    "_logs": 3,
+    "_sender": 3,
     "_outcome": 2,
     "_queue": 2,
     "_wire": 2,
@@ -67,6 +70,7 @@ NOT_IN_THE_MIND = {"multiprocessing", "threading", "queue", "pickle", "time", "r
 
 INSIDE_FUNCTIONS = {
     ("__init__", "importlib"): "few who import the package need it at once",
+    ("_child", "procorch._logs"): "it loads logging, which a worker needs only if its records are wanted",
     ("_outcome", "traceback"): "a worker whose items do not fail need not load it",
     ("_child", "resource"): "few workers have a limit on their memory",
 }
@@ -215,6 +219,7 @@ def test_a_worker_loads_little_more_than_one_of_the_standard_library(standard_wo
         "procorch._popen",
         "procorch._process",
         "procorch._queue",
+        "procorch._sender",
         "procorch._server",
         "procorch._wire",
     }

@@ -24,6 +24,7 @@ CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda _: ProcessGroup(mp_context="vfork"), ValueError, "mp_context must be one of"),
     (lambda _: ProcessGroup(mp_context=3), TypeError, "mp_context must be one of"),
     (lambda _: ProcessGroup(initializer=3), TypeError, "initializer must be callable"),
+    (lambda _: ProcessGroup(forward_logs=1), TypeError, "forward_logs must be True or False, not 1"),
     (lambda _: ProcessGroup(initargs=3), TypeError, "initargs must be iterable"),
     (lambda _: ProcessGroup(initializer=lambda: None), NotPicklable, "lambda"),
     (lambda group: group.map(3, []), TypeError, "fn must be callable, not 3"),

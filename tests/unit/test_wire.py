@@ -35,6 +35,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(m.Large, words, words, st.sampled_from(m.Kind), payloads),
     st.just(m.Noted()),
     st.builds(m.Ended, words),
+    st.builds(m.Levels, payloads),
+    st.builds(m.Logged, words, words, payloads),
 )
 
 
@@ -83,6 +85,8 @@ def test_every_message_keeps_its_type() -> None:
         m.Large(1, 2, m.Kind.FAILURE, b"l"),
         m.Noted(),
         m.Ended(7),
+        m.Levels(b"v"),
+        m.Logged(3, 4, b"r"),
     ]
     seen = receive(FrameReader(), to_bytes(*sent), [1])
     # Tuples of different types may be equal.

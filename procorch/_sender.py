@@ -1,0 +1,95 @@
+"""The worker's way to its parent: messages go out whole, whoever sends them and whatever interrupts it.
+
+Several threads of an item may log while the main thread sends a result, and a signal handler may log, or raise, while
+its own thread is in the middle of sending. Loaded in every worker.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+
+from procorch._messages import Bytes, FromWorker
+from procorch._wire import encode
+
+_JOINED_BYTES = 1 << 15
+"""Up to this size the pieces of a message are copied together: one system call more costs more than the copy."""
+
+
+class _Piece:
+    """Some bytes, and how much of them is out."""
+
+    __slots__ = ("_sent", "_view")
+
+    def __init__(self, piece: Bytes) -> None:
+        self._view = memoryview(piece)
+        self._sent: list[int] = []
+
+    def write(self, fd: int) -> bool:
+        """Write once, if anything is left.
+
+        Args:
+            fd (int): Blocking.
+
+        Returns:
+            bool: Whether nothing is left.
+        """
+        done = sum(self._sent)
+        if done < len(self._view):
+            # No Python code runs between the system call and the note of what it wrote, so no signal handler either.
+            # One that raises in between would leave half a frame behind, and nobody would know how much of it.
+            self._sent.extend(map(os.write, (fd,), (self._view[done:],)))
+            done = sum(self._sent)
+        return done == len(self._view)
+
+
+class Sender:
+    """Sends messages; any thread, also a signal handler in the middle of `send`."""
+
+    def __init__(self, fd: int) -> None:
+        """Send to a descriptor.
+
+        Args:
+            fd (int): Of a blocking socket; stays the caller's.
+        """
+        self._fd = fd
+        self._lock = threading.RLock()
+        self._unsent: deque[_Piece] = deque()  # whole messages, but for the first, which may be out in part
+
+    def send(self, message: FromWorker) -> None:
+        """Send a message.
+
+        When it returns, the message is with the kernel, whatever becomes of this process. Only in a signal handler that
+        interrupted another `send` it goes out when that goes on, or, if the handler raises, before the next message.
+
+        Args:
+            message (FromWorker): To the parent.
+
+        Raises:
+            ConnectionError: The parent is gone.
+        """
+        pieces = list(encode(message))
+        if sum(map(len, pieces)) <= _JOINED_BYTES:
+            pieces = [b"".join(pieces)]
+        # From a list, the deque takes them in one go, so that no other thread's come in between.
+        self._unsent.extend([_Piece(piece) for piece in pieces])
+        self._flush()
+
+    def _flush(self) -> None:
+        # Asked anew each time: what a handler leaves here between the last look and the lock's release must go, too.
+        while self._unsent and not self._is_sending():
+            with self._lock:
+                while self._unsent:
+                    try:
+                        if self._unsent[0].write(self._fd):
+                            self._unsent.popleft()
+                    except (BrokenPipeError, ConnectionResetError):
+                        self._unsent.clear()  # or it would grow as long as somebody logs
+                        raise
+
+    def _is_sending(self) -> bool:
+        """Whether this very thread holds the lock: a signal handler runs, and what it interrupted goes on later."""
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - see below
+        # A method of the C class that `threading.Condition` relies on. To note the owner in Python would leave a moment
+        # between the locking and the note in which a handler waits for its own thread for ever.
