@@ -25,7 +25,7 @@ from typing import Any, assert_never
 
 from procorch import _messages as m
 from procorch._messages import Failure
-from procorch._outcome import PROTOCOL, capture
+from procorch._outcome import capture, dumps
 from procorch._queue import PAGE_BYTES, Writer
 from procorch._wire import FrameReader, encode
 
@@ -148,7 +148,7 @@ class Runner:
             return m.Kind.FAILURE, capture(error, "raised").payload
         self._leave_if_forked()
         try:
-            return m.Kind.VALUE, pickle.dumps(value, PROTOCOL)
+            return m.Kind.VALUE, dumps(value)
         except BaseException as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
             return m.Kind.FAILURE, capture(error, "result").payload
 

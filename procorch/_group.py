@@ -17,13 +17,13 @@ from procorch._functions import Functions, name_of
 from procorch._handle import Handles, ProcessHandle
 from procorch._info import ProcessInfo
 from procorch._local import LocalEngine
+from procorch._pickles import Pickles
 from procorch._policy import Limits, check_count, check_wait, usable_cpus
 from procorch._process import METHODS
 from procorch._public import public
 from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
 from procorch._tasks import TaskOptions, Tasks, check_callable, check_name
-from procorch._verdict import dumps
 
 
 class _Map:
@@ -121,15 +121,17 @@ class ProcessGroup(Tasks):
         check_name(name)
         if engine is None:
             method = _start_method(mp_context)
-            setup = _setup(initializer, initargs)
+            have_main = method == "fork"
+            setup = _setup(initializer, initargs, Pickles(have_main=have_main))
             make_engine: Callable[[], Engine] = lambda: LocalEngine(method, setup)  # noqa: E731
         else:
             if mp_context is not None or initializer is not None:
                 raise TypeError("mp_context and initializer are for processes on this machine, not for an engine")
             given = engine
+            have_main = engine.has_main
             make_engine = lambda: given  # noqa: E731
         supervisor = Supervisor(name, make_engine, Limits(max_workers=workers), own_engine=engine is None)
-        super().__init__(supervisor, Functions(), workers, TaskOptions(), Handles())
+        super().__init__(supervisor, Functions(have_main=have_main), workers, TaskOptions(), Handles())
         # Not at exit: then the supervisors' own hook terminates what is left.
         self._finalizer = weakref.finalize(self, _abandon, supervisor)
         self._finalizer.atexit = False
@@ -258,7 +260,7 @@ def _start_method(mp_context: object) -> str:
     return mp_context
 
 
-def _setup(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -> bytes:
+def _setup(initializer: Callable[..., object] | None, initargs: Iterable[Any], pickles: Pickles) -> bytes:
     try:
         arguments = tuple(initargs)
     except TypeError:
@@ -266,7 +268,7 @@ def _setup(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -
     if initializer is None:
         return b""
     check_callable("initializer", initializer)
-    payload = dumps((initializer, arguments), "argument", lambda: Task(name_of(initializer), "initargs"))
+    payload = pickles.function((initializer, arguments), "argument", lambda: Task(name_of(initializer), "initargs"))
     if isinstance(payload, NotPicklable):
         raise payload
     return payload

@@ -18,6 +18,7 @@ from procorch._channel import Channel
 from procorch._engine import Chunk, Engine, Function, Worker
 from procorch._events import WorkerEvent
 from procorch._inbox import Inbox
+from procorch._main import being_imported
 from procorch._messages import Bytes
 from procorch._process import METHODS, WorkerProcess
 
@@ -161,6 +162,11 @@ class LocalEngine(Engine):
         """
         if multiprocessing.current_process().daemon:
             raise RuntimeError("a group cannot start processes here: this one is daemonic, as the workers of Pool are")
+        if being_imported():
+            raise RuntimeError(
+                "a group cannot start processes here: this is a worker that imports the main module, "
+                "and what starts work there belongs under `if __name__ == '__main__':`"
+            )
         self._process_class = METHODS[method]
         self._setup = setup
         self._pid = os.getpid()

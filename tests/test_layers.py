@@ -28,7 +28,7 @@ FLOORS = {
     "_stream": 8,
     "_channel": 6,
     "_hands": 6,
-    "_functions": 5,
+    "_functions": 6,
     "_scheduler": 5,
     "_job": 5,
     "_process": 5,
@@ -37,6 +37,7 @@ FLOORS = {
     "_inbox": 4,
     "_roster": 4,
     "_verdict": 4,
+    "_pickles": 5,
     "_events": 3,
     "_outcome": 2,
     "_queue": 2,
@@ -46,10 +47,13 @@ FLOORS = {
     "_errors": 1,
     "_exit": 1,
     "_info": 1,
+    "_main": 1,
     "_messages": 1,
+    "_places": 2,
     "_policy": 1,
     "_signatures": 1,
     "_public": 0,
+    "_values": 1,
 }
 """A file imports files of lower floors only. `aio` and `testing` are annexes: high up, so that nobody imports them."""
 
@@ -60,6 +64,7 @@ NOT_IN_THE_MIND = {"multiprocessing", "threading", "queue", "pickle", "time", "r
 INSIDE_FUNCTIONS = {
     ("__init__", "importlib"): "few who import the package need it at once",
     ("_outcome", "traceback"): "a worker whose items do not fail need not load it",
+    ("_outcome", "procorch._values"): "a worker whose results have names in the parent need not load it",
     ("_process", "multiprocessing"): "resource_tracker: workers need it only if they spawn, as in the standard library",
 }
 """The imports that are not at the top of their file, and why."""
