@@ -56,8 +56,11 @@ class Pickles:
         Returns:
             bytes | NotPicklable: The pickle, or the error that its items get.
         """
+        plain = _plain(value)
+        if isinstance(plain, bytes) and not mentions_main(plain):
+            return plain
         # In one: what its parts share, they share there too.
-        return self._dumps(value, what, task, apart=False)
+        return self._otherwise(value, plain, what, task, apart=False)
 
     def item(self, value: object, task: Callable[[], Task]) -> bytes | NotPicklable:
         """Pickle the arguments of an item.
@@ -69,30 +72,35 @@ class Pickles:
         Returns:
             bytes | NotPicklable: The pickle, or the error that the item gets.
         """
-        return self._dumps(value, "argument", task, apart=True)
-
-    def _dumps(self, value: object, what: str, task: Callable[[], Task], *, apart: bool) -> bytes | NotPicklable:
-        error: Exception | None = None
-        payload = None
+        # As above, without a call more than needed: this is done for every item.
+        plain: bytes | Exception
         try:
-            payload = pickle.dumps(value, PROTOCOL)
-        except REFUSALS as refusal:
-            error = refusal
-        except Exception as failure:  # noqa: BLE001 - the user's __reduce__ may raise anything
-            return _refuse(failure, what, task)
-        if payload is not None and not mentions_main(payload):
-            return payload
+            plain = pickle.dumps(value, PROTOCOL)
+        except Exception as error:  # noqa: BLE001 - as in _plain
+            plain = error
+        else:
+            if len(plain) < _LEAST or not mentions_main(plain):
+                return plain
+        return self._otherwise(value, plain, "argument", task, apart=True)
+
+    def _otherwise(
+        self, value: object, plain: bytes | Exception, what: str, task: Callable[[], Task], *, apart: bool
+    ) -> bytes | NotPicklable:
+        """Pickle what plain pickle refused, or names something in ``__main__``."""
+        error = None if isinstance(plain, bytes) else plain
+        if error is not None and not isinstance(error, REFUSALS):
+            return _refuse(error, what, task)
         # A worker that has imported its parent's __main__ has no other: its own workers are to import it too.
-        imported = payload is not None and sys.modules["__main__"].__name__ == NAME
+        imported = error is None and sys.modules["__main__"].__name__ == NAME
         if not imported and _values.cloudpickle() is not None:
             try:
                 return _values.dumps(value, self._references, apart=apart)
-            except Exception as failure:  # noqa: BLE001 - as above
+            except Exception as failure:  # noqa: BLE001 - the user's __reduce__ may raise anything
                 error = failure
-        if payload is None:
-            assert error is not None  # one of the two
-            return _refuse(error, what, task)
-        return self._by_name(value, payload, error, what, task)
+        if isinstance(plain, bytes):
+            return self._by_name(value, plain, error, what, task)
+        assert error is not None  # at least that of plain pickle
+        return _refuse(error, what, task)
 
     def _by_name(
         self, value: object, payload: bytes, error: Exception | None, what: str, task: Callable[[], Task]
@@ -108,6 +116,13 @@ class Pickles:
         detail = f"workers cannot import {names[0]}, since {main.reason}"
         remedy = f"Run {INSTALL}, or put what starts the work under `if __name__ == '__main__':` in a file"
         return NotPicklable(task(), 0, "function" if what == "function" else "argument", "dumps", detail, remedy)
+
+
+def _plain(value: object) -> bytes | Exception:
+    try:
+        return pickle.dumps(value, PROTOCOL)
+    except Exception as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
+        return error
 
 
 def by_name(function: object) -> bytes | None:
@@ -159,6 +174,9 @@ class _Call:
 
 _WORD = b"_main__"
 """The end of both names. What names something contains one of them; so may other data."""
+
+_LEAST = 29
+"""Bytes of the shortest pickle that names something: to search one takes as long as to make it."""
 
 _FRAME = 0x95
 _FRAMED = 1 << 16

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from procorch import NotPicklable, Task, _main, _places, _values
 from procorch._functions import Functions
-from procorch._pickles import Pickles, by_name, mentions_main, names_in_main
+from procorch._pickles import _LARGE, _LEAST, _SHORT, Pickles, by_name, mentions_main, names_in_main
 from procorch._places import MainModule, NoModule, find_main
 
 TASK = Task("module.function", "7", 3)
@@ -114,9 +114,12 @@ def test_a_name_is_found_wherever_it_stands(main: Any, size: int) -> None:
     assert mentions_main(pickle.dumps([*range(size // 3), main.Point(1), *range(size // 3)], 5))
 
 
-def test_codes_that_are_stepped_over_have_no_arguments() -> None:
-    from procorch._pickles import _LARGE, _SHORT
+def test_what_is_too_short_to_be_searched_names_nothing(main: Any) -> None:
+    exec("def f(): pass", vars(main))
+    assert len(pickle.dumps(main.f, 5)) == _LEAST
 
+
+def test_codes_that_are_stepped_over_have_no_arguments() -> None:
     codes = {ord(code.code): code for code in pickletools.opcodes}
     assert all(codes[code].arg is None for code in _SHORT)
     assert {codes[code].name for code in _LARGE} == {
