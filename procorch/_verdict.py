@@ -30,8 +30,8 @@ _REMEDIES = {
 INSTALL = "pip install 'procorch[pickle]'"
 """The command after which functions and classes can go by value."""
 
-_UNNAMED = "Can't pickle"
-"""What pickle says of functions and classes whose names lead nowhere, and of nothing else."""
+_UNNAMED = "Can't "
+"""How what pickle says of functions and classes whose names lead nowhere begins, and nothing else that it says."""
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -270,7 +270,7 @@ def refused(report: Report, task: Task, attempts: int, step: Literal["dumps", "l
     what = "exception" if report.stage == "raised" else report.stage
     detail = f"{report.name}: {report.text}"
     remedy = _REMEDIES[what]
-    if step == "dumps" and _UNNAMED in report.text and _values.cloudpickle() is None:
+    if step == "dumps" and report.text.startswith(_UNNAMED) and _values.cloudpickle() is None:
         remedy = f"Run {INSTALL}, which can send it. Or: {remedy[0].lower()}{remedy[1:]}"
     return NotPicklable(task, attempts, what, step, detail, remedy)
 

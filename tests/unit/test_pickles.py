@@ -137,8 +137,8 @@ def test_functions_of_main_go_by_value_with_what_they_use(main: Any) -> None:
 
 
 def test_a_class_that_comes_back_is_the_same_and_keeps_what_was_set_meanwhile(main: Any) -> None:
-    for value in (main.Point(1), main.Kind.ONE, main.Point):
-        payload = item(value)
+    values = (main.Point(1), main.Kind.ONE, main.Point)
+    for value, payload in [(value, pickled(value)) for value in values for pickled in (item, function)]:
         main.Point.colour = "blue"
         again = pickle.loads(payload)
         assert again is value or again == value
@@ -380,7 +380,7 @@ def test_no_process_is_forked_while_the_lock_is_held() -> None:
     def hold() -> None:
         while not stop.is_set():
             with _values._lock:
-                for _ in range(100):
+                for _ in range(10_000):
                     pass
 
     thread = threading.Thread(target=hold)
@@ -397,8 +397,10 @@ def test_no_process_is_forked_while_the_lock_is_held() -> None:
 
 
 def free_for_others() -> bool:
-    got: list[bool] = []
+    got = [_values._lock.acquire(timeout=2)]
+    if got[0]:
+        _values._lock.release()
     other = threading.Thread(target=lambda: got.append(_values._lock.acquire(timeout=2)))
     other.start()
     other.join()
-    return got[0]
+    return all(got)
