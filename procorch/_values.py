@@ -6,8 +6,8 @@ Used on both sides. cloudpickle takes functions and classes apart; what is added
   a worker and comes back is of the very class it was of, and a pickle never changes a class in the process that
   defined it: what was set on it meanwhile stays.
 - A class is written once into the pickle of a call's function, or else once into a pickle of its own (`load_class`),
-  and named by its token in the items. cloudpickle alone takes ten times as long for an item, and sets everything that
-  the class holds anew with each.
+  and named by its token in the items. cloudpickle alone takes ten times as long for an item, and sets
+  everything that the class holds anew with each.
 
 Loaded in a worker only when something needs it, and imports nothing of ours.
 """
