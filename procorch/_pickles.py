@@ -19,7 +19,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from procorch import _values
+from procorch import _tokens, _values
 from procorch._errors import NotPicklable, Task
 from procorch._main import NAME, load_with_main
 from procorch._outcome import PROTOCOL, REFUSALS, capture, read_report
@@ -29,7 +29,7 @@ from procorch._verdict import INSTALL, refused
 _MAIN = ("__main__", NAME)
 """The names of the caller's module: its own, and the one that it has in a worker that has imported it."""
 
-_OURS = {__name__, _values.__name__, "cloudpickle.cloudpickle", "copyreg", "pickle"}
+_OURS = {__name__, _values.__name__, _tokens.__name__, "cloudpickle.cloudpickle", "copyreg", "pickle"}
 """Modules whose lines in a traceback tell users nothing about their own objects."""
 
 
@@ -43,7 +43,7 @@ class Pickles:
             have_main (bool): Whether the workers are copies of this process, and so have its ``__main__``.
         """
         self._have_main = have_main
-        self._references: dict[type, _values.Reference] = {}
+        self._references: dict[type, _tokens.Reference] = {}
 
     def function(self, value: object, what: str, task: Callable[[], Task]) -> bytes | NotPicklable:
         """Pickle what is loaded before all items.

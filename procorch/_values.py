@@ -1,15 +1,10 @@
-"""Functions and classes that travel by value, where their names mean nothing on the other side. Needs cloudpickle.
+"""Pickling by value, where the names of functions and classes mean nothing on the other side. Needs cloudpickle.
 
-Used on both sides. cloudpickle takes functions and classes apart; what is added here is how classes cross:
+Used on both sides. cloudpickle takes functions and classes apart; what is done here is how they are known on the
+other side, by the tokens of `_tokens`. A class is written once into the pickle of a call's function, or else once into
+a pickle of its own (`load_class`), and named by its token in the items: cloudpickle alone takes ten times as long.
 
-- A class gets a token where it is defined, and is found by it wherever it has been before. So an instance that went to
-  a worker and comes back is of the very class it was of, and a pickle never changes a class in the process that
-  defined it: what was set on it meanwhile stays.
-- A class is written once into the pickle of a call's function, or else once into a pickle of its own (`load_class`),
-  and named by its token in the items. cloudpickle alone takes ten times as long for an item, and sets
-  everything that the class holds anew with each.
-
-Loaded in a worker only when something needs it, and imports nothing of ours.
+Loaded in a worker only when something needs it.
 """
 
 from __future__ import annotations
@@ -17,20 +12,16 @@ from __future__ import annotations
 import functools
 import importlib
 import io
-import os
 import pickle
-import threading
+import types
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
-Reference: TypeAlias = tuple[Callable[..., type], tuple[Any, ...]]
-"""What is written in the place of a class: what finds it on the other side, and the arguments for that."""
+from procorch import _tokens
+from procorch._tokens import Marks, Reference, Variables
 
 _PROTOCOL = 5
 """As `_outcome.PROTOCOL`."""
-
-_MOST_CLASSES = 1024
-"""Classes that a process remembers, so that one that a notebook defines again and again is forgotten some day."""
 
 
 @functools.cache
@@ -55,6 +46,7 @@ class ValuePickler(pickle.Pickler):
         references: dict[type, Reference],
         *,
         apart: bool = False,
+        back: bool = False,
         first: Callable[[object], Any] | None = None,
     ) -> None:
         """Begin.
@@ -63,6 +55,7 @@ class ValuePickler(pickle.Pickler):
             file (io.BytesIO): Where to write.
             references (dict[type, Reference]): Classes that the other side knows; gets those that it will know.
             apart (bool): Give each further class a pickle of its own.
+            back (bool): The other side is where functions that came here have their variables.
             first (Callable[[object], Any] | None): Asked before, as a `reducer_override`.
         """
         super().__init__(file, _PROTOCOL)
@@ -71,6 +64,7 @@ class ValuePickler(pickle.Pickler):
         self.dispatch_table = _dispatch_table()
         self._references = references
         self._apart = apart
+        self._back = back
         self._first = first
 
     def reducer_override(self, obj: object) -> Any:
@@ -88,20 +82,67 @@ class ValuePickler(pickle.Pickler):
                 return reduced
         if isinstance(obj, type):
             return self._references.get(obj) or self._reduce_class(obj)
-        return self._cloud.reducer_override(obj)
+        if isinstance(obj, types.FunctionType):
+            return self._reduce_function(obj)
+        return NotImplemented
 
     def _reduce_class(self, cls: type) -> Any:
-        with _lock:
+        with _tokens.lock:
             reduced: Any = self._cloud.reducer_override(cls)
         if reduced is NotImplemented or len(reduced) < 6:
             return reduced  # it can be imported, or is a built-in one that has no name
-        token = _token_of(cls)
+        token = _tokens.token_of(cls)
         if self._apart:
-            reference = self._references[cls] = (load_class, (token, dumps(cls, {})))
+            reference = self._references[cls] = (_tokens.load_class, (token, dumps(cls, {})))
             return reference
         make, args, state, _, _, set_state = reduced
-        self._references[cls] = (known_class, (token,))
-        return make_class, (token, make, args), (set_state, state), None, None, fill_class
+        self._references[cls] = (_tokens.known_class, (token,))
+        return _tokens.make_class, (token, make, args), (set_state, state), None, None, _tokens.fill_class
+
+    def _reduce_function(self, function: types.FunctionType) -> Any:
+        reduced: Any = self._cloud.reducer_override(function)
+        token = None if reduced is NotImplemented else _tokens.space_of(function)
+        if token is None:
+            return reduced  # it can be imported, or what it uses is not of a main module
+        _, (code, base, _, _, closure), (attributes, slots), _, _, set_state = reduced
+        variables: Variables = slots["__globals__"]
+        marks: Marks = {}
+        if not self._back:
+            marks = _marks(variables)
+        elif not _tokens.is_own(token):
+            variables = {}
+        state: Any = (attributes, {**slots, "__globals__": {}})
+        content = (set_state, state, variables, marks)
+        return _tokens.make_function, (token, base, code, closure), content, None, None, _tokens.fill_function
+
+
+def _marks(variables: Variables) -> Marks:
+    """Mark the variables that hold data: functions and classes come anew each time, and that changes nothing."""
+    code = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
+    return {name: _mark(value) for name, value in variables.items() if not isinstance(value, code)}
+
+
+def _mark(value: object) -> tuple[int, int]:
+    file = io.BytesIO()
+    _MarkPickler(file, _PROTOCOL).dump(value)
+    return len(file.getbuffer()), hash(file.getvalue())
+
+
+class _MarkPickler(pickle.Pickler):
+    """Writes what nobody reads: data as it is, functions and classes by their identity."""
+
+    def __init__(self, file: io.BytesIO, protocol: int) -> None:
+        super().__init__(file, protocol)
+        self.dispatch_table = _dispatch_table()
+
+    def reducer_override(self, obj: object) -> Any:
+        if isinstance(obj, (type, types.FunctionType)) and obj is not _stand_in:
+            return _stand_in, (id(obj),)
+        return NotImplemented
+
+
+def _stand_in(identity: int) -> None:
+    """Of a function or class, in what `_MarkPickler` writes."""
 
 
 @functools.cache
@@ -147,120 +188,6 @@ def reply(value: object, first: Callable[[object], Any] | None = None) -> bytes:
     Raises:
         Exception: What pickle, or an object's own code, raises.
     """
-    with _lock:
-        references = _foreign.copy()
     file = io.BytesIO()
-    ValuePickler(file, references, first=first).dump(value)
+    ValuePickler(file, _tokens.foreign_classes(), back=True, first=first).dump(value)
     return file.getvalue()
-
-
-# --- the classes that have crossed ------------------------------------------------------------------------------------
-
-# cloudpickle holds a lock of its own about classes. A process forked at that moment would wait for it for ever, so it
-# is only ever held within this one, and no process is forked then.
-_lock = threading.RLock()
-
-# All under the lock.
-_classes: dict[str, type] = {}  # by token, the one used last at the end
-_tokens: dict[type, str] = {}  # the reverse
-_foreign: dict[type, Reference] = {}  # those that were defined in another process, and how that knows them
-_pickles: dict[str, bytes] = {}  # from which one was made last
-
-
-def _token_of(cls: type) -> str:
-    with _lock:
-        token = _tokens.get(cls) or os.urandom(12).hex()
-        _remember(token, cls)
-        return token
-
-
-def _remember(token: str, cls: type) -> None:
-    _classes.pop(token, None)
-    _classes[token] = cls  # now the youngest
-    _tokens[cls] = token
-    if len(_classes) > _MOST_CLASSES:
-        oldest = next(iter(_classes))
-        forgotten = _classes.pop(oldest)
-        _pickles.pop(oldest, None)
-        _foreign.pop(forgotten, None)
-        del _tokens[forgotten]
-
-
-def known_class(token: str) -> type:
-    """Find a class. Pickles refer to it by name.
-
-    Args:
-        token (str): Its own.
-
-    Returns:
-        type: The class.
-
-    Raises:
-        LookupError: There have been so many since that it is forgotten.
-    """
-    with _lock:
-        cls = _classes.get(token)
-    if cls is None:
-        raise LookupError("its class is not known here any more")
-    return cls
-
-
-def load_class(token: str, payload: bytes) -> type:
-    """Find a class, or make it of its pickle. Pickles refer to it by name.
-
-    Args:
-        token (str): Its own.
-        payload (bytes): The pickle.
-
-    Returns:
-        type: The class.
-    """
-    with _lock:
-        cls = _classes.get(token)
-        if cls is not None and (cls not in _foreign or _pickles.get(token) == payload):
-            return cls
-    loaded: type = pickle.loads(payload)
-    with _lock:
-        _pickles[token] = payload
-    return loaded
-
-
-def make_class(token: str, make: Callable[..., type], args: tuple[Any, ...]) -> type:
-    """Find a class, or make it as far as it can be made before what it holds. Pickles refer to it by name.
-
-    Args:
-        token (str): Its own.
-        make (Callable[..., type]): Makes it.
-        args (tuple[Any, ...]): The arguments for that.
-
-    Returns:
-        type: The class.
-    """
-    with _lock:
-        cls = _classes.get(token)
-        if cls is None:
-            cls = make(*args)
-            _foreign[cls] = (known_class, (token,))
-        _remember(token, cls)
-        return cls
-
-
-def fill_class(cls: type, state: tuple[Callable[[type, Any], object], Any]) -> None:
-    """Give a class what it holds, unless it was defined here. Pickles refer to it by name.
-
-    Args:
-        cls (type): From `make_class`.
-        state (tuple[Callable[[type, Any], object], Any]): What sets it, and what it holds.
-    """
-    set_state, content = state
-    if cls in _foreign:
-        set_state(cls, content)
-
-
-def _after_fork_in_child() -> None:
-    """What was defined before the fork comes from the parent, and is known there."""
-    _foreign.update({cls: (known_class, (token,)) for cls, token in _tokens.items()})
-    _lock.release()
-
-
-os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork_in_child)

@@ -39,8 +39,9 @@ FLOORS = {
     "_verdict": 4,
     "_pickles": 5,
     "_events": 3,
-    "_outcome": 2,
+    "_outcome": 3,
     "_queue": 2,
+    "_values": 2,
     "_wire": 2,
     "_callbacks": 1,
     "_chunks": 1,
@@ -52,8 +53,8 @@ FLOORS = {
     "_places": 2,
     "_policy": 1,
     "_signatures": 1,
+    "_tokens": 1,
     "_public": 0,
-    "_values": 1,
 }
 """A file imports files of lower floors only. `aio` and `testing` are annexes: high up, so that nobody imports them."""
 

@@ -118,16 +118,40 @@ def move(point):
 def fail(number):
     raise OddError(number, "odd")
 
+factor = 2
+setting = None
+kept = {}
+
 def prepare(value):
-    os.environ["PREPARED"] = value
+    global setting, extra
+    setting = extra = kept["value"] = value
 
 def prepared(_):
-    return os.environ["PREPARED"]
+    return setting, extra, kept["value"]
+
+def scaled(number):
+    return number * factor
+
+def check_values(group):
+    global factor
+    factor = 2
+    three = 3
+    assert group.map(lambda number: number * three, [1, 2]) == [3, 6]
+    assert group.submit(lambda: (lambda: three)).result()() == 3
+    twice = group.imap(scaled, range(40), chunksize=1)
+    assert [next(twice), next(twice)] == [0, 2]
+    factor = 3
+    thrice = group.imap(scaled, range(2, 40), chunksize=1)
+    assert list(zip(twice, thrice)) == [(2 * number, 3 * number) for number in range(2, 40)]
+    back = group.submit(lambda: scaled).result()
+    factor = 4
+    assert (back(1), factor, group.submit(scaled, 1).result()) == (4, 4, 4)
+    assert group.submit(prepared, 0).result() == ("yes", "yes", "yes")
 
 def check(method, by_value):
     with ProcessGroup(2, mp_context=method, initializer=prepare, initargs=("yes",)) as group:
         assert group.map(double, range(5)) == [0, 2, 4, 6, 8]
-        assert group.submit(prepared, 0).result() == "yes"
+        assert group.map(prepared, [0] * 9) == [("yes", "yes", "yes")] * 9
         assert group.start(double, 21).result() == 42
         Point.colour = "blue"
         points = group.map(move, [Point(1), Point(2)])
@@ -142,9 +166,7 @@ def check(method, by_value):
         else:
             raise AssertionError
         if by_value:
-            factor = 3
-            assert group.map(lambda number: number * factor, [1, 2]) == [3, 6]
-            assert group.submit(lambda: (lambda: factor)).result()() == 3
+            check_values(group)
     return "good"
 
 """

@@ -11,6 +11,7 @@ import random
 import sys
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import targets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procorch import NotPicklable, Task, _main, _places, _values
+from procorch import NotPicklable, Task, _main, _places, _tokens, _values
 from procorch._functions import Functions
 from procorch._pickles import _LARGE, _LEAST, _SHORT, Pickles, by_name, mentions_main, names_in_main
 from procorch._places import MainModule, NoModule, find_main
@@ -130,10 +131,55 @@ def test_codes_that_are_stepped_over_have_no_arguments() -> None:
 # --- by value ---------------------------------------------------------------------------------------------------------
 
 
-def test_functions_of_main_go_by_value_with_what_they_use(main: Any) -> None:
-    again = pickle.loads(function(main.double))
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Any]:
+    """Load a pickle as another process would, always the same."""
+    from cloudpickle import cloudpickle  # type: ignore[import-untyped]
+
+    tables: dict[str, Any] = {name: {} for name in ("_classes", "_tokens", "_foreign", "_pickles", "_spaces", "_marks")}
+    tables |= {"_space_tokens": {}, "_own_spaces": set()}
+    classes: dict[str, type] = {}
+
+    def load(payload: bytes) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", classes)
+            for name, table in tables.items():
+                patch.setattr(_tokens, name, table)
+            return pickle.loads(payload)
+
+    return load
+
+
+def test_functions_of_main_go_by_value_with_what_they_use(main: Any, elsewhere: Callable[[bytes], Any]) -> None:
+    first, payload = elsewhere(function(main.double)), function(main.double)
     main.factor = 3
-    assert (again(5), main.double(5)) == (10, 15)
+    assert (first(5), main.double(5)) == (10, 15)
+    second = elsewhere(function(main.double))
+    assert (first(5), second(5)) == (15, 15)  # of one module
+    assert elsewhere(payload)(5) == 10
+
+
+def test_a_variable_comes_again_only_if_it_is_another(main: Any, elsewhere: Callable[[bytes], Any]) -> None:
+    main.things = [main.Point(1), main.double, {"text": 1.5}, None, len, os]
+    exec("def use(): return factor, things, double", vars(main))
+    there = elsewhere(function(main.use)).__globals__
+    there["factor"], there["things"] = "set", "there"
+    assert elsewhere(function(main.use))()[:2] == ("set", "there")
+    main.things[0].x = 2
+    factor, things, _ = elsewhere(function(main.use))()
+    assert (factor, things[0].x, things[2:]) == ("set", 2, [{"text": 1.5}, None, len, os])
+    main.factor = 7
+    assert elsewhere(function(main.use))()[0] == 7
+
+
+def test_a_function_that_comes_back_has_its_variables_and_changes_none(main: Any) -> None:
+    payload = function(main.double)
+    main.factor = 5
+    builtin = vars(main)["__builtins__"]
+    again = pickle.loads(payload)
+    assert (again(1), main.factor) == (5, 5)
+    assert again.__globals__ is vars(main)
+    assert vars(main)["__builtins__"] is builtin
 
 
 def test_a_class_that_comes_back_is_the_same_and_keeps_what_was_set_meanwhile(main: Any) -> None:
@@ -344,34 +390,30 @@ def test_what_cloudpickle_could_send_is_told() -> None:
 
 
 def test_many_classes_are_forgotten_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_values, "_MOST_CLASSES", len(_values._classes) + 2)
+    monkeypatch.setattr(_tokens, "_MOST_CLASSES", len(_tokens._classes) + 2)
     kinds = [type(f"Kind{number}", (), {}) for number in range(4)]
     payloads = [_values.dumps(kind, {}) for kind in kinds]
-    assert len(_values._classes) == _values._MOST_CLASSES
+    assert len(_tokens._classes) == _tokens._MOST_CLASSES
     assert pickle.loads(payloads[3]) is kinds[3]
-    forgotten = next(token for token in [os.urandom(12).hex()] if token not in _values._classes)
+    forgotten = next(token for token in [os.urandom(12).hex()] if token not in _tokens._classes)
     with pytest.raises(LookupError, match="not known"):
-        _values.known_class(forgotten)
+        _tokens.known_class(forgotten)
 
 
-def test_a_class_from_elsewhere_is_made_once_and_named_in_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_from_elsewhere_is_made_once(elsewhere: Callable[[bytes], Any]) -> None:
     class Local:
         content = (1,)
 
     payload = _values.dumps(Local(), {}, apart=True)
-    for name in ("_classes", "_tokens", "_foreign", "_pickles"):
-        monkeypatch.setattr(_values, name, {})  # as in another process
-    from cloudpickle import cloudpickle  # type: ignore[import-untyped]
-
-    monkeypatch.setattr(cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
-    first, second = pickle.loads(payload), pickle.loads(payload)
+    first, second = elsewhere(payload), elsewhere(payload)
     assert type(first) is type(second)
     assert type(first) is not Local
     assert type(first).content == (1,)
-    assert b"content" not in _values.reply(first)
     type(first).content = (2,)
-    assert type(pickle.loads(payload)).content == (2,)  # the same pickle changes nothing
-    assert type(pickle.loads(_values.dumps(first, {}))) is type(first)
+    assert type(elsewhere(payload)).content == (2,)  # the same pickle changes nothing
+    Local.content = (3,)
+    assert type(elsewhere(_values.dumps(Local(), {}, apart=True))).content == (3,)
+    assert type(first).content == (3,)
 
 
 def test_no_process_is_forked_while_the_lock_is_held() -> None:
@@ -379,7 +421,7 @@ def test_no_process_is_forked_while_the_lock_is_held() -> None:
 
     def hold() -> None:
         while not stop.is_set():
-            with _values._lock:
+            with _tokens.lock:
                 for _ in range(10_000):
                     pass
 
@@ -397,10 +439,10 @@ def test_no_process_is_forked_while_the_lock_is_held() -> None:
 
 
 def free_for_others() -> bool:
-    got = [_values._lock.acquire(timeout=2)]
+    got = [_tokens.lock.acquire(timeout=2)]
     if got[0]:
-        _values._lock.release()
-    other = threading.Thread(target=lambda: got.append(_values._lock.acquire(timeout=2)))
+        _tokens.lock.release()
+    other = threading.Thread(target=lambda: got.append(_tokens.lock.acquire(timeout=2)))
     other.start()
     other.join()
     return all(got)
