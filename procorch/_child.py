@@ -18,21 +18,21 @@ worker when it starts, so imports are few: neither attrs nor asyncio nor the par
 
 from __future__ import annotations
 
-import faulthandler
 import mmap
 import os
 import pickle
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from procorch import _messages as m
+from procorch import _signals
 from procorch._messages import Failure
-from procorch._outcome import PROTOCOL, capture
+from procorch._outcome import capture, dumps
 from procorch._queue import PAGE_BYTES, Writer
 from procorch._sender import Sender
+from procorch._setup import Call, set_up, try_call
 from procorch._wire import FrameReader
 
 if TYPE_CHECKING:
@@ -43,29 +43,14 @@ Send = Callable[[m.FromWorker], None]
 _NOTE_EVERY_NS = 1_000_000
 """Results are announced at most once a millisecond: an announcement costs as much as a dozen trivial items."""
 
-STACK_SIGNAL = signal.SIGUSR2
-"""What makes a worker write down its stack, wherever it is."""
-
-Types: TypeAlias = tuple[type[BaseException], ...]
-
 _forked = False
 """Set in a process that an item made with ``os.fork``. It shares our page and socket and must never write to them."""
-
-_in_item = False
-"""Whether a function of the user's runs, so that an interrupt (SIGINT) means that."""
 
 
 def _mark_forked() -> None:
     global _forked  # noqa: PLW0603 - it is the process that has been forked
     _forked = True
-    faulthandler.unregister(STACK_SIGNAL)
-    faulthandler.disable()
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    """Handle SIGINT. Not by ignoring it, which programs that an item starts would inherit."""
-    if _in_item:
-        raise KeyboardInterrupt
+    _signals.let_go()
 
 
 class Death(BaseException):
@@ -170,7 +155,6 @@ class Runner:
         self._send(m.Ended(seq, worn))
 
     def _outcome(self, loaded: m.Retrying | Failure, style: m.Style, payload: m.Bytes) -> tuple[m.Kind, m.Bytes]:
-        global _in_item  # noqa: PLW0603 - it is the process that is interrupted
         if isinstance(loaded, Failure):
             return m.Kind.FAILURE, loaded.payload
         function, retry_on = loaded
@@ -179,7 +163,7 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
             return m.Kind.FAILURE, capture(error, "argument").payload
         self._leave_if_forked()
-        _in_item = True
+        _signals.in_item = True
         try:
             if style is m.Style.ONE:
                 value = function(argument)
@@ -190,15 +174,15 @@ class Runner:
         except Death:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome like any other
-            _in_item = False
+            _signals.in_item = False
             self._leave_if_forked()
             self.exit_code = _exit_code(error)
             kind = m.Kind.RETRIABLE if isinstance(error, retry_on) else m.Kind.FAILURE
             return kind, capture(error, "raised").payload
-        _in_item = False
+        _signals.in_item = False
         self._leave_if_forked()
         try:
-            return m.Kind.VALUE, pickle.dumps(value, PROTOCOL)
+            return m.Kind.VALUE, dumps(value)
         except BaseException as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
             return m.Kind.FAILURE, capture(error, "result").payload
 
@@ -232,8 +216,7 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     global _forked  # noqa: PLW0603 - as above
     _forked = False
     os.register_at_fork(after_in_child=_mark_forked)
-    signal.signal(signal.SIGINT, _interrupt)
-    _show_stacks(page_fd)
+    _signals.handle(page_fd, PAGE_BYTES)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:
         send = Sender(connection.fileno()).send
         runner = Runner(writer := Writer(page), send)
@@ -246,16 +229,9 @@ def serve(connection: socket.socket, page_fd: int) -> int:
         return runner.exit_code
 
 
-def _show_stacks(fd: int) -> None:
-    """Write the threads' stacks behind the page in a crash, and when asked by a signal; neither needs the GIL."""
-    os.lseek(fd, PAGE_BYTES, os.SEEK_SET)
-    faulthandler.enable(fd)
-    faulthandler.register(STACK_SIGNAL, fd)
-
-
 def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -> None:
     logs: Logs | None = None
-    finalizer: _Call | None = None
+    finalizer: Call | None = None
     for message in _receive(connection):
         match message:
             case m.Run():
@@ -265,7 +241,7 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
             case m.Forget():
                 runner.forget(message)
             case m.Setup():
-                done = _set_up(message, runner)
+                done = set_up(message, runner)
                 if isinstance(done, Failure):
                     send(m.SetupFailed(done.payload))
                     return
@@ -278,7 +254,7 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
                 logs.follow(payload)
             case m.Stop():
                 if finalizer is not None:
-                    failed = _try_call(finalizer)
+                    failed = try_call(finalizer)
                     send(m.Finalized(b"" if failed is None else failed.payload))
                 return
             case _:
@@ -298,58 +274,3 @@ def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:
         if not count:
             return
         yield from reader.filled(count)  # type: ignore[misc]  # what comes this way is ToWorker
-
-
-_Call: TypeAlias = tuple[Callable[..., object], tuple[object, ...]]
-
-
-def _set_up(setup: m.Setup, runner: Runner) -> _Call | Failure | None:
-    """Get ready, and give the finalizer if there is one."""
-    try:
-        if setup.memory_limit:
-            _limit_memory(setup.memory_limit)
-        if setup.most_memory:
-            runner.is_worn = _Wear(setup.most_memory)
-        if not setup.payload:
-            return None
-        initializer, initargs, finalizer, finalargs = pickle.loads(setup.payload)
-    except BaseException as error:  # noqa: BLE001 - loading may import the user's modules, which may raise anything
-        return capture(error, "raised")
-    failed = _try_call((initializer, initargs)) if initializer is not None else None
-    if failed is not None:
-        return failed
-    return (finalizer, finalargs) if finalizer is not None else None
-
-
-def _try_call(call: _Call) -> Failure | None:
-    global _in_item  # noqa: PLW0603 - as above
-    _in_item = True
-    try:
-        call[0](*call[1])
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is to know
-        return capture(error, "raised")
-    finally:
-        _in_item = False
-    return None
-
-
-def _limit_memory(limit: int) -> None:
-    import resource  # here: few workers need it
-
-    # The private writable memory where the system counts that by itself: what is only reserved, or belongs to files,
-    # does no harm. Elsewhere all addresses.
-    kind = resource.RLIMIT_DATA if os.uname().sysname == "Linux" else resource.RLIMIT_AS
-    resource.setrlimit(kind, (limit, limit))
-
-
-class _Wear:
-    """Tells whether this process holds more memory than it should."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-        self._page = os.sysconf("SC_PAGE_SIZE")
-
-    def __call__(self) -> bool:
-        # Two microseconds; the second number counts the resident pages.
-        return int(os.pread(self._fd, 128, 0).split()[1]) * self._page > self._most

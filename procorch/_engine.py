@@ -100,6 +100,9 @@ class Worker(Protocol):
 class Engine(Protocol):
     """A place where workers run."""
 
+    has_main: bool = False
+    """Whether workers have the caller's ``__main__``, being threads or copies of its process."""
+
     @property
     def clock(self) -> Callable[[], float]:
         """Tells the time in monotonic seconds from an arbitrary zero; any thread."""

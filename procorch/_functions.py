@@ -11,7 +11,7 @@ from typing import Any
 from procorch._engine import Function
 from procorch._errors import NotPicklable, Task
 from procorch._messages import Retrying
-from procorch._verdict import dumps
+from procorch._pickles import Pickles, by_name
 
 _MOST_FUNCTIONS = 256
 """Pickled functions that a group keeps; the one used longest ago goes first."""
@@ -22,46 +22,71 @@ _keys = itertools.count(1)
 class Functions:
     """The pickled functions of one group. What pickles by reference is pickled once, anything with state anew."""
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    def __init__(self, *, have_main: bool) -> None:
+        """Begin empty.
+
+        Args:
+            have_main (bool): As for `Pickles`.
+        """
+        self._have_main = have_main
         self._lock = threading.Lock()
-        self._known: dict[Retrying, Function] = {}
+        self._known: dict[Callable[..., Any], Function] = {}
+
+    def pickles(self) -> Pickles:
+        """Begin a call.
+
+        Returns:
+            Pickles: For its function and its items.
+        """
+        return Pickles(have_main=self._have_main)
 
     def get(
-        self, fn: Callable[..., Any], task: Callable[[], Task], retry_on: tuple[type[BaseException], ...] = ()
+        self,
+        fn: Callable[..., Any],
+        pickles: Pickles,
+        task: Callable[[], Task],
+        retry_on: tuple[type[BaseException], ...] = (),
     ) -> Function | NotPicklable:
         """Give a function's pickle.
 
         Args:
             fn (Callable[..., Any]): Any callable.
+            pickles (Pickles): Of the call.
             task (Callable[[], Task]): Names the work, for an error.
             retry_on (tuple[type[BaseException], ...]): Types of exceptions after which it is to be called again.
 
         Returns:
             Function | NotPicklable: The same object for the same function by reference.
         """
-        by_reference = _by_reference(fn)
-        wanted = Retrying(fn, retry_on)
-        if by_reference:
-            with self._lock:
-                known = self._known.pop(wanted, None)
-                if known is not None:
-                    self._known[wanted] = known  # now the youngest
-                    return known
-        payload = dumps(wanted if retry_on else fn, "function", task)
-        if isinstance(payload, NotPicklable):
-            return payload
-        function = Function(next(_keys), payload, name_of(fn), by_reference)
-        if by_reference:
-            with self._lock:
-                if len(self._known) >= _MOST_FUNCTIONS:
-                    del self._known[next(iter(self._known))]
-                self._known[wanted] = function
+        if retry_on or not _has_name(fn):
+            return _by_value(fn, pickles, task, retry_on)
+        with self._lock:
+            known = self._known.pop(fn, None)
+            if known is not None:
+                self._known[fn] = known  # now the youngest
+                return known
+        name = by_name(fn)
+        if name is None:
+            return _by_value(fn, pickles, task, retry_on)
+        function = Function(next(_keys), name, name_of(fn), by_reference=True)
+        with self._lock:
+            if len(self._known) >= _MOST_FUNCTIONS:
+                del self._known[next(iter(self._known))]
+            self._known[fn] = function
         return function
 
 
-def _by_reference(fn: Callable[..., Any]) -> bool:
-    """Tell whether pickle writes no more than the function's name."""
+def _by_value(
+    fn: Callable[..., Any], pickles: Pickles, task: Callable[[], Task], retry_on: tuple[type[BaseException], ...]
+) -> Function | NotPicklable:
+    payload = pickles.function(Retrying(fn, retry_on) if retry_on else fn, "function", task)
+    if isinstance(payload, NotPicklable):
+        return payload
+    return Function(next(_keys), payload, name_of(fn), by_reference=False)
+
+
+def _has_name(fn: Callable[..., Any]) -> bool:
+    """Tell whether plain pickle writes no more than the function's name."""
     if type(fn) is types.BuiltinFunctionType:
         return isinstance(getattr(fn, "__self__", None), types.ModuleType)
     return type(fn) is types.FunctionType or type(fn) is type

@@ -20,13 +20,13 @@ from procorch._info import ProcessInfo
 from procorch._local import LocalEngine
 from procorch._messages import Setup
 from procorch._options import TaskOptions, checked_options
+from procorch._pickles import Pickles
 from procorch._policy import Limits, check_bool, check_count, check_wait, usable_cpus
 from procorch._process import METHODS
 from procorch._public import public
 from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
 from procorch._tasks import Tasks, check_callable, check_name
-from procorch._verdict import dumps
 
 
 class _Map:
@@ -146,16 +146,19 @@ class ProcessGroup(Tasks):
         check_bool("forward_logs", forward_logs)
         if engine is None:
             method = _start_method(mp_context)
+            have_main = method == "fork"
             calls = (*_call("init", initializer, initargs), *_call("final", finalizer, finalargs))
-            setup = Setup(_pickled(calls), _most_memory(max_memory_per_child), _memory_limit(memory_limit))
+            payload = _pickled(calls, Pickles(have_main=have_main))
+            setup = Setup(payload, _most_memory(max_memory_per_child), _memory_limit(memory_limit))
             make_engine: Callable[[], Engine] = lambda: LocalEngine(method, setup, forward_logs=forward_logs)  # noqa: E731
         else:
             _refuse_for_engine(mp_context, initializer, finalizer, max_memory_per_child, memory_limit)
             given = engine
+            have_main = engine.has_main
             make_engine = lambda: given  # noqa: E731
         limits = Limits(max_workers=workers, max_tasks=max_tasks_per_child, finalizes=finalizer is not None)
         supervisor = Supervisor(name, make_engine, limits, own_engine=engine is None)
-        super().__init__(supervisor, Functions(), workers, TaskOptions(), Handles())
+        super().__init__(supervisor, Functions(have_main=have_main), workers, TaskOptions(), Handles())
         # Not at exit: then the supervisors' own hook terminates what is left.
         self._finalizer = weakref.finalize(self, _abandon, supervisor)
         self._finalizer.atexit = False
@@ -319,9 +322,11 @@ def _call(
     return fn, given
 
 
-def _pickled(calls: tuple[Any, ...]) -> bytes:
+def _pickled(calls: tuple[Any, ...], pickles: Pickles) -> bytes:
     named = [name_of(fn) for fn in calls[::2] if fn is not None]
-    payload = dumps(calls, "argument", lambda: Task(" and ".join(named), "...")) if named else b""
+    if not named:
+        return b""
+    payload = pickles.function(calls, "argument", lambda: Task(" and ".join(named), "..."))
     if isinstance(payload, NotPicklable):
         raise payload
     return payload

@@ -16,12 +16,13 @@ from typing_extensions import override
 from procorch import _messages as m
 from procorch import _process, _tree
 from procorch._channel import Channel
-from procorch._child import STACK_SIGNAL
 from procorch._engine import Chunk, Engine, Function, Worker
 from procorch._events import Remains, WorkerEvent
 from procorch._inbox import Inbox
+from procorch._main import being_imported
 from procorch._process import METHODS, WorkerProcess
 from procorch._records import levels
+from procorch._signals import STACK_SIGNAL
 
 _MOST_FUNCTIONS = 256
 """Functions that a worker keeps; the one used longest ago goes first."""
@@ -219,6 +220,11 @@ class LocalEngine(Engine):
         self.forward_logs: bool = forward_logs
         if multiprocessing.current_process().daemon:
             raise RuntimeError("a group cannot start processes here: this one is daemonic, as the workers of Pool are")
+        if being_imported():
+            raise RuntimeError(
+                "a group cannot start processes here: this is a worker that imports the main module, "
+                "and what starts work there belongs under `if __name__ == '__main__':`"
+            )
         self._process_class = METHODS[method]
         self._setup = setup
         self._pid = os.getpid()

@@ -17,6 +17,32 @@ PROTOCOL = 5
 """Pickle protocol of everything that crosses; named, so that the interpreters' differing defaults do not matter."""
 
 
+REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
+"""What pickle raises for what it cannot do. Anything else comes from an object's own code, which is not asked again."""
+
+
+def dumps(value: object) -> bytes:
+    """Pickle a result for the way to the parent: by value what has no name there, if cloudpickle is installed.
+
+    Args:
+        value (object): The result.
+
+    Returns:
+        bytes: The pickle.
+
+    Raises:
+        BaseException: What pickle, or an object's own code, raises.
+    """
+    try:
+        return pickle.dumps(value, PROTOCOL)
+    except REFUSALS:
+        from procorch import _values  # here: few results need it
+
+        if _values.cloudpickle() is None:
+            raise
+    return _values.reply(value)
+
+
 def capture(error: BaseException, stage: Stage) -> Failure:
     """Take an exception apart for the way to the parent.
 
@@ -37,8 +63,8 @@ def capture(error: BaseException, stage: Stage) -> Failure:
         text_of(error),
         _try_text(lambda: "".join(traceback.format_exception(error)), "<no traceback: formatting it failed>\n"),
         _try_notes(error),
-        _try_dumps(pickle.Pickler, error) if sent else None,
-        _try_dumps(_PartsPickler, error) if sent else None,
+        _try_dumps(dumps, error) if sent else None,
+        _try_dumps(_dumps_parts, error) if sent else None,
     )
     return Failure(pickle.dumps(tuple(report), PROTOCOL))
 
@@ -93,13 +119,17 @@ class _PartsPickler(pickle.Pickler):
     """
 
     def reducer_override(self, obj: object) -> Any:
-        if not isinstance(obj, BaseException):
-            return NotImplemented
-        base: Any = type(obj)
-        while base.__module__ != "builtins":
-            base = base.__base__
-        _, args, *state = base.__reduce__(obj)
-        return assemble, (type(obj), base, args), state[0] if state else None, None, None, set_state
+        return _take_apart(obj)
+
+
+def _take_apart(obj: object) -> Any:
+    if not isinstance(obj, BaseException):
+        return NotImplemented
+    base: Any = type(obj)
+    while base.__module__ != "builtins":
+        base = base.__base__
+    _, args, *state = base.__reduce__(obj)
+    return assemble, (type(obj), base, args), state[0] if state else None, None, None, set_state
 
 
 def assemble(kind: type[BaseException], base: type[BaseException], args: tuple[Any, ...]) -> BaseException:
@@ -129,10 +159,21 @@ def set_state(error: BaseException, state: dict[str, Any]) -> None:
         object.__setattr__(error, name, value)  # as a class may forbid to set them, which frozen dataclasses do
 
 
-def _try_dumps(pickler: type[pickle.Pickler], error: BaseException) -> bytes | None:
+def _dumps_parts(error: BaseException) -> bytes:
+    file = io.BytesIO()
     try:
-        file = io.BytesIO()
-        pickler(file, PROTOCOL).dump(error)
-        return file.getvalue()
+        _PartsPickler(file, PROTOCOL).dump(error)
+    except REFUSALS:
+        from procorch import _values  # as above
+
+        if _values.cloudpickle() is None:
+            raise
+        return _values.reply(error, _take_apart)
+    return file.getvalue()
+
+
+def _try_dumps(dump: Callable[[BaseException], bytes], error: BaseException) -> bytes | None:
+    try:
+        return dump(error)
     except BaseException:  # noqa: BLE001 - the user's __reduce__ may raise anything
         return None

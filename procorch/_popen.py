@@ -149,10 +149,14 @@ class Popen(_StandardPopen):
 
     def _pickle(self, process_obj: BaseProcess) -> memoryview:
         """Make what the new interpreter reads first: how to prepare, then the process object."""
+        preparation = spawn.get_preparation_data(process_obj.name)
+        # No worker runs the caller's script: what lives there goes by value, or `_main` imports it if it must.
+        preparation.pop("init_main_from_path", None)
+        preparation.pop("init_main_from_name", None)
         buffer = io.BytesIO()
         set_spawning_popen(self)
         try:
-            reduction.dump(spawn.get_preparation_data(process_obj.name), buffer)
+            reduction.dump(preparation, buffer)
             reduction.dump(process_obj, buffer)
         finally:
             set_spawning_popen(None)

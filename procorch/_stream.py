@@ -22,8 +22,9 @@ from procorch._events import Dropped, JobSpec, Outcome
 from procorch._job import Job, Sink
 from procorch._messages import Style, Value
 from procorch._options import TaskOptions
+from procorch._pickles import Pickles
 from procorch._supervisor import Supervisor
-from procorch._verdict import Place, annotate, dumps, fault_of, open_value, shorten
+from procorch._verdict import Place, annotate, fault_of, open_value, shorten
 from procorch._waits import Condition
 
 _HOLD_BACK_SECONDS = 0.0005
@@ -73,6 +74,7 @@ class Stream(Sink):
         self,
         supervisor: Supervisor,
         function: Function,
+        pickles: Pickles,
         inputs: list[Iterator[Any]],
         style: Style,
         shape: Shape,
@@ -87,6 +89,7 @@ class Stream(Sink):
         Args:
             supervisor (Supervisor): Of the group.
             function (Function): What to call.
+            pickles (Pickles): By which it was pickled.
             inputs (list[Iterator[Any]]): What the items, or the parts of each item, come from.
             style (Style): How they are passed on.
             shape (Shape): How results are wanted.
@@ -99,6 +102,7 @@ class Stream(Sink):
         self._ready_input = ready_input
         self._handed_over = 0.0  # when, by the engine's clock
         self._supervisor = supervisor
+        self._pickles = pickles
         self._sources = inputs
         self._inputs: Iterator[Any] = inputs[0] if style is Style.ONE else zip(*inputs, strict=False)
         self._shape = shape
@@ -215,7 +219,7 @@ class Stream(Sink):
             return
         self._window.taken += 1
         self._items[index] = item
-        payload = dumps(item, "argument", lambda: self._task(index, item))
+        payload = self._pickles.item(item, lambda: self._task(index, item))
         if isinstance(payload, NotPicklable):
             self._fail(index, payload)
             return

@@ -19,7 +19,7 @@ from procorch._policy import check_count
 from procorch._signatures import ImapCall
 from procorch._stream import Shape, Stream
 from procorch._supervisor import Supervisor
-from procorch._verdict import dumps, shorten
+from procorch._verdict import shorten
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -104,8 +104,9 @@ class Tasks:
             return Task(name_of(fn), _show_call(args, kwargs))
 
         future = TaskFuture[R](self._supervisor)
-        function = self._functions.get(fn, task, self._options.raises_again)
-        payload = dumps((args, kwargs), "argument", task)
+        pickles = self._functions.pickles()
+        function = self._functions.get(fn, pickles, task, self._options.raises_again)
+        payload = pickles.item((args, kwargs), task)
         if isinstance(function, NotPicklable):
             future.set_exception(function)
         elif isinstance(payload, NotPicklable):
@@ -143,9 +144,10 @@ class Tasks:
         def task() -> Task:
             return Task(name_of(fn), _show_call(args, {}))
 
-        function = self._functions.get(fn, task, self._options.raises_again)
+        pickles = self._functions.pickles()
+        function = self._functions.get(fn, pickles, task, self._options.raises_again)
         call: tuple[tuple[object, ...], dict[str, object]] = (args, {})
-        payload = dumps(call, "argument", task)
+        payload = pickles.item(call, task)
         name = next(self._supervisor.names) if name is None else name
         handle = ProcessHandle[R](self._supervisor, name)
         if isinstance(function, NotPicklable):
@@ -218,7 +220,12 @@ class Tasks:
         return_exceptions: bool = False,
     ) -> list[Any]:
         shape = Shape(True, return_exceptions, True, chunksize)
-        return list(self._stream("map", fn, iterables, shape, buffersize, _MAP_AHEAD).results())
+        stream = self._stream("map", fn, iterables, shape, buffersize, _MAP_AHEAD)
+        try:
+            return list(stream.results())
+        except NotPicklable as error:
+            # It has all that there is to know, and our lines on the way here have nothing.
+            raise error.with_traceback(None)  # noqa: B904 - the same error
 
     def _stream(
         self,
@@ -241,12 +248,15 @@ class Tasks:
             window = Window(size, size * _GROWTH)
         self._supervisor.check_open()
         name = name_of(fn)
-        function = self._functions.get(fn, lambda: Task(name, "..."), self._options.raises_again)
+        pickles = self._functions.pickles()
+        function = self._functions.get(fn, pickles, lambda: Task(name, "..."), self._options.raises_again)
         if isinstance(function, NotPicklable):
             raise function
         style = Style.ONE if len(iterables) == 1 else Style.MANY
         ready = all(type(iterable) in _HAVE_THEIR_ITEMS for iterable in iterables)
-        return Stream(self._supervisor, function, inputs, style, shape, self._options, window, self, ready_input=ready)
+        return Stream(
+            self._supervisor, function, pickles, inputs, style, shape, self._options, window, self, ready_input=ready
+        )
 
 
 def _inputs(call: str, iterables: tuple[Any, ...]) -> list[Iterator[Any]]:

@@ -15,10 +15,11 @@ from typing import Any, Literal, assert_never
 
 import attrs
 
+from procorch import _values
 from procorch._errors import GroupClosed, NotPicklable, Task, TaskError, TaskTimeout, WorkerCrashed, WorkerStartError
 from procorch._events import Dropped, Lost, NotStarted, Outcome, Remains, TimedOut
 from procorch._messages import Failure, Report, Value
-from procorch._outcome import PROTOCOL, capture, read_report, text_of
+from procorch._outcome import capture, read_report, text_of
 
 _REMEDIES = {
     "function": "Define it at the top level of an importable module",
@@ -26,6 +27,12 @@ _REMEDIES = {
     "result": "Return plain data instead",
     "exception": "Let it hold plain data only, and define its class at the top level of an importable module",
 }
+
+INSTALL = "pip install 'procorch[pickle]'"
+"""The command after which functions and classes can go by value."""
+
+_UNNAMED = "Can't "
+"""How what pickle says of functions and classes whose names lead nowhere begins, and nothing else that it says."""
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -105,26 +112,6 @@ def shorten(value: object) -> str:
         return _short.repr(value)
     except Exception:  # noqa: BLE001 - the user's __repr__ may raise anything
         return f"<{type(value).__qualname__} whose repr fails>"
-
-
-def dumps(value: object, what: str, task: Callable[[], Task]) -> bytes | NotPicklable:
-    """Pickle something for the way to a worker.
-
-    Args:
-        value (object): The function or the arguments.
-        what (str): ``"function"`` or ``"argument"``.
-        task (Callable[[], Task]): Names the work; called only if it fails.
-
-    Returns:
-        bytes | NotPicklable: The pickle, or the error that its item gets.
-    """
-    try:
-        return pickle.dumps(value, PROTOCOL)
-    except Exception as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
-        failure = read_report(capture(error, "function" if what == "function" else "argument"))
-        refused = _refused(failure, task(), 0, "dumps")
-        refused.__cause__ = error
-        return refused
 
 
 def judge(outcome: Outcome, task: Callable[[], Task], place: Place | None, ending: Ending) -> Any:
@@ -244,8 +231,7 @@ def open_value(value: Value, task: Callable[[], Task]) -> Any:
         return pickle.loads(value.payload)
     except Exception as error:  # the user's __setstate__ may raise anything
         report = read_report(capture(error, "result"))
-        refused = _refused(report, task(), 1, "loads")
-        raise refused from error
+        raise refused(report, task(), 1, "loads") from error
 
 
 def rebuild(report: Report, task: Callable[[], Task]) -> BaseException:
@@ -263,9 +249,9 @@ def rebuild(report: Report, task: Callable[[], Task]) -> BaseException:
         never_sent = report.whole is None and report.parts is None
         error = _revive(report)
         if error is None:
-            error = _refused(report, task(), 1, "dumps" if never_sent else "loads")
+            error = refused(report, task(), 1, "dumps" if never_sent else "loads")
     else:
-        error = _refused(report, task(), 1, "dumps" if report.stage == "result" else "loads")
+        error = refused(report, task(), 1, "dumps" if report.stage == "result" else "loads")
     _set_cause(error, report)
     return error
 
@@ -304,10 +290,24 @@ def _set_cause(error: BaseException, report: Report) -> None:
     object.__setattr__(error, "__cause__", RemoteTraceback(report.trace))  # see annotate
 
 
-def _refused(report: Report, task: Task, attempts: int, step: Literal["dumps", "loads"]) -> NotPicklable:
+def refused(report: Report, task: Task, attempts: int, step: Literal["dumps", "loads"]) -> NotPicklable:
+    """Make the error for something that could not cross.
+
+    Args:
+        report (Report): What pickle, or the object's own code, raised.
+        task (Task): The work.
+        attempts (int): How many times it was begun.
+        step (Literal["dumps", "loads"]): Where it failed.
+
+    Returns:
+        NotPicklable: With what helps.
+    """
     what = "exception" if report.stage == "raised" else report.stage
     detail = f"{report.name}: {report.text}"
-    return NotPicklable(task, attempts, what, step, detail, _REMEDIES[what])
+    remedy = _REMEDIES[what]
+    if step == "dumps" and report.text.startswith(_UNNAMED) and _values.cloudpickle() is None:
+        remedy = f"Run {INSTALL}, which can send it. Or: {remedy[0].lower()}{remedy[1:]}"
+    return NotPicklable(task, attempts, what, step, detail, remedy)
 
 
 def _revive(report: Report) -> BaseException | None:

@@ -197,6 +197,8 @@ class _FakeWorker(Worker):
 class FakeEngine(Engine):
     """Runs items in this process, in the group's own thread, one after the other. For one group at a time."""
 
+    has_main = True
+
     def __init__(self, clock: Clock | None = None) -> None:
         """Begin without workers.
 

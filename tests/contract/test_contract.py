@@ -181,7 +181,16 @@ def test_uncollected_failures_are_raised_on_leaving(make_group: MakeGroup) -> No
 
 
 def test_nothing_of_a_function_that_cannot_be_pickled(group: ProcessGroup) -> None:
+    lock = threading.Lock()
     with pytest.raises(NotPicklable, match="top level"):
-        group.map(lambda number: number, [1])
+        group.map(lambda number: lock, [1])
     with pytest.raises(NotPicklable, match="function"):
-        group.submit(lambda: 1).result()
+        group.submit(lambda: lock).result()
+
+
+def test_lambdas_and_closures_go_by_value(group: ProcessGroup) -> None:
+    numbers = [5]
+    assert group.map(lambda number: number * numbers[0], [1, 2]) == [5, 10]
+    numbers[0] = 7  # pickled anew for each call
+    assert group.map(lambda number: number * numbers[0], [1, 2]) == [7, 14]
+    assert group.submit(lambda: lambda: numbers[0]).result()() == 7

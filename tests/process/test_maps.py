@@ -172,7 +172,7 @@ def test_a_result_does_not_wait_for_an_input_that_is_slow_to_come(method: Method
         stream.close()
 
 
-@pytest.mark.parametrize("kind", ["undumpable", "unloadable", "lock", "lambda"])
+@pytest.mark.parametrize("kind", ["undumpable", "unloadable", "lock"])
 def test_results_that_cannot_cross_cost_one_item(method: Method, kind: str) -> None:
     with make_group(method) as group:
         calls = [(targets.doubler, 1), (targets.make, kind), (targets.doubler, 3)]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda _: ProcessGroup(initializer=3), TypeError, "initializer must be callable"),
     (lambda _: ProcessGroup(forward_logs=1), TypeError, "forward_logs must be True or False, not 1"),
     (lambda _: ProcessGroup(initargs=3), TypeError, "initargs must be iterable"),
-    (lambda _: ProcessGroup(initializer=lambda: None), NotPicklable, "lambda"),
+    (lambda _: ProcessGroup(initializer=threading.Lock().acquire), NotPicklable, "lock"),
     (lambda group: group.map(3, []), TypeError, "fn must be callable, not 3"),
     (lambda group: group.imap(None, []), TypeError, "fn must be callable, not None"),
     (lambda group: group.submit("x"), TypeError, "fn must be callable"),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procorch import GroupClosed, NotPicklable, ProcorchError, Task, WorkerCrashed, WorkerStartError
+from procorch import GroupClosed, NotPicklable, ProcorchError, Task, WorkerCrashed, WorkerStartError, _values
 from procorch._events import Dropped, Lost, NotStarted, Outcome
 from procorch._messages import Failure, Stage, Value
 from procorch._outcome import capture, read_report
@@ -23,7 +23,6 @@ from procorch._verdict import (
     Place,
     RemoteTraceback,
     annotate,
-    dumps,
     judge,
     rebuild_setup_error,
     shorten,
@@ -338,10 +337,21 @@ def test_an_exception_with_an_unpicklable_attribute_is_described() -> None:
     assert "in caught" in remote_traceback(got)
 
 
-def test_an_exception_of_a_local_class_is_described() -> None:
+def test_an_exception_of_a_local_class_comes_as_itself() -> None:
+    class LocalError(MoreArgumentsError):
+        pass
+
+    got = crossed(LocalError(5, "local"))
+    assert type(got) is LocalError
+    assert (got.code, str(got)) == (5, "5: local")
+    assert "in caught" in remote_traceback(got)
+
+
+def test_an_exception_of_a_local_class_is_described_without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
     class LocalError(Exception):
         pass
 
+    monkeypatch.setattr(_values, "cloudpickle", lambda: None)
     got = crossed(LocalError("local"))
     assert isinstance(got, NotPicklable)
     assert (got.what, got.step) == ("exception", "dumps")
@@ -401,23 +411,6 @@ def test_an_uncaught_recursion_crosses() -> None:
 
 
 # --- what cannot cross ------------------------------------------------------------------------------------------------
-
-
-def test_a_function_or_argument_that_cannot_be_pickled_is_named() -> None:
-    for what in ("function", "argument"):
-        refused = dumps(threading.Lock(), what, lambda: TASK)
-        assert isinstance(refused, NotPicklable)
-        assert (refused.what, refused.step, refused.task, refused.attempts) == (what, "dumps", TASK, 0)
-        assert "lock" in refused.detail
-        assert refused.remedy
-        assert isinstance(refused.__cause__, TypeError)
-        assert f"the {what} of item 3 (7) of module.function cannot be pickled on its way to the worker" in str(refused)
-
-
-def test_what_can_be_pickled_is() -> None:
-    payload = dumps([1, "two"], "argument", lambda: pytest.fail("nobody asked for the task"))
-    assert isinstance(payload, bytes)
-    assert pickle.loads(payload) == [1, "two"]
 
 
 @pytest.mark.parametrize(

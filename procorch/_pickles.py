@@ -1,0 +1,245 @@
+"""Pickling for the way to the workers: functions, arguments, initializers. In the parent.
+
+    plain pickle --(refused, or names something in __main__)--> by value, with cloudpickle
+                     --(not installed, or refused)--> by name, if workers can import __main__; else `NotPicklable`
+
+What lives in ``__main__`` goes by value wherever that is possible, so that no worker runs the caller's script. The
+other direction is in `_outcome`.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import types
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import override
+
+from procorch import _tokens, _values
+from procorch._errors import NotPicklable, Task
+from procorch._main import NAME, load_with_main
+from procorch._outcome import PROTOCOL, REFUSALS, capture, read_report
+from procorch._places import MainModule, find_main
+from procorch._verdict import INSTALL, refused
+
+_MAIN = ("__main__", NAME)
+"""The names of the caller's module: its own, and the one that it has in a worker that has imported it."""
+
+_OURS = {__name__, _values.__name__, _tokens.__name__, "cloudpickle.cloudpickle", "copyreg", "pickle"}
+"""Modules whose lines in a traceback tell users nothing about their own objects."""
+
+
+class Pickles:
+    """The pickles of one call: a class that goes by value is written once for all its items."""
+
+    def __init__(self, *, have_main: bool) -> None:
+        """Begin.
+
+        Args:
+            have_main (bool): Whether the workers are copies of this process, and so have its ``__main__``.
+        """
+        self._have_main = have_main
+        self._references: dict[type, _tokens.Reference] = {}
+
+    def function(self, value: object, what: str, task: Callable[[], Task]) -> bytes | NotPicklable:
+        """Pickle what is loaded before all items.
+
+        Args:
+            value (object): A function, or an initializer and its arguments.
+            what (str): ``"function"`` or ``"argument"``.
+            task (Callable[[], Task]): Names the work; called only if it fails.
+
+        Returns:
+            bytes | NotPicklable: The pickle, or the error that its items get.
+        """
+        plain = _plain(value)
+        if isinstance(plain, bytes) and not mentions_main(plain):
+            return plain
+        # In one: what its parts share, they share there too.
+        return self._otherwise(value, plain, what, task, apart=False)
+
+    def item(self, value: object, task: Callable[[], Task]) -> bytes | NotPicklable:
+        """Pickle the arguments of an item.
+
+        Args:
+            value (object): The arguments.
+            task (Callable[[], Task]): Names the work; called only if it fails.
+
+        Returns:
+            bytes | NotPicklable: The pickle, or the error that the item gets.
+        """
+        # As above, without a call more than needed: this is done for every item.
+        plain: bytes | Exception
+        try:
+            plain = pickle.dumps(value, PROTOCOL)
+        except Exception as error:  # noqa: BLE001 - as in _plain
+            plain = error
+        else:
+            if len(plain) < _LEAST or not mentions_main(plain):
+                return plain
+        return self._otherwise(value, plain, "argument", task, apart=True)
+
+    def _otherwise(
+        self, value: object, plain: bytes | Exception, what: str, task: Callable[[], Task], *, apart: bool
+    ) -> bytes | NotPicklable:
+        """Pickle what plain pickle refused, or names something in ``__main__``."""
+        error = None if isinstance(plain, bytes) else plain
+        if error is not None and not isinstance(error, REFUSALS):
+            return _refuse(error, what, task)
+        # A worker that has imported its parent's __main__ has no other: its own workers are to import it too.
+        imported = error is None and sys.modules["__main__"].__name__ == NAME
+        if not imported and _values.cloudpickle() is not None:
+            try:
+                return _values.dumps(value, self._references, apart=apart)
+            except Exception as failure:  # noqa: BLE001 - the user's __reduce__ may raise anything
+                error = failure
+        if isinstance(plain, bytes):
+            return self._by_name(value, plain, error, what, task)
+        assert error is not None  # at least that of plain pickle
+        return _refuse(error, what, task)
+
+    def _by_name(
+        self, value: object, payload: bytes, error: Exception | None, what: str, task: Callable[[], Task]
+    ) -> bytes | NotPicklable:
+        names = [] if self._have_main else names_in_main(value)
+        if not names:
+            return payload
+        main = find_main()
+        if isinstance(main, MainModule):
+            return pickle.dumps(_Call(load_with_main, (main.kind, main.where, payload)), PROTOCOL)
+        if error is not None:
+            return _refuse(error, what, task)
+        detail = f"workers cannot import {names[0]}, since {main.reason}"
+        remedy = f"Run {INSTALL}, or put what starts the work under `if __name__ == '__main__':` in a file"
+        return NotPicklable(task(), 0, "function" if what == "function" else "argument", "dumps", detail, remedy)
+
+
+def _plain(value: object) -> bytes | Exception:
+    try:
+        return pickle.dumps(value, PROTOCOL)
+    except Exception as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
+        return error
+
+
+def by_name(function: object) -> bytes | None:
+    """Pickle a function or class as its name, if workers can import it by that.
+
+    Args:
+        function (object): A function or class.
+
+    Returns:
+        bytes | None: The pickle; None if its name is not enough.
+    """
+    if getattr(function, "__module__", None) in _MAIN:
+        return None
+    try:
+        return pickle.dumps(function, PROTOCOL)
+    except REFUSALS:
+        return None
+
+
+def _refuse(error: Exception, what: str, task: Callable[[], Task]) -> NotPicklable:
+    report = read_report(capture(error, "function" if what == "function" else "argument"))
+    refusal = refused(report, task(), 0, "dumps")
+    if _is_of_interest(error.__traceback__):
+        refusal.__cause__ = error
+    return refusal
+
+
+def _is_of_interest(trace: TracebackType | None) -> bool:
+    """Whether a traceback leads through code of the user's."""
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") not in _OURS:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+class _Call:
+    """Pickles as a call."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._call = (function, args)
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._call
+
+
+# --- does it name something in __main__? ------------------------------------------------------------------------------
+
+_WORD = b"_main__"
+"""The end of both names. What names something contains one of them; so may other data."""
+
+_LEAST = 29
+"""Bytes of the shortest pickle that names something: to search one takes as long as to make it."""
+
+_FRAME = 0x95
+_FRAMED = 1 << 16
+"""Bytes of a pickle from which on it has several frames, and large objects outside of them."""
+_LARGE = {ord("B"): 4, 0x8E: 8, ord("X"): 4, 0x8D: 8, 0x96: 8}
+"""The codes of bytes, str and bytearray, and the width of the length that follows."""
+_SHORT = b"(aetu}])\x85\x86\x87\x8f\x90\x94"
+"""Codes without arguments that may stand between two large objects."""
+
+
+def mentions_main(payload: bytes) -> bool:
+    """Tell whether a pickle may name something in ``__main__``.
+
+    Args:
+        payload (bytes): The pickle, of protocol 5.
+
+    Returns:
+        bool: False if it certainly does not.
+    """
+    if len(payload) < _FRAMED:
+        return _WORD in payload
+    # Large data is jumped over: to search it would take as long as it took to pickle it.
+    at = 2
+    while at < len(payload):
+        code = payload[at]
+        if code == _FRAME:
+            start = at + 9
+            at = start + int.from_bytes(payload[at + 1 : start], "little")
+            if payload.find(_WORD, start, at) >= 0:
+                return True
+        elif code in _LARGE:
+            start = at + 1 + _LARGE[code]
+            at = start + int.from_bytes(payload[at + 1 : start], "little")
+        elif code in _SHORT:
+            at += 1
+        else:
+            return payload.find(_WORD, at) >= 0
+    return False
+
+
+def names_in_main(value: object) -> list[str]:
+    """Find what a pickle names in ``__main__``.
+
+    Args:
+        value (object): Something that pickle can do.
+
+    Returns:
+        list[str]: Names of functions and classes; empty if ``__main__`` is mere data in it.
+    """
+    found: list[str] = []
+    _NamingPickler(found).dump(value)
+    return found
+
+
+class _NamingPickler(pickle.Pickler):
+    """Notes the functions and classes of ``__main__``."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__(io.BytesIO(), PROTOCOL)
+        self._found = found
+
+    def reducer_override(self, obj: object) -> Any:
+        named = obj if isinstance(obj, (type, types.FunctionType)) else type(obj)
+        if named.__module__ in _MAIN:
+            self._found.append(f"__main__.{named.__qualname__}")
+        return NotImplemented
