@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
@@ -104,7 +105,7 @@ def test_thousands_of_records_from_several_workers(method: Method, heard: Collec
 def test_indexes_are_those_of_the_input(method: Method, heard: Collector) -> None:
     """Also where an item before could not be pickled, so that it never got a number."""
     with make_group(method) as group:
-        texts: list[Any] = ["a", lambda: None, "b", "c"]
+        texts: list[Any] = ["a", threading.Lock(), "b", "c"]
         group.map(targets.say, texts, return_exceptions=True)
     assert dict(zip(heard.texts, heard.tasks, strict=True)) == {
         "a": "item 0 of targets_logs.say",
