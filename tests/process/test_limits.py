@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 import targets as t
 import targets_limits as tl
@@ -345,11 +346,14 @@ def test_a_finalizer_runs_once_in_each_process_that_ends_in_order(method: Method
     assert set(executions(log).values()) == {1}
 
 
-def test_a_finalizer_may_take_its_time(method: Method, log: Path, gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finalizer_may_take_its_time(method: Method, log: Path, gate: Path) -> None:
+    """Longer than the grace that a worker without one gets."""
     group = ProcessGroup(1, mp_context=method, finalizer=tl.note_end_after, finalargs=(str(log), str(gate)))
+    roster = group._supervisor._scheduler._roster
+    roster._limits = attrs.evolve(roster._limits, stop_grace=0.1)
     pid = group.submit(tl.pid_of).result()
     group.close()
-    assert not group.join(0.3)
+    assert not group.join(0.5)
     gate.touch()
     assert group.join()
     assert executions(log).keys() == {pid}
