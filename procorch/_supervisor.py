@@ -320,6 +320,11 @@ class Supervisor:
         """Do something under the lock, in a caller's thread; then wake whom it concerns and do what was put off."""
         # Not a context manager: while one of Python code is entered, an interrupt may come after the lock is taken and
         # before the block begins that would release it.
+        if self._lock.is_mine():
+            raise RuntimeError(
+                f"the group {self.name!r} was called in the middle of another call of the same thread: "
+                "finalizers and handlers of signals may only call terminate() and close()"
+            )
         deliveries: Deliveries = deque()
         try:
             with self._lock:

@@ -32,6 +32,15 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
         super().__init__()
         self._waiters: deque[_thread.LockType] = deque()
 
+    def is_mine(self) -> bool:
+        """Tell whether the calling thread holds it.
+
+        Returns:
+            bool: Of this moment.
+        """
+        mine: bool = self._is_owned()  # type: ignore[attr-defined]  # typeshed does not show it
+        return mine
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for a notification. Called by who holds it, once; it is released meanwhile.
 

@@ -202,6 +202,15 @@ def test_terminate_from_a_signal_handler(method: Method, log: Path) -> None:
         signal.signal(signal.SIGUSR1, previous)
 
 
+def test_work_from_a_signal_handler_is_refused_in_the_middle_of_a_call(method: Method) -> None:
+    """It would find everything half done."""
+    with ProcessGroup(1, mp_context=method) as group:
+        assert group.submit(t.doubler, 1).result() == 2
+        with group._supervisor._lock, pytest.raises(RuntimeError, match="in the middle of another call"):
+            group.submit(t.doubler, 2)
+        assert group.submit(t.doubler, 3).result() == 6
+
+
 def test_a_caller_who_is_interrupted_under_the_lock_leaves_nobody_waiting(method: Method, log: Path) -> None:
     class Interrupted(BaseException):
         pass
