@@ -38,8 +38,8 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
         Returns:
             bool: Of this moment.
         """
-        mine: bool = self._is_owned()  # type: ignore[attr-defined]  # typeshed does not show it
-        return mine
+        owned: Callable[[], bool] = self._is_owned  # type: ignore[attr-defined]  # typeshed does not show it
+        return owned()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for a notification. Called by who holds it, once; it is released meanwhile.
