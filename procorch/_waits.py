@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from typing_extensions import override
 
@@ -38,8 +38,8 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
         Returns:
             bool: Of this moment.
         """
-        owned: Callable[[], bool] = self._is_owned  # type: ignore[attr-defined]  # typeshed does not show it
-        return owned()
+        owned: bool = cast("Any", self)._is_owned()  # typeshed does not show it
+        return owned
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for a notification. Called by who holds it, once; it is released meanwhile.
