@@ -38,7 +38,7 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
         Returns:
             bool: Of this moment.
         """
-        owned: bool = cast("Any", self)._is_owned()  # typeshed does not show it
+        owned: bool = cast("Any", self)._is_owned()  # noqa: SLF001 - typeshed does not show it
         return owned
 
     def wait(self, timeout: float | None = None) -> bool:
