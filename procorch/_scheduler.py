@@ -223,11 +223,15 @@ class Scheduler:
 
     def _wake(self, now: float) -> None:
         for job in self._backlog.wake(now):
-            for slot in self._dedicated_to(job.number):
+            for slot in self._gone_of(job.number):
                 self._roster.start(slot)
 
     def _dedicated_to(self, number: int) -> list[Slot]:
         return [slot for slot in self.slots.values() if slot.dedicated == number]
+
+    def _gone_of(self, number: int) -> list[Slot]:
+        """Give the slot of a dedicated job if its process has ended; one that still lives is settled when it has."""
+        return [slot for slot in self._dedicated_to(number) if slot.phase is Phase.GONE]
 
     # --- workers at work ----------------------------------------------------------------------------------------------
 
@@ -445,7 +449,7 @@ class Scheduler:
         for job in list(self._jobs.values()):
             rests = job.spec.dedicated and bool(job.resting)
             self._stopped(job.number)
-            for slot in self._dedicated_to(job.number) if rests else ():
+            for slot in self._gone_of(job.number) if rests else ():
                 self._settle_dedicated(slot, job.number, slot.exitcode)
 
     # --- who gets what ------------------------------------------------------------------------------------------------
