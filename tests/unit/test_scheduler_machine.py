@@ -2,384 +2,39 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from typing import assert_never
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from simulated import Ending, Hands, Job, Nature, Process
 
 from procorch import _events as e
 from procorch._chunks import Window
-from procorch._messages import Failure, Value
-from procorch._policy import Limits
-from procorch._scheduler import Scheduler
+from procorch._messages import Failure
+from procorch._policy import Backoff, Limits
 
-_MOST_ROUNDS = 2000
+_MOST_ROUNDS = 4000
 """Rounds in which everything must have ended once nothing new comes; the worst case seen is far below."""
-
-
-@attrs.define(eq=False)
-class Chunk:
-    """A chunk on its way through a process."""
-
-    job: Job
-    items: list[int]
-    begun: int = 0
-    results: list[Value | Failure] = attrs.field(factory=list[Value | Failure])
-    """Of the finished items, a first part of those begun."""
-    told: int = 0
-    """How many of them the scheduler has heard of."""
-    withdrawn: bool = False
-
-    @property
-    def runs(self) -> bool:
-        """Whether an item is being worked on; there is one at most."""
-        return self.begun > len(self.results)
-
-    @property
-    def may_begin(self) -> bool:
-        """Whether the process would go on to the next item, as far as the chunk is concerned."""
-        failed = self.job.spec.stop_on_failure and any(isinstance(one, Failure) for one in self.results)
-        return not self.runs and self.begun < len(self.items) and not failed
-
-
-@attrs.define(eq=False)
-class Process:
-    """One process, from the order to start it to the news of its death."""
-
-    slot: int
-    job: Job | None
-    """The one that it is dedicated to."""
-    launched: bool = False
-    stubborn: bool = False
-    """Whether it takes no notice of SIGTERM, and lives on when asked to end."""
-    ready: bool = False
-    setup_failed: bool = False
-    chunk: Chunk | None = None
-    asked: bool = False
-    terminated: bool = False
-    killed: bool = False
-
-    @property
-    def told_to_end(self) -> bool:
-        """Whether it is on its way out, as far as the scheduler knows."""
-        return self.setup_failed or self.asked or self.terminated or self.killed
-
-    @property
-    def free(self) -> bool:
-        """Whether the scheduler must believe that it could begin an item now."""
-        return self.ready and self.chunk is None and not self.told_to_end
-
-
-@attrs.define(eq=False)
-class Job:
-    """One call, with its consumer."""
-
-    number: int
-    spec: e.JobSpec
-    window: Window
-    outcomes: dict[int, e.Outcome] = attrs.field(factory=dict[int, e.Outcome])
-    begins: Counter[int] = attrs.field(factory=Counter[int])
-    unbegun: Counter[int] = attrs.field(factory=Counter[int])
-    """Processes that died with an item as the next one."""
-    sealed: bool = False
-    stopped: bool = False
-    done: bool = False
-    over: bool = False
-    """Whether its own process is over."""
-    ended_by_user: bool = False
-    """Whether the user has had its own process ended."""
-
-    def give(self, most: int) -> None:
-        """Let the consumer have what is its turn."""
-        for _ in range(most):
-            if self.window.given not in self.outcomes:
-                break
-            self.window.given += 1
-
-    def take(self) -> int:
-        """Let the consumer take inputs as far as there is room, and then wait if it has to."""
-        before = self.window.taken
-        self.window.taken += max(self.window.room, 0)
-        if self.window.given not in self.outcomes:
-            self.window.waited(len(self.outcomes) - self.window.given)
-            self.window.taken += max(self.window.room, 0)
-        return self.window.taken - before
-
-
-class Hands:
-    """Carries out orders and checks each against what it knows of the world."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.now = 0.0
-        self.names = map("w-{}".format, itertools.count(1))
-        self.scheduler = Scheduler(limits, self.names)
-        self.jobs: dict[int, Job] = {}
-        self.processes: dict[int, Process] = {}
-        self.slot_names: dict[int, str] = {}
-        self.mailbox: deque[e.Event] = deque()
-        self.closed = self.terminated = self.broken = False
-        self.last_moment = math.inf
-        """When nothing may be alive any more that was not told so by SIGKILL."""
-        self.intact = True
-        """False after a failure: then there is no sense in going on to the end."""
-
-    # --- what is the case ---------------------------------------------------------------------------------------------
-
-    @property
-    def refusing(self) -> bool:
-        return self.terminated or self.broken
-
-    @property
-    def pool(self) -> list[Process]:
-        return [process for process in self.processes.values() if process.job is None]
-
-    def chunks(self, job: Job) -> list[Chunk]:
-        found = [process.chunk for process in self.processes.values()]
-        return [chunk for chunk in found if chunk is not None and chunk.job is job]
-
-    def waiting(self, job: Job) -> set[int]:
-        held = {item for chunk in self.chunks(job) for item in chunk.items}
-        return {item for item in range(job.window.taken) if item not in job.outcomes and item not in held}
-
-    # --- the way in and out -------------------------------------------------------------------------------------------
-
-    def tell(self, *events: e.Event) -> None:
-        """Tell what happened; several events if the real hands tell them without letting go of the lock."""
-        self.intact = False
-        self.mailbox.extend(events)
-        while self.mailbox:
-            event = self.mailbox.popleft()
-            if isinstance(event, e.WorkerDied):
-                del self.processes[event.slot]
-            for order in self.scheduler.handle(event, self.now):
-                self.carry_out(order)
-        self.check()
-        self.intact = True
-
-    def carry_out(self, order: e.Order) -> None:
-        match order:
-            case e.StartWorker(slot, name):
-                self.start(slot, name)
-            case e.Send(slot, number, items):
-                self.send(self.processes[slot], self.jobs[number], list(items))
-            case e.Resolve(number, items, outcomes, slot):
-                self.resolve(self.jobs[number], items, outcomes, slot)
-            case e.JobDone(number):
-                self.job_done(self.jobs[number])
-            case e.ProcessOver(number):
-                self.process_over(self.jobs[number])
-            case e.Withdraw(slot):
-                chunk = self.processes[slot].chunk
-                assert chunk is not None
-                chunk.withdrawn = True
-            case e.Look(slot):
-                self.look(self.processes[slot])
-            case e.Ask(slot):
-                process = self.processes[slot]
-                assert process.ready
-                assert process.chunk is None
-                process.asked = True
-            case e.Terminate(slot):
-                self.processes[slot].terminated = True
-                self.forget_unlaunched(self.processes[slot])
-            case e.Kill(slot):
-                self.processes[slot].killed = True
-                self.forget_unlaunched(self.processes[slot])
-            case e.Broken():
-                assert not self.refusing
-                self.broken = True
-                self.stop_all()
-            case _:
-                assert_never(order)
-
-    def stop_all(self) -> None:
-        for job in self.jobs.values():
-            job.stopped = True
-
-    def start(self, slot: int, name: str) -> None:
-        assert slot not in self.processes
-        assert not self.refusing
-        assert self.slot_names.setdefault(slot, name) == name
-        number = self.scheduler.slots[slot].dedicated
-        job = None if number is None else self.jobs[number]
-        self.processes[slot] = Process(slot, job)
-        assert len(self.pool) <= self.limits.max_workers
-        if job is not None:
-            assert not job.over
-            assert not job.ended_by_user
-            assert name == job.spec.name
-            assert [process.job for process in self.processes.values()].count(job) == 1
-
-    def send(self, process: Process, job: Job, items: list[int]) -> None:
-        assert process.free
-        assert process.job is (job if job.spec.dedicated else None)
-        assert not job.stopped
-        assert not job.done
-        waiting = self.waiting(job)
-        assert items
-        assert len(set(items)) == len(items)
-        assert waiting.issuperset(items)
-        if job.spec.chunksize is not None:
-            assert len(items) == min(job.spec.chunksize, len(waiting))
-        process.chunk = Chunk(job, items)
-
-    def resolve(self, job: Job, items: Sequence[int], outcomes: Sequence[e.Outcome], slot: int | None) -> None:
-        assert not job.done
-        for item, outcome in zip(items, outcomes, strict=True):
-            assert 0 <= item < job.window.taken
-            assert item not in job.outcomes
-            job.outcomes[item] = outcome
-            match outcome:
-                case Value(payload) | Failure(payload):
-                    assert payload == f"{job.number} {item} {slot} {job.begins[item]}".encode()
-                    failed = isinstance(outcome, Failure)
-                case e.Lost(_, _, attempts):
-                    assert attempts == job.begins[item]
-                    failed = True
-                case e.Dropped():
-                    assert job.stopped or self.refusing or (self.closed and job.spec.streaming)
-                    # Only those told to end at once take items with them.
-                    assert self.terminated or job.begins[item] <= job.spec.retries
-                    failed = False
-                case e.NotStarted():
-                    assert job.spec.dedicated
-                    failed = False
-                case _:
-                    assert_never(outcome)
-            if not isinstance(outcome, Value | Failure):
-                assert all(item not in chunk.items for chunk in self.chunks(job))
-            job.stopped |= failed and job.spec.stop_on_failure
-
-    def job_done(self, job: Job) -> None:
-        assert not job.done
-        assert job.sealed or job.stopped or (self.closed and job.spec.streaming)
-        assert len(job.outcomes) == job.window.taken
-        assert not self.chunks(job)
-        job.done = True
-
-    def process_over(self, job: Job) -> None:
-        assert job.spec.dedicated
-        assert not job.over
-        assert all(process.job is not job for process in self.processes.values())
-        assert len(job.outcomes) == job.window.taken or self.refusing
-        job.over = True
-
-    def look(self, process: Process) -> None:
-        chunk = process.chunk
-        assert chunk is not None
-        if chunk.told < len(chunk.results):
-            self.mailbox.append(self.news(process.slot, chunk, len(chunk.results)))
-
-    def forget_unlaunched(self, process: Process) -> None:
-        died = e.WorkerDied(process.slot, None, 0)
-        if not process.launched and died not in self.mailbox:
-            self.mailbox.append(died)
-
-    # --- what must hold between any two events ------------------------------------------------------------------------
-
-    def check(self) -> None:
-        waiting = 0
-        for job in self.jobs.values():
-            if job.done:
-                continue  # for good: any order about it would have been an error
-            rest = self.waiting(job)
-            assert job.window.taken - job.window.given <= job.window.size <= job.window.most
-            assert self.scheduler.waits(job.number) == bool(rest)
-            assert self.scheduler.runs(job.number) == bool(self.chunks(job))
-            assert not (rest and (job.stopped or self.refusing))
-            over = job.sealed or job.stopped or (self.closed and job.spec.streaming)
-            assert not over or rest or self.chunks(job)
-            if not job.spec.dedicated:
-                waiting += len(rest)
-        pool, free = self.pool, [process for process in self.pool if process.free]
-        if waiting:
-            assert not free
-            assert pool
-        if self.refusing or (self.closed and all(job.done for job in self.jobs.values())):
-            assert not free
-        assert not any(process.free for process in self.processes.values() if process.job is not None)
-        if not any(process.chunk or process.told_to_end for process in self.processes.values()):
-            assert self.scheduler.next_deadline() is None
-        owned = {process.job.number for process in self.processes.values() if process.job is not None}
-        assert owned == {job.number for job in self.jobs.values() if job.spec.dedicated and not job.over}
-        quiet = not self.processes and all(job.done for job in self.jobs.values())
-        assert self.scheduler.finished == (quiet and (self.closed or self.terminated))
-
-    # --- what processes do --------------------------------------------------------------------------------------------
-
-    def begin(self, chunk: Chunk) -> None:
-        job, item = chunk.job, chunk.items[chunk.begun]
-        assert item not in job.outcomes
-        assert sum(other.items.count(item) for other in self.chunks(job)) == 1  # one live attempt
-        chunk.begun += 1
-        job.begins[item] += 1
-        assert job.begins[item] <= job.spec.retries + 1
-
-    def finish(self, process: Process, *, failing: bool) -> None:
-        chunk = process.chunk
-        assert chunk is not None
-        item = chunk.items[chunk.begun - 1]
-        text = f"{chunk.job.number} {item} {process.slot} {chunk.job.begins[item]}"
-        chunk.results.append((Failure if failing else Value)(text.encode()))
-
-    @staticmethod
-    def news(slot: int, chunk: Chunk, upto: int) -> e.Recorded:
-        event = e.Recorded(slot, chunk.results[chunk.told : upto])
-        chunk.told = upto
-        return event
-
-    def announce(self, process: Process, most: int = 1 << 30) -> None:
-        chunk = process.chunk
-        if chunk is not None and chunk.told < len(chunk.results):
-            event = self.news(process.slot, chunk, min(chunk.told + most, len(chunk.results)))
-            self.tell(event)
-            for item, outcome in zip(chunk.items[: chunk.told], chunk.results, strict=False):
-                assert chunk.job.outcomes[item] is outcome
-
-    def end_chunk(self, process: Process, busy: float) -> None:
-        self.announce(process)
-        assert process.chunk is not None
-        process.chunk = None
-        self.tell(e.ChunkEnded(process.slot, busy))
-
-    def die(self, process: Process, exitcode: int | None) -> None:
-        self.announce(process)
-        chunk = process.chunk
-        if chunk is None:
-            self.tell(e.WorkerDied(process.slot, exitcode, 0))
-            return
-        wanted = not (chunk.job.stopped or self.refusing)
-        job, rest = chunk.job, chunk.items[chunk.begun :]
-        self.tell(e.WorkerDied(process.slot, exitcode, chunk.begun))
-        for item in chunk.items[chunk.told : chunk.begun]:
-            tries = job.begins[item]
-            if wanted and tries <= job.spec.retries and not job.ended_by_user:
-                assert item not in job.outcomes
-            elif self.terminated:
-                assert job.outcomes[item] == e.Dropped()
-            else:
-                assert job.outcomes[item] == e.Lost(process.slot, exitcode, tries)
-        if chunk.begun == 0:
-            job.unbegun[rest[0]] += 1
-            given_up = job.unbegun[rest[0]] == self.limits.max_unbegun_deaths
-            if wanted and (given_up or job.ended_by_user):
-                item = rest.pop(0)
-                assert job.outcomes[item] == e.Lost(process.slot, exitcode, job.begins[item])
-        for item in rest:
-            assert job.outcomes.get(item) == (e.Dropped() if job.stopped or self.refusing else None)
-
 
 _PICK = st.integers(0, 3)
 """Which of those that can; taken modulo their number."""
 _EXITCODE = st.sampled_from([0, 1, -9, -11, None])
+_OPTIONS = st.fixed_dictionaries(
+    {
+        "retries": st.sampled_from([0, 1, 2]),
+        "backoff": st.sampled_from([e.NO_WAIT, Backoff((0.5,)), Backoff((0.0, 0.02), 2.0)]),
+        # One is shorter than the time between two looks.
+        "timeout": st.sampled_from([None, 0.002, 0.5]),
+    }
+)
+_NATURE = st.just(Nature()) | st.builds(
+    Nature, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans()
+)
+_ENDING: st.SearchStrategy[Ending] = st.sampled_from(["value", "failure", "retriable"])
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -387,16 +42,34 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     hands: Hands
     calm: bool
+    """Whether nothing ends everything before the end."""
+    timed: bool
+    retrying: bool
 
     @initialize(
         max_workers=st.integers(1, 4),
         failed_starts=st.sampled_from([1, 3, 100]),
         killed_starts=st.sampled_from([1, 3, 100]),
         unbegun_deaths=st.integers(1, 3),
+        max_tasks=st.sampled_from([None, None, 1, 4]),
+        finalizes=st.booleans(),
+        natures=st.lists(_NATURE, min_size=1, max_size=4),
         calm=st.booleans(),
+        timed=st.booleans(),
+        retrying=st.booleans(),
     )
     def open_group(
-        self, max_workers: int, failed_starts: int, killed_starts: int, unbegun_deaths: int, calm: bool
+        self,
+        max_workers: int,
+        failed_starts: int,
+        killed_starts: int,
+        unbegun_deaths: int,
+        max_tasks: int | None,
+        finalizes: bool,
+        natures: list[Nature],
+        calm: bool,
+        timed: bool,
+        retrying: bool,
     ) -> None:
         limits = Limits(
             max_workers=max_workers,
@@ -404,9 +77,11 @@ class SchedulerMachine(RuleBasedStateMachine):
             max_failed_starts=failed_starts,
             max_killed_starts=killed_starts,
             max_unbegun_deaths=unbegun_deaths,
+            max_tasks=max_tasks,
+            finalizes=finalizes,
         )
-        self.hands = Hands(limits)
-        self.calm = calm
+        self.hands = Hands(limits, natures)
+        self.calm, self.timed, self.retrying = calm, timed, retrying
 
     # --- who is there to act ------------------------------------------------------------------------------------------
 
@@ -437,7 +112,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         return self.those(lambda one: one.chunk is not None and (one.chunk.may_begin or one.chunk.runs))
 
     def with_news(self) -> list[Process]:
-        return self.those(lambda one: one.chunk is not None and one.chunk.told < len(one.chunk.results))
+        return self.those(lambda one: one.chunk is not None and one.chunk.read < len(one.chunk.results))
 
     def between_items(self) -> list[Process]:
         return self.those(lambda one: one.chunk is not None and not one.chunk.runs)
@@ -445,13 +120,22 @@ class SchedulerMachine(RuleBasedStateMachine):
     def launched(self) -> list[Process]:
         return self.those(lambda one: one.launched)
 
+    def finalizing(self) -> list[Process]:
+        if not self.hands.limits.finalizes:
+            return []
+        return self.those(lambda one: one.asked and not one.finalized)
+
     def is_late(self) -> bool:
         """Whether enough has happened for what ends everything."""
         return not self.calm and len(self.hands.jobs) > 2
 
     # --- callers ------------------------------------------------------------------------------------------------------
 
-    def open(self, spec: e.JobSpec, window: Window, count: int, *, sealed: bool) -> None:
+    def open(self, spec: e.JobSpec, options: dict[str, Any], window: Window, count: int, *, sealed: bool) -> None:
+        if self.retrying:
+            spec = attrs.evolve(spec, retries=options["retries"], backoff=options["backoff"])
+        if self.timed:
+            spec = attrs.evolve(spec, timeout=options["timeout"])
         job = Job(len(self.hands.jobs) + 1, spec, window, sealed=sealed)
         window.taken = min(count, window.room)
         self.hands.jobs[job.number] = job
@@ -463,30 +147,30 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.hands.tell(e.JobSealed(job.number))
 
     @precondition(lambda self: self.takes_jobs())
-    @rule(retries=st.integers(0, 2))
-    def submit(self, retries: int) -> None:
-        self.open(e.JobSpec(retries=retries), Window(1, 1), 1, sealed=True)
+    @rule(options=_OPTIONS)
+    def submit(self, options: dict[str, Any]) -> None:
+        self.open(e.JobSpec(), options, Window(1, 1), 1, sealed=True)
 
     @precondition(lambda self: self.takes_jobs())
     @rule(
-        spec=st.builds(
-            lambda chunksize, retries, kind: e.JobSpec(chunksize, retries, kind == "map", kind == "imap"),
-            st.sampled_from([None, 1, 3]),
-            st.integers(0, 1),
-            st.sampled_from(["map", "map of exceptions", "imap"]),
-        ),
+        kind=st.sampled_from(["map", "map of exceptions", "imap"]),
+        chunksize=st.sampled_from([None, 1, 3]),
+        options=_OPTIONS,
         size=st.integers(1, 20),
         exact=st.booleans(),
         count=st.integers(1, 20),
     )
-    def open_stream(self, spec: e.JobSpec, size: int, exact: bool, count: int) -> None:
-        self.open(spec, Window(size, size if exact else size * 4), count, sealed=False)
+    def open_stream(
+        self, kind: str, chunksize: int | None, options: dict[str, Any], size: int, exact: bool, count: int
+    ) -> None:
+        spec = e.JobSpec(chunksize, stop_on_failure=kind == "map", streaming=kind == "imap")
+        self.open(spec, options, Window(size, size if exact else size * 4), count, sealed=False)
 
     @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 2)
-    @rule(retries=st.integers(0, 1))
-    def start_dedicated(self, retries: int) -> None:
-        name = f"d-{len(self.hands.jobs)}"
-        self.open(e.JobSpec(retries=retries, dedicated=True, name=name), Window(1, 1), 1, sealed=True)
+    @rule(options=_OPTIONS)
+    def start_dedicated(self, options: dict[str, Any]) -> None:
+        spec = e.JobSpec(dedicated=True, name=f"d-{len(self.hands.jobs)}")
+        self.open(spec, options, Window(1, 1), 1, sealed=True)
 
     @precondition(lambda self: self.open_jobs())
     @rule(pick=_PICK, most=st.integers(0, 40))
@@ -511,14 +195,23 @@ class SchedulerMachine(RuleBasedStateMachine):
     def stop_one(self, pick: int, cancel: bool) -> None:
         jobs = self.calls()
         job = jobs[pick % len(jobs)]
-        waits = self.hands.scheduler.waits(job.number)
-        if cancel and not waits:
-            return
-        job.stopped = True
-        self.hands.tell(e.JobStopped(job.number))
-        if waits and job.window.taken == 1:
-            assert job.done
-            assert job.outcomes == {0: e.Dropped()}
+        if cancel:
+            self.cancel(job)
+        else:
+            job.stopped = True
+            self.hands.tell(e.JobStopped(job.number))
+
+    def cancel(self, job: Job) -> None:
+        job.stopped = job.cancelled = True
+        outcomes = dict(job.outcomes)
+        chunks = self.hands.chunks(job)
+        for chunk in chunks:
+            chunk.void = True
+        self.hands.tell(e.JobCancelled(job.number))
+        assert job.done
+        for item in range(job.window.taken):
+            assert job.outcomes[item] == outcomes.get(item, e.Dropped())
+        assert all(process.terminated for process in self.hands.processes.values() if process.chunk in chunks)
 
     @precondition(lambda self: self.own_processes())
     @rule(pick=_PICK, kill=st.booleans())
@@ -526,7 +219,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         jobs = self.own_processes()
         job = jobs[pick % len(jobs)]
         job.ended_by_user = True
+        alive = self.hands.own(job)
         self.hands.tell(e.ProcessStopped(job.number, kill))
+        for process in alive:
+            assert process.killed if kill else process.terminated
+        if not alive:  # its item rested
+            assert job.over
+            assert isinstance(job.outcomes[0], e.Lost)
 
     @precondition(lambda self: self.is_late() and not self.hands.closed)
     @rule()
@@ -538,7 +237,6 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule()
     def terminate(self) -> None:
         self.hands.terminated = True
-        self.hands.last_moment = self.hands.now + self.hands.limits.kill_grace
         self.hands.stop_all()
         self.hands.tell(e.TerminateAsked())
         assert all(process.terminated or process.killed for process in self.hands.processes.values())
@@ -546,25 +244,29 @@ class SchedulerMachine(RuleBasedStateMachine):
     # --- time ---------------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.hands.scheduler.next_deadline() is not None or not self.takes_jobs())
-    @rule(exactly=st.booleans())
-    def pass_time(self, exactly: bool) -> None:
+    @rule(
+        seconds=st.sampled_from([None, None, 0.001, 0.01, 0.3, 6.0]),
+        in_look=st.sampled_from([0, 0, 1, 2]),
+        after_look=st.sampled_from([0, 0, 1, 2]),
+    )
+    def pass_time(self, seconds: float | None, in_look: int = 0, after_look: int = 0) -> None:
+        """Go on to the next deadline, or by so many seconds. Processes that are looked at go on meanwhile."""
         hands = self.hands
+        hands.steps_in_look, hands.steps_after_look = in_look, after_look
         deadline = hands.scheduler.next_deadline()
-        exactly &= deadline is not None
-        hands.now = max(hands.now, deadline or 0.0) if exactly else hands.now + 0.01
-        hands.tell(e.TimePassed())
-        later = hands.scheduler.next_deadline()
-        assert later is None or later > hands.now
-        if hands.now >= hands.last_moment:
-            assert all(process.killed for process in hands.processes.values())
+        if seconds is None and deadline is not None:
+            hands.now = max(hands.now, deadline)
+        else:
+            hands.now += seconds or 0.01
+        hands.pass_time()
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.ordered())
-    @rule(stubborn=st.booleans())
-    def launch_all(self, stubborn: bool) -> None:
+    @rule()
+    def launch_all(self) -> None:
         for process in self.ordered():
-            process.launched, process.stubborn = True, stubborn
+            process.launched = True
 
     @precondition(lambda self: self.ordered())
     @rule(pick=_PICK)
@@ -573,6 +275,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if self.is_late() or len(self.hands.pool) > 1:
             slot = processes[pick % len(processes)].slot
             del self.hands.processes[slot]
+            self.hands.refused = True
             self.hands.tell(e.LaunchFailed(slot, "no room"))
 
     @precondition(lambda self: self.starting())
@@ -589,6 +292,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         processes = self.starting()
         process = processes[pick % len(processes)]
         process.setup_failed = True
+        process.terminate_at = self.hands.now + self.hands.limits.stop_grace
         self.hands.tell(e.SetupFailed(process.slot, Failure(b"")))
         assert self.hands.refusing
 
@@ -596,11 +300,12 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(
         pick=_PICK,
         steps=st.integers(1, 8),
-        failing=st.sampled_from([None, 1, 3]),
+        ending=_ENDING,
+        at=st.sampled_from([1, 3]),
         crash=st.booleans(),
         exitcode=_EXITCODE,
     )
-    def work(self, pick: int, steps: int, failing: int | None, crash: bool, exitcode: int | None) -> None:
+    def work(self, pick: int, steps: int, ending: Ending, at: int, crash: bool, exitcode: int | None) -> None:
         """Begin and finish items by turns, whatever the page asks: it may be seen late. Perhaps crash at the end."""
         processes = self.at_work()
         process = processes[pick % len(processes)]
@@ -608,9 +313,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert chunk is not None
         for step in range(steps):
             if chunk.runs:
-                self.hands.finish(process, failing=failing == step)
+                self.hands.go_on(process, ending if step == at else "value")
             elif chunk.may_begin:
-                self.hands.begin(chunk)
+                self.hands.begin(process)
         if crash:
             self.hands.die(process, exitcode)
 
@@ -621,11 +326,17 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.hands.announce(processes[pick % len(processes)], most)
 
     @precondition(lambda self: self.between_items())
-    @rule(pick=_PICK, busy=st.floats(0, 0.1))
-    def end_chunk(self, pick: int, busy: float) -> None:
-        """Also before its last item: the page is full, or the rest was withdrawn."""
+    @rule(pick=_PICK, busy=st.floats(0, 0.1), worn=st.sampled_from([False, False, True]))
+    def end_chunk(self, pick: int, busy: float, worn: bool) -> None:
+        """Also before its last item: the page is full, the process is worn, or the rest was withdrawn."""
         processes = self.between_items()
-        self.hands.end_chunk(processes[pick % len(processes)], busy)
+        self.hands.end_chunk(processes[pick % len(processes)], busy, worn=worn)
+
+    @precondition(lambda self: self.finalizing())
+    @rule(pick=_PICK)
+    def finalize(self, pick: int) -> None:
+        processes = self.finalizing()
+        self.hands.finalize(processes[pick % len(processes)])
 
     @precondition(lambda self: self.launched())
     @rule(pick=_PICK, exitcode=_EXITCODE)
@@ -636,12 +347,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.hands.die(process, exitcode)
 
     @precondition(lambda self: self.launched())
-    @rule(rounds=st.sampled_from([1, 2, 10]), failing=st.booleans())
-    def go_on(self, rounds: int, failing: bool) -> None:
-        """Let everything take its usual course for a while."""
+    @rule(rounds=st.sampled_from([1, 2, 10]), ending=_ENDING)
+    def go_on(self, rounds: int, ending: Ending) -> None:
+        """Let everything take its usual course for a while, and time pass where nothing else happens."""
         for _ in range(rounds):
-            for process in self.launched():
-                self.advance(process, failing=failing)
+            moved = [self.hands.advance(process, ending) for process in self.launched()]
+            if not any(moved) and self.hands.scheduler.next_deadline() is not None:
+                self.pass_time(None)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -655,10 +367,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(_MOST_ROUNDS):
             if self.hands.scheduler.finished:
                 break
-            moved = [self.advance(process) for process in list(self.hands.processes.values())]
+            moved = [self.hands.advance(process) for process in list(self.hands.processes.values())]
             if not any(moved):
                 assert self.hands.scheduler.next_deadline() is not None, "it would wait for ever"
-                self.pass_time(exactly=True)
+                self.pass_time(None)
         assert self.hands.scheduler.finished
         assert not self.hands.processes
         assert self.hands.scheduler.next_deadline() is None
@@ -668,39 +380,6 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert sorted(job.outcomes) == list(range(job.window.taken))
             job.give(job.window.taken)
             assert job.window.given == job.window.taken
-
-    def advance(self, process: Process, *, failing: bool = False) -> bool:
-        """Let a process take its next step towards its end.
-
-        Returns:
-            bool: Whether it could.
-        """
-        if self.hands.processes.get(process.slot) is not process:
-            return False
-        chunk = process.chunk
-        if process.killed:
-            self.hands.die(process, -9)
-        elif process.terminated and not process.stubborn:
-            self.hands.die(process, -15)
-        elif process.setup_failed or process.asked:
-            # What an item left running may keep a process; one of its own is not hurried.
-            if process.stubborn and process.job is None:
-                return False
-            self.hands.die(process, 0)
-        elif not process.launched:
-            process.launched = True
-        elif not process.ready:
-            process.ready = True
-            self.hands.tell(e.WorkerReady(process.slot))
-        elif chunk is None:
-            return False
-        elif chunk.runs:
-            self.hands.finish(process, failing=failing)
-        elif chunk.may_begin and not chunk.withdrawn:
-            self.hands.begin(chunk)
-        else:
-            self.hands.end_chunk(process, 0.001 * len(chunk.results))
-        return True
 
 
 pytestmark = pytest.mark.limit(120)
