@@ -272,7 +272,9 @@ class Scheduler:
                 final[item] = e.Dropped()  # whatever it failed with, it failed because it was told to end
             elif item == slot.expired:
                 self._tried(slot, job, item, e.Remains(failure=Failure(outcome.payload)), None, now)
-            elif not (isinstance(outcome, Retriable) and self._try_again(job, item, now)):
+            elif not (
+                isinstance(outcome, Retriable) and self._try_again(job, item, now, allowed=not slot.stopped_by_user)
+            ):
                 final[item] = Failure(outcome.payload)
         return list(final), list(final.values())
 
