@@ -292,7 +292,9 @@ class Scheduler:
 
     def _chunk_ended(self, slot: Slot, busy: float, now: float, *, worn: bool) -> None:
         if slot.job is None:
-            return  # its job was cancelled, and it is being stopped
+            # Its job was cancelled, but by a signal that it made something else of.
+            self._order(e.Ask(slot.number))
+            return
         job = self._jobs[slot.job]
         slot.busy += busy
         slot.tasks += slot.done
