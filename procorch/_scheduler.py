@@ -405,7 +405,8 @@ class Scheduler:
     # --- workers that end ---------------------------------------------------------------------------------------------
 
     def _finalized(self, slot: Slot, failure: Failure | None, now: float) -> None:
-        self._roster.ends_by_itself(slot, now)
+        if slot.dedicated is None:  # else it may live on, see `Roster.set_idle`
+            self._roster.ends_by_itself(slot, now)
         if failure is not None:
             self._order(e.FinalizerFailed(slot.number, failure))
 
