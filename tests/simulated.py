@@ -21,6 +21,9 @@ Result: TypeAlias = Value | Failure | Retriable
 Ending: TypeAlias = Literal["value", "failure", "retriable"]
 """What an item comes to; ``"retriable"`` is a failure where its job has no retries, as with real hands."""
 
+_LINGERS = 3
+"""How often a stubborn process with a job of its own is waited for in vain."""
+
 SLACK = 1e-6
 """Seconds by which sums of floats may differ."""
 
@@ -106,6 +109,8 @@ class Process:
     terminated: bool = False
     killed: bool = False
     finalized: bool = False
+    lingered: int = 0
+    """How often its end was waited for in vain."""
     terminate_at: float = math.inf
     """From when it must have been sent SIGTERM."""
     kill_at: float = math.inf
@@ -115,6 +120,11 @@ class Process:
     def told_to_end(self) -> bool:
         """Whether it is on its way out, as far as the scheduler knows."""
         return self.setup_failed or self.asked or self.terminated or self.killed or self.expired is not None
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it will end by itself, though not at once: threads of its item's keep it a while."""
+        return self.nature.stubborn and self.job is not None and self.asked and self.lingered < _LINGERS
 
     @property
     def free(self) -> bool:
@@ -164,9 +174,10 @@ class Job:
 class Hands:
     """Carries out orders and checks each against what it knows of the world."""
 
-    def __init__(self, limits: Limits, natures: Sequence[Nature]) -> None:
-        """Begin without jobs; processes get these natures in turn."""
+    def __init__(self, limits: Limits, natures: Sequence[Nature], tempo: float) -> None:
+        """Begin without jobs; processes get these natures in turn, and their items take so many seconds."""
         self.limits = limits
+        self.tempo = tempo
         self.natures = itertools.cycle(natures)
         self.now = 0.0
         self.names = map("w-{}".format, itertools.count(1))
@@ -178,8 +189,8 @@ class Hands:
         self.event: e.Event = e.TimePassed()
         """The one that the scheduler hears just now."""
         self.closed = self.terminated = self.broken = self.refused = False
-        self.steps_in_look = self.steps_after_look = 0
-        """How far processes come while they are looked at, and between that and the next order."""
+        self.look_steps: list[int] = []
+        """How far processes come while they are looked at and after that, for each of the next looks."""
         self.finalizers_failed = 0
         self.intact = True
         """False after a failure: then there is no sense in going on to the end."""
@@ -435,14 +446,14 @@ class Hands:
         # As if it was caught between beginning an item and taking that back.
         caught = chunk.timed and chunk.withdrawn and not chunk.runs and chunk.begun < len(chunk.items)
         looked = e.Looked(process.slot, chunk.begun + caught, chunk.since if chunk.timed else None, stack)
-        self.advance_items(process, self.steps_in_look)
+        self.advance_items(process)
         self.mailbox.extend(self.news(process, chunk, len(chunk.results)))
         self.mailbox.append(looked)
-        self.advance_items(process, self.steps_after_look)
+        self.advance_items(process)
 
-    def advance_items(self, process: Process, steps: int) -> None:
+    def advance_items(self, process: Process) -> None:
         chunk = process.chunk
-        for _ in range(steps):
+        for _ in range(self.look_steps.pop(0) if self.look_steps else 0):
             if chunk is not None and chunk.runs:
                 self.go_on(process)
             elif chunk is not None and chunk.may_begin:
@@ -518,6 +529,9 @@ class Hands:
 
     def check_time(self) -> None:
         deadline = self.scheduler.next_deadline()
+        for process in self.processes.values():
+            due = self.due(process)
+            assert due == math.inf or (deadline is not None and deadline <= max(due, self.now) + SLACK)
         busy = any(process.chunk or process.told_to_end for process in self.processes.values())
         resting = [until for job in self.jobs.values() for until in job.resting.values()]
         if resting:
@@ -526,18 +540,23 @@ class Hands:
         elif not busy:
             assert deadline is None
 
+    def due(self, process: Process) -> float:
+        """Tell until when something must be done about a process."""
+        if process.killed:
+            return math.inf
+        chunk = process.chunk
+        due = process.kill_at if process.terminated else min(process.terminate_at, process.kill_at)
+        if chunk is None or chunk.since is None or not chunk.timed or process.told_to_end:
+            return due
+        return min(due, chunk.since + max(chunk.job.spec.timeout or 0.0, self.limits.limit_look))
+
     def pass_time(self) -> None:
         """Tell that it is later, and check that what is due by now has been done."""
         self.tell(e.TimePassed())
         later = self.scheduler.next_deadline()
         assert later is None or later > self.now, "it would never sleep"
         for process in self.processes.values():
-            assert self.now < process.terminate_at or process.terminated or process.killed
-            assert self.now < process.kill_at or process.killed
-            chunk = process.chunk
-            if chunk is not None and chunk.timed and chunk.since is not None and not process.told_to_end:
-                limit = max(chunk.job.spec.timeout or 0.0, self.limits.limit_look)
-                assert self.now < chunk.since + limit + SLACK, "an item runs too long"
+            assert self.now < self.due(process) + SLACK, "too late"
 
     # --- what processes do --------------------------------------------------------------------------------------------
 
@@ -657,7 +676,11 @@ class Hands:
         elif chunk is None:
             return False
         elif chunk.runs:
-            if process.terminated and nature.catches:
+            if not (chunk.timed and nature.slow and chunk.since is not None):
+                self.let_it_take_time()
+            if not chunk.runs:
+                pass  # it finished while it was looked at
+            elif process.terminated and nature.catches:
                 self.go_on(process, "retriable")
             elif chunk.timed and nature.slow and chunk.since is not None:
                 return False
@@ -669,10 +692,17 @@ class Hands:
             self.end_chunk(process, 0.001 * len(chunk.results))
         return True
 
+    def let_it_take_time(self) -> None:
+        self.now += self.tempo
+        deadline = self.scheduler.next_deadline()
+        if self.tempo and deadline is not None and deadline <= self.now:
+            self.pass_time()
+
     def advance_to_end(self, process: Process, nature: Nature) -> bool:
         if self.limits.finalizes and process.ready and not process.finalized:
             self.finalize(process)
-        elif nature.stubborn and process.job is None:
+        elif process.lingers or (nature.stubborn and process.job is None):
+            process.lingered += 1
             return False  # what an item left running keeps it; one of its own is not hurried
         else:
             self.die(process, 0)

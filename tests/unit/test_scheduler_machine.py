@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import attrs
@@ -23,18 +24,33 @@ _MOST_ROUNDS = 4000
 _PICK = st.integers(0, 3)
 """Which of those that can; taken modulo their number."""
 _EXITCODE = st.sampled_from([0, 1, -9, -11, None])
-_OPTIONS = st.fixed_dictionaries(
-    {
-        "retries": st.sampled_from([1, 2, 0]),
-        "backoff": st.sampled_from([e.NO_WAIT, Backoff((0.5,)), Backoff((0.0, 0.02), 2.0)]),
-        # One is shorter than the time between two looks.
-        "timeout": st.sampled_from([None, 0.002, 0.5]),
-    }
+_ENDINGS: tuple[Ending, ...] = ("value", "failure", "retriable")
+
+# Each draw costs more than what the scheduler makes of it, so what belongs together is drawn at once.
+_OPTIONS = st.sampled_from(
+    [
+        # One limit is shorter than the time between two looks.
+        {"retries": retries, "backoff": backoff, "timeout": timeout}
+        for retries in (1, 2, 0)
+        for backoff in (e.NO_WAIT, Backoff((0.5,)), Backoff((0.0, 0.02), 2.0))
+        for timeout in (0.5, None, 0.002)
+    ]
 )
-_NATURE = st.just(Nature()) | st.builds(
-    Nature, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans()
+_NATURES = [Nature(*traits) for traits in product((False, True), repeat=5)]
+_LIMITS = st.sampled_from(
+    [
+        {"max_failed_starts": failed, "max_killed_starts": killed, "max_unbegun_deaths": unbegun}
+        for failed, killed, unbegun in product((100, 3, 1), (100, 3, 1), (3, 2, 1))
+    ]
 )
-_ENDING: st.SearchStrategy[Ending] = st.sampled_from(["value", "failure", "retriable"])
+_STREAM = st.sampled_from(
+    [
+        e.JobSpec(chunksize, stop_on_failure=kind == "map", streaming=kind == "imap")
+        for kind, chunksize in product(("map of exceptions", "map", "imap"), (None, 1, 3))
+    ]
+)
+_LOOK_STEPS = st.sampled_from([list(steps) for count in (0, 1, 2, 4) for steps in product((0, 1, 2), repeat=count)])
+_WORK = st.sampled_from(list(product((1, 2, 3, 5, 8), _ENDINGS, (1, 3), (False, True))))
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -43,45 +59,34 @@ class SchedulerMachine(RuleBasedStateMachine):
     hands: Hands
     calm: bool
     """Whether nothing ends everything before the end."""
+    fair: bool
+    """Whether nobody loses interest, and nothing dies but by its items."""
     timed: bool
     retrying: bool
 
     @initialize(
         max_workers=st.integers(1, 4),
-        failed_starts=st.sampled_from([1, 3, 100]),
-        killed_starts=st.sampled_from([1, 3, 100]),
-        unbegun_deaths=st.integers(1, 3),
+        limits=_LIMITS,
         max_tasks=st.sampled_from([None, None, 1, 4]),
-        finalizes=st.booleans(),
-        natures=st.lists(_NATURE, min_size=1, max_size=4),
-        calm=st.booleans(),
-        timed=st.booleans(),
-        retrying=st.booleans(),
+        natures=st.lists(st.sampled_from(_NATURES), min_size=1, max_size=4),
+        tempo=st.sampled_from([0.0, 0.001, 0.2]),
+        flags=st.sampled_from(list(product((False, True), repeat=5))),
     )
     def open_group(
         self,
         max_workers: int,
-        failed_starts: int,
-        killed_starts: int,
-        unbegun_deaths: int,
+        limits: dict[str, Any],
         max_tasks: int | None,
-        finalizes: bool,
         natures: list[Nature],
-        calm: bool,
-        timed: bool,
-        retrying: bool,
+        tempo: float,
+        flags: tuple[bool, ...],
     ) -> None:
-        limits = Limits(
-            max_workers=max_workers,
-            max_chunk_items=6,
-            max_failed_starts=failed_starts,
-            max_killed_starts=killed_starts,
-            max_unbegun_deaths=unbegun_deaths,
-            max_tasks=max_tasks,
-            finalizes=finalizes,
+        finalizes, self.calm, self.fair, self.timed, self.retrying = flags
+        self.hands = Hands(
+            Limits(max_workers=max_workers, max_chunk_items=6, max_tasks=max_tasks, finalizes=finalizes, **limits),
+            natures,
+            tempo,
         )
-        self.hands = Hands(limits, natures)
-        self.calm, self.timed, self.retrying = calm, timed, retrying
 
     # --- who is there to act ------------------------------------------------------------------------------------------
 
@@ -152,18 +157,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.open(e.JobSpec(), options, Window(1, 1), 1, sealed=True)
 
     @precondition(lambda self: self.takes_jobs())
-    @rule(
-        kind=st.sampled_from(["map", "map of exceptions", "imap"]),
-        chunksize=st.sampled_from([None, 1, 3]),
-        options=_OPTIONS,
-        size=st.integers(1, 20),
-        exact=st.booleans(),
-        count=st.integers(1, 20),
-    )
-    def open_stream(
-        self, kind: str, chunksize: int | None, options: dict[str, Any], size: int, exact: bool, count: int
-    ) -> None:
-        spec = e.JobSpec(chunksize, stop_on_failure=kind == "map", streaming=kind == "imap")
+    @rule(spec=_STREAM, options=_OPTIONS, size=st.integers(1, 20), count=st.integers(1, 20), exact=st.booleans())
+    def open_stream(self, spec: e.JobSpec, options: dict[str, Any], size: int, count: int, exact: bool) -> None:
         self.open(spec, options, Window(size, size if exact else size * 4), count, sealed=False)
 
     @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 2)
@@ -190,7 +185,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         jobs = self.open_jobs()
         self.seal(jobs[pick % len(jobs)])
 
-    @precondition(lambda self: self.calls())
+    @precondition(lambda self: not self.fair and self.calls())
     @rule(pick=_PICK)
     def stop_one(self, pick: int) -> None:
         jobs = self.calls()
@@ -198,7 +193,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         job.stopped = True
         self.hands.tell(e.JobStopped(job.number))
 
-    @precondition(lambda self: self.calls())
+    @precondition(lambda self: not self.fair and self.calls())
     @rule(pick=_PICK)
     def cancel_one(self, pick: int) -> None:
         """Rather one that has begun, if there is any."""
@@ -216,7 +211,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert job.outcomes[item] == outcomes.get(item, e.Dropped())
         assert all(process.terminated for process in self.hands.processes.values() if process.chunk in chunks)
 
-    @precondition(lambda self: self.own_processes())
+    @precondition(lambda self: not self.fair and self.own_processes())
     @rule(pick=_PICK, kill=st.booleans())
     def stop_process(self, pick: int, kill: bool) -> None:
         jobs = self.own_processes()
@@ -249,13 +244,12 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.hands.scheduler.next_deadline() is not None or not self.takes_jobs())
     @rule(
         seconds=st.sampled_from([None, None, 0.001, 0.01, 0.3, 6.0]),
-        in_look=st.sampled_from([0, 0, 1, 2]),
-        after_look=st.sampled_from([0, 0, 1, 2]),
+        look_steps=_LOOK_STEPS,
     )
-    def pass_time(self, seconds: float | None, in_look: int = 0, after_look: int = 0) -> None:
+    def pass_time(self, seconds: float | None, look_steps: Sequence[int] = ()) -> None:
         """Go on to the next deadline, or by so many seconds. Processes that are looked at go on meanwhile."""
         hands = self.hands
-        hands.steps_in_look, hands.steps_after_look = in_look, after_look
+        hands.look_steps = list(look_steps)
         deadline = hands.scheduler.next_deadline()
         if seconds is None and deadline is not None:
             hands.now = max(hands.now, deadline)
@@ -271,7 +265,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for process in self.ordered():
             process.launched = True
 
-    @precondition(lambda self: self.ordered())
+    @precondition(lambda self: not self.fair and self.ordered())
     @rule(pick=_PICK)
     def launch_fails(self, pick: int) -> None:
         processes = self.ordered()
@@ -300,20 +294,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert self.hands.refusing
 
     @precondition(lambda self: self.at_work())
-    @rule(
-        pick=_PICK,
-        steps=st.integers(1, 8),
-        ending=_ENDING,
-        at=st.sampled_from([1, 3]),
-        crash=st.booleans(),
-        exitcode=_EXITCODE,
-    )
-    def work(self, pick: int, steps: int, ending: Ending, at: int, crash: bool, exitcode: int | None) -> None:
+    @rule(pick=_PICK, work=_WORK, exitcode=_EXITCODE)
+    def work(self, pick: int, work: tuple[int, Ending, int, bool], exitcode: int | None) -> None:
         """Begin and finish items by turns, whatever the page asks: it may be seen late. Perhaps crash at the end."""
         processes = self.at_work()
         process = processes[pick % len(processes)]
         chunk = process.chunk
         assert chunk is not None
+        steps, ending, at, crash = work
         for step in range(steps):
             if chunk.runs:
                 self.hands.go_on(process, ending if step == at else "value")
@@ -329,7 +317,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.hands.announce(processes[pick % len(processes)], most)
 
     @precondition(lambda self: self.between_items())
-    @rule(pick=_PICK, busy=st.floats(0, 0.1), worn=st.sampled_from([False, False, True]))
+    @rule(pick=_PICK, busy=st.sampled_from([0.0, 0.001, 0.1]), worn=st.sampled_from([False, False, True]))
     def end_chunk(self, pick: int, busy: float, worn: bool) -> None:
         """Also before its last item: the page is full, the process is worn, or the rest was withdrawn."""
         processes = self.between_items()
@@ -341,7 +329,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         processes = self.finalizing()
         self.hands.finalize(processes[pick % len(processes)])
 
-    @precondition(lambda self: self.launched())
+    @precondition(lambda self: not self.fair and self.launched())
     @rule(pick=_PICK, exitcode=_EXITCODE)
     def die(self, pick: int, exitcode: int | None) -> None:
         processes = self.launched()
@@ -350,7 +338,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.hands.die(process, exitcode)
 
     @precondition(lambda self: self.launched())
-    @rule(rounds=st.sampled_from([1, 2, 10]), ending=_ENDING)
+    @rule(rounds=st.sampled_from([1, 2, 10]), ending=st.sampled_from(_ENDINGS))
     def go_on(self, rounds: int, ending: Ending) -> None:
         """Let everything take its usual course for a while, and time pass where nothing else happens."""
         for _ in range(rounds):
@@ -370,9 +358,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(_MOST_ROUNDS):
             if self.hands.scheduler.finished:
                 break
+            lingers = any(process.lingers for process in self.hands.processes.values())
             moved = [self.hands.advance(process) for process in list(self.hands.processes.values())]
-            if not any(moved):
+            if not any(moved) and not lingers:
                 assert self.hands.scheduler.next_deadline() is not None, "it would wait for ever"
+            if not any(moved) and self.hands.scheduler.next_deadline() is not None:
                 self.pass_time(None)
         assert self.hands.scheduler.finished
         assert not self.hands.processes
