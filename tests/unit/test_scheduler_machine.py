@@ -18,7 +18,7 @@ from procorch._chunks import Window
 from procorch._messages import Failure
 from procorch._policy import Backoff, Limits
 
-_MOST_ROUNDS = 4000
+_MOST_ROUNDS = 10_000
 """Rounds in which everything must have ended once nothing new comes; the worst case seen is far below."""
 
 _PICK = st.integers(0, 3)
@@ -83,7 +83,14 @@ class SchedulerMachine(RuleBasedStateMachine):
     ) -> None:
         finalizes, self.calm, self.fair, self.timed, self.retrying = flags
         self.hands = Hands(
-            Limits(max_workers=max_workers, max_chunk_items=6, max_tasks=max_tasks, finalizes=finalizes, **limits),
+            Limits(
+                max_workers=max_workers,
+                max_chunk_items=6,
+                stack_look=0.1,
+                max_tasks=max_tasks,
+                finalizes=finalizes,
+                **limits,
+            ),
             natures,
             tempo,
         )
