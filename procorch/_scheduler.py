@@ -223,11 +223,15 @@ class Scheduler:
 
     def _wake(self, now: float) -> None:
         for job in self._backlog.wake(now):
-            for slot in self._dedicated_to(job.number):
+            for slot in self._gone_of(job.number):
                 self._roster.start(slot)
 
     def _dedicated_to(self, number: int) -> list[Slot]:
         return [slot for slot in self.slots.values() if slot.dedicated == number]
+
+    def _gone_of(self, number: int) -> list[Slot]:
+        """Give the slot of a dedicated job if its process has ended; one that still lives is settled when it has."""
+        return [slot for slot in self._dedicated_to(number) if slot.phase is Phase.GONE]
 
     # --- workers at work ----------------------------------------------------------------------------------------------
 
@@ -268,7 +272,9 @@ class Scheduler:
                 final[item] = e.Dropped()  # whatever it failed with, it failed because it was told to end
             elif item == slot.expired:
                 self._tried(slot, job, item, e.Remains(failure=Failure(outcome.payload)), None, now)
-            elif not (isinstance(outcome, Retriable) and self._try_again(job, item, now)):
+            elif not (
+                isinstance(outcome, Retriable) and self._try_again(job, item, now, allowed=not slot.stopped_by_user)
+            ):
                 final[item] = Failure(outcome.payload)
         return list(final), list(final.values())
 
@@ -286,7 +292,9 @@ class Scheduler:
 
     def _chunk_ended(self, slot: Slot, busy: float, now: float, *, worn: bool) -> None:
         if slot.job is None:
-            return  # its job was cancelled, and it is being stopped
+            # Its job was cancelled, but by a signal that it made something else of.
+            self._order(e.Ask(slot.number))
+            return
         job = self._jobs[slot.job]
         slot.busy += busy
         slot.tasks += slot.done
@@ -397,7 +405,8 @@ class Scheduler:
     # --- workers that end ---------------------------------------------------------------------------------------------
 
     def _finalized(self, slot: Slot, failure: Failure | None, now: float) -> None:
-        self._roster.ends_by_itself(slot, now)
+        if slot.dedicated is None:  # else it may live on, see `Roster.set_idle`
+            self._roster.ends_by_itself(slot, now)
         if failure is not None:
             self._order(e.FinalizerFailed(slot.number, failure))
 
@@ -445,7 +454,7 @@ class Scheduler:
         for job in list(self._jobs.values()):
             rests = job.spec.dedicated and bool(job.resting)
             self._stopped(job.number)
-            for slot in self._dedicated_to(job.number) if rests else ():
+            for slot in self._gone_of(job.number) if rests else ():
                 self._settle_dedicated(slot, job.number, slot.exitcode)
 
     # --- who gets what ------------------------------------------------------------------------------------------------

@@ -116,6 +116,11 @@ class Steps:
     def _set_alarm(self, slot: Slot, when: float) -> None:
         slot.alarm = when
         heapq.heappush(self._alarms, (when, slot.number))
+        if len(self._alarms) > 2 * len(self._slots) + 16:
+            # Most hold no longer: of slots that are not there any more, or of limits that were given up for a sooner
+            # look. Their time may be hours away.
+            self._alarms[:] = [(one.alarm, one.number) for one in self._slots.values() if one.alarm is not None]
+            heapq.heapify(self._alarms)
 
     def next_deadline(self) -> float | None:
         """Tell when the next step is due.

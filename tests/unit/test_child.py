@@ -16,7 +16,7 @@ import pytest
 
 from procorch import _messages as m
 from procorch._child import Runner
-from procorch._messages import Failure, Report, Value
+from procorch._messages import Failure, Report, Retriable, Value
 from procorch._outcome import read_report
 from procorch._queue import PAGE_BYTES, Beside, Reader, Record, Writer
 
@@ -172,6 +172,10 @@ def fail_on_two(number: int) -> int:
     return number
 
 
+def lock_for(_: object) -> object:
+    return threading.Lock()
+
+
 def test_a_failure_costs_its_own_item(bench: Bench) -> None:
     records = bench.run(fail_on_two, range(4))
     assert values([*records[:2], records[3]]) == [0, 1, 3]
@@ -232,6 +236,121 @@ def test_a_result_that_cannot_be_pickled_costs_its_own_item(bench: Bench) -> Non
     assert values([records[0], records[2]]) == [0, 2]
     assert report(records[1]).stage == "result"
     assert "lock" in report(records[1]).text
+
+
+# --- another try ------------------------------------------------------------------------------------------------------
+
+
+def test_an_exception_of_a_given_type_is_worth_another_try(bench: Bench) -> None:
+    bench.runner.define(m.Define(5, pickle.dumps(m.Retrying(fail_on_two, (ArithmeticError, ValueError)))))
+    records = bench.run_defined(5, [pickle.dumps(number) for number in (1, 2)])
+    assert [type(record) for record in records] == [Value, Retriable]
+    assert read_report(Failure(records[1].payload)).text == "two"
+
+
+@pytest.mark.parametrize("retry_on", [(), (KeyError,)])
+def test_an_exception_of_another_type_is_not(retry_on: tuple[type[BaseException], ...], bench: Bench) -> None:
+    bench.runner.define(m.Define(5, pickle.dumps(m.Retrying(fail_on_two, retry_on))))
+    (record,) = bench.run_defined(5, [pickle.dumps(2)])
+    assert type(record) is Failure
+
+
+def test_what_cannot_cross_is_not_worth_another_try(bench: Bench) -> None:
+    bench.runner.define(m.Define(5, pickle.dumps(m.Retrying(lock_for, (BaseException,)))))
+    records = bench.run_defined(5, [pickle.dumps(Explosive()), pickle.dumps(0)])
+    assert [report(record).stage for record in records] == ["argument", "result"]
+
+
+def test_what_is_worth_another_try_does_not_stop_the_chunk(bench: Bench) -> None:
+    bench.runner.define(m.Define(5, pickle.dumps(m.Retrying(fail_on_two, (ValueError,)))))
+    records = bench.run_defined(5, [pickle.dumps(number) for number in (2, 3)], stop_on_error=True)
+    assert [type(record) for record in records] == [Retriable, Value]
+
+
+# --- limits of time ---------------------------------------------------------------------------------------------------
+
+
+def timed(bench: Bench, function: Callable[..., Any], count: int) -> list[Record]:
+    bench.seq += 1
+    _functions.append(function)
+    bench.runner.define(m.Define(1, pickle.dumps(_Current())))
+    payloads = [pickle.dumps(number) for number in range(count)]
+    bench.runner.run(m.Run(bench.seq, 1, m.Style.ONE, False, payloads, timed=True))
+    return bench.reader.take(bench.seq)
+
+
+def test_each_item_of_a_timed_chunk_tells_since_when_it_runs(bench: Bench) -> None:
+    seen: list[tuple[int, float | None]] = []
+
+    def look(number: int) -> None:
+        seen.append(bench.reader.running(bench.seq))
+        bench.clock.now += 250 * MILLISECOND
+
+    timed(bench, look, 3)
+    assert seen == [(1, 5.0), (2, 5.25), (3, 5.5)]
+    assert bench.reader.running(bench.seq) == (3, None)
+
+
+def test_an_item_that_is_not_timed_tells_no_time(bench: Bench) -> None:
+    assert bench.run(lambda number: bench.reader.running(bench.seq)[1], [0]) == [Value(pickle.dumps(None, 5))]
+
+
+class _Loading:
+    """Pickles as whatever the test makes when it is loaded."""
+
+    def __reduce__(self) -> tuple[Callable[[], Callable[..., Any]], tuple[()]]:
+        return _load, ()
+
+
+def _load() -> Callable[..., Any]:
+    made: Callable[..., Any] = _functions.pop()()
+    return made
+
+
+def test_to_load_the_function_is_no_item_s_time(bench: Bench) -> None:
+    seen: list[tuple[int, float | None]] = []
+
+    def load() -> Callable[..., Any]:
+        seen.append(bench.reader.running(1))
+        return abs
+
+    _functions.append(load)
+    bench.runner.define(m.Define(1, pickle.dumps(_Loading())))
+    bench.runner.run(m.Run(1, 1, m.Style.ONE, False, [pickle.dumps(0)], timed=True))
+    assert seen == [(1, None)]
+
+
+class StoppedBetween(Writer):
+    """Plays a parent that asks for the end of the chunk just as its second item begins."""
+
+    def begin(self, count: int) -> None:
+        super().begin(count)
+        if count == 2:
+            self._words[5] = self._words[0]
+
+
+def test_an_item_that_begins_while_the_parent_asks_for_the_end_is_taken_back() -> None:
+    bench = Bench.new()
+    bench.runner = Runner(StoppedBetween(bench.reader._page), bench.sent.append, bench.clock)
+    assert values(timed(bench, abs, 5)) == [0]
+    assert bench.reader.begun(bench.seq) == 1
+
+
+# --- wear -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_worn_process_ends_its_chunk_and_says_so(bench: Bench) -> None:
+    left = [False, True, False]
+    bench.runner.is_worn = lambda: left.pop(0)
+    assert values(timed(bench, abs, 5)) == [0, 1]
+    assert bench.sent[-1] == m.Ended(1, worn=True)
+    assert bench.reader.begun(1) == 2
+
+
+def test_a_process_that_is_not_worn_goes_on(bench: Bench) -> None:
+    bench.runner.is_worn = lambda: False
+    assert values(timed(bench, abs, 5)) == list(range(5))
+    assert bench.sent == [m.Ended(1, worn=False)]
 
 
 # --- functions --------------------------------------------------------------------------------------------------------

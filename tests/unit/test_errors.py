@@ -16,6 +16,7 @@ from procorch import (
     ProcorchError,
     Task,
     TaskError,
+    TaskTimeout,
     WorkerCrashed,
     WorkerStartError,
 )
@@ -41,6 +42,26 @@ TEXTS: list[tuple[ProcorchError, str]] = [
         WorkerCrashed(CALL, 3, "etl-2", None, 0),
         "module.double(7, b=8) was lost: process 'etl-2' (pid None) ended with exit code 0"
         " while running it (3 attempts)",
+    ),
+    (
+        WorkerCrashed(CALL, 0, "etl-2", 4321, -signal.SIGTERM),
+        "module.double(7, b=8) was lost: process 'etl-2' (pid 4321) was killed by SIGTERM"
+        " before it began, and there is no further try",
+    ),
+    (
+        WorkerCrashed(ITEM, 2, "etl-2", 4321, -signal.SIGKILL, 'File "f.py", line 3', "the memory was full"),
+        "item 3 (7) of module.double was lost: process 'etl-2' (pid 4321) was killed by SIGKILL"
+        " while running it (2 attempts); likely cause: the memory was full",
+    ),
+    (
+        TaskTimeout(CALL, 1, 0.25, "etl-2", 4321),
+        "module.double(7, b=8) ran longer than its limit of 0.25 s in process 'etl-2' (pid 4321),"
+        " which was stopped (1 attempt)",
+    ),
+    (
+        TaskTimeout(ITEM, 3, 60.0, "etl-2", 4321, 'File "f.py", line 3'),
+        "item 3 (7) of module.double ran longer than its limit of 60 s in process 'etl-2' (pid 4321),"
+        " which was stopped (3 attempts)",
     ),
     (
         NotPicklable(CALL, 0, "argument", "dumps", "TypeError: cannot pickle a lock", "Pass plain data"),
@@ -122,6 +143,20 @@ def test_the_tree() -> None:
     assert issubclass(ProcorchError, Exception)
     assert {kind.__bases__ for kind in (GroupClosed, WorkerStartError, TaskError)} == {(ProcorchError,)}
     assert {kind.__bases__ for kind in (WorkerCrashed, NotPicklable)} == {(TaskError,)}
+    assert TaskTimeout.__bases__ == (TaskError, TimeoutError)
+
+
+def test_a_timeout_is_caught_as_either_of_its_kinds() -> None:
+    for kind in (TaskError, TimeoutError, OSError):
+        with pytest.raises(kind, match=r"limit of 5 s"):
+            raise TaskTimeout(ITEM, 1, 5.0, "etl-1", 7, "stack")
+
+
+def test_what_a_timeout_carries_is_not_taken_for_an_error_number() -> None:
+    # A TimeoutError is an OSError, which makes an errno and a strerror of two arguments, and a subclass of them.
+    error = TaskTimeout(ITEM, 1, 5.0, "etl-1", 7)
+    assert (error.errno, error.strerror, error.filename) == (None, None, None)
+    assert (error.task, error.attempts, error.limit, error.worker, error.pid, error.stack) == error.args
 
 
 def test_tasks_are_values() -> None:

@@ -10,9 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procorch import _messages as m
-from procorch._events import ChunkEnded, Recorded, SetupFailed, WorkerDied, WorkerEvent, WorkerReady
+from procorch._events import (
+    NO_REMAINS,
+    ChunkEnded,
+    Finalized,
+    Looked,
+    Recorded,
+    Remains,
+    SetupFailed,
+    WorkerDied,
+    WorkerEvent,
+    WorkerReady,
+)
 from procorch._inbox import Inbox
-from procorch._messages import Failure, Value
+from procorch._messages import Failure, Retriable, Value
 from procorch._queue import PAGE_BYTES, Reader, Writer
 
 SLOT = 3
@@ -128,18 +139,18 @@ def test_a_record_waits_for_the_large_result_and_holds_up_what_follows(side: Sid
 def test_death_while_an_item_runs(side: Side) -> None:
     side.finish(b"0")
     side.begin()
-    assert side.inbox.died(-9) == [recorded(b"0"), WorkerDied(SLOT, -9, 2)]
+    assert side.inbox.died(-9, NO_REMAINS) == [recorded(b"0"), WorkerDied(SLOT, -9, 2)]
 
 
 def test_death_between_sending_a_large_result_and_noting_it(side: Side) -> None:
     side.finish(b"0")
     side.inbox.hear(side.begin_large(b"1"))
-    assert side.inbox.died(-9) == [recorded(b"0"), recorded(b"1"), WorkerDied(SLOT, -9, 2)]
+    assert side.inbox.died(-9, NO_REMAINS) == [recorded(b"0"), recorded(b"1"), WorkerDied(SLOT, -9, 2)]
 
 
 def test_death_before_a_large_result_was_sent_whole(side: Side) -> None:
     side.begin_large(b"torn, so never heard")
-    assert side.inbox.died(-9) == [WorkerDied(SLOT, -9, 1)]
+    assert side.inbox.died(-9, NO_REMAINS) == [WorkerDied(SLOT, -9, 1)]
 
 
 def test_death_before_the_chunk_was_taken(side: Side) -> None:
@@ -147,12 +158,61 @@ def test_death_before_the_chunk_was_taken(side: Side) -> None:
     side.inbox.hear(m.Ended(side.seq))
     side.send()
     assert side.inbox.look() == []
-    assert side.inbox.died(-15) == [WorkerDied(SLOT, -15, 0)]
+    assert side.inbox.died(-15, NO_REMAINS) == [WorkerDied(SLOT, -15, 0)]
 
 
 def test_death_without_any_chunk() -> None:
     side = Side.new()
-    assert side.inbox.died(None) == [WorkerDied(SLOT, None, 0)]
+    assert side.inbox.died(None, NO_REMAINS) == [WorkerDied(SLOT, None, 0)]
+
+
+def test_what_it_leaves_is_told_with_its_death(side: Side) -> None:
+    remains = Remains("a stack", "a cause")
+    assert side.inbox.died(-11, remains) == [WorkerDied(SLOT, -11, 0, remains)]
+
+
+def test_ended_tells_of_wear(side: Side) -> None:
+    assert side.inbox.hear(m.Ended(side.seq, True)) == [ChunkEnded(SLOT, 0.0, worn=True)]
+
+
+def test_a_finalizer_s_end(side: Side) -> None:
+    assert side.inbox.hear(m.Finalized(b"")) == [Finalized(SLOT, None)]
+    assert side.inbox.hear(m.Finalized(b"why")) == [Finalized(SLOT, Failure(b"why"))]
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_what_is_worth_another_try_is_told_so(side: Side, large: bool) -> None:
+    if large:
+        side.inbox.hear(side.begin_large(b"R", m.Kind.RETRIABLE))
+        side.note_large()
+    else:
+        side.finish(b"R", m.Kind.RETRIABLE)
+    (event,) = side.inbox.look()
+    assert isinstance(event, Recorded)
+    assert [type(outcome) for outcome in event.outcomes] == [Retriable]
+
+
+def test_a_glance_tells_what_is_finished_before_what_runs(side: Side) -> None:
+    side.finish(b"0")
+    side.begin()
+    side.writer.note_time(2_500_000_000)
+    assert side.inbox.glance(stack=False) == [recorded(b"0"), Looked(SLOT, 2, 2.5, stack=False)]
+    assert side.inbox.glance(stack=True) == [Looked(SLOT, 2, 2.5, stack=True)]
+
+
+def test_a_glance_at_an_item_that_does_not_run_yet_or_any_more_knows_no_time(side: Side) -> None:
+    side.begin()
+    assert side.inbox.glance(stack=False) == [Looked(SLOT, 1, None, stack=False)]
+    side.writer.note_time(2_500_000_000)
+    side.writer.note_time(0)
+    assert side.inbox.glance(stack=False) == [Looked(SLOT, 1, None, stack=False)]
+
+
+def test_a_glance_at_a_chunk_that_was_not_taken_sees_nothing(side: Side) -> None:
+    side.begin()
+    side.writer.note_time(2_500_000_000)
+    side.send()
+    assert side.inbox.glance(stack=False) == [Looked(SLOT, 0, None, stack=False)]
 
 
 def test_results_across_chunks(side: Side) -> None:

@@ -7,15 +7,24 @@ import pickle
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procorch import GroupClosed, NotPicklable, ProcorchError, Task, WorkerCrashed, WorkerStartError, _values
-from procorch._events import Dropped, Lost, NotStarted, Outcome
+from procorch import (
+    GroupClosed,
+    NotPicklable,
+    ProcorchError,
+    Task,
+    TaskTimeout,
+    WorkerCrashed,
+    WorkerStartError,
+    _values,
+)
+from procorch._events import Dropped, Lost, NotStarted, Outcome, Remains, TimedOut
 from procorch._messages import Failure, Stage, Value
 from procorch._outcome import capture, read_report
 from procorch._verdict import (
@@ -454,6 +463,41 @@ def test_a_lost_item_names_its_process() -> None:
     assert (got.task, got.attempts, got.worker, got.pid, got.exitcode) == (TASK, 1, "etl-2", 4321, -11)
 
 
+def test_a_lost_item_shows_what_its_process_left() -> None:
+    got = verdict(Lost(2, -11, 1, Remains("Thread 1:\n  File f\n", "the memory was full")))
+    assert isinstance(got, WorkerCrashed)
+    assert (got.stack, got.cause) == ("Thread 1:\n  File f\n", "the memory was full")
+    assert got.__notes__ == ["procorch: the process was at\nThread 1:\n  File f"]
+
+
+def test_what_is_not_known_of_a_lost_item_is_none() -> None:
+    got = verdict(Lost(2, -11, 1))
+    assert isinstance(got, WorkerCrashed)
+    assert (got.stack, got.cause) == (None, None)
+    assert not hasattr(got, "__notes__")
+
+
+def test_an_item_that_took_too_long_names_limit_tries_and_process() -> None:
+    got = verdict(TimedOut(2, 0.5, 3, Remains("a stack")))
+    assert isinstance(got, TaskTimeout)
+    assert got.args == (TASK, 3, 0.5, "etl-2", 4321, "a stack")
+
+
+def test_an_item_that_made_an_exception_of_its_end_shows_where() -> None:
+    got = verdict(TimedOut(2, 0.5, 1, Remains(failure=capture(caught(SystemExit(3)), "raised"))))
+    assert isinstance(got, TaskTimeout)
+    assert got.stack is not None
+    assert "in caught" in got.stack
+
+
+def test_a_stack_is_shown_without_our_own_frames() -> None:
+    ours = '  File "/lib/procorch/_child.py", line 7 in _outcome\n  File "/lib/procorch/_child.py", line 8 in run\n'
+    got = verdict(TimedOut(2, 0.5, 1, Remains(f'Thread 1:\n  File "user.py", line 3 in work\n{ours}Thread 2:\n')))
+    assert isinstance(got, TaskTimeout)
+    expected = 'Thread 1:\n  File "user.py", line 3 in work\n  <the call of the item\'s function>\nThread 2:\n'
+    assert got.stack == expected
+
+
 def test_a_refused_process_is_named() -> None:
     got = verdict(NotStarted(2, "OSError: too many processes"))
     assert isinstance(got, WorkerStartError)
@@ -479,43 +523,54 @@ def test_dropped_work_says_why_the_group_ended() -> None:
         capture(ValueError("result"), "result"),
         Value(pickle.dumps(Explosive())),
         Lost(1, 1, 1),
+        Lost(1, 1, 1, Remains("a stack", "a cause")),
+        TimedOut(1, 2.0, 1),
         NotStarted(1, "no"),
         Dropped(),
     ],
-    ids=["raised", "odd", "result", "unreadable", "lost", "not started", "dropped"],
+    ids=["raised", "odd", "result", "unreadable", "lost", "lost with a stack", "timed out", "not started", "dropped"],
 )
 @pytest.mark.parametrize("ending", [Ending("etl"), Ending("etl", "broke", lambda: ValueError("cause"))])
 def test_each_judgement_makes_an_exception_of_its_own(outcome: Outcome, ending: Ending) -> None:
     first, second = verdict(outcome, ending=ending), verdict(outcome, ending=ending)
     assert first is not second
     annotate(first, "only here")
-    assert not hasattr(second, "__notes__")
+    assert "only here" not in getattr(second, "__notes__", ())
 
 
 def test_errors_without_a_place_can_be_told() -> None:
     assert "'?'" in str(verdict(Lost(1, None, 2), None))
     assert "'?'" in str(verdict(NotStarted(1, "no"), None))
+    assert "'?'" in str(verdict(TimedOut(1, 2.0, 2), None))
 
 
-# --- the initializer --------------------------------------------------------------------------------------------------
+# --- initializer and finalizer ----------------------------------------------------------------------------------------
+
+SetupCall: TypeAlias = Literal["initializer", "finalizer"]
+
+each_setup = pytest.mark.parametrize("what", ["initializer", "finalizer"])
 
 
 @pytest.mark.parametrize(
     "error", [ValueError("plain"), MoreArgumentsError(1, "odd"), FrozenError(5)], ids=lambda error: type(error).__name__
 )
-def test_an_initializer_s_error_comes_as_itself(error: Exception) -> None:
-    got = rebuild_setup_error(read_report(capture(caught(error), "raised")), "etl-1")
+@each_setup
+def test_an_initializer_s_error_comes_as_itself(error: Exception, what: SetupCall) -> None:
+    got = rebuild_setup_error(read_report(capture(caught(error), "raised")), "etl-1", what)
     assert type(got) is type(error)
-    assert got.__notes__ == ["procorch: raised by the initializer in worker 'etl-1'"]
+    assert got.__notes__ == [f"procorch: raised by the {what} in worker 'etl-1'"]
     assert "in caught" in remote_traceback(got)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt("stop"), ValueError(Explosive())])
-def test_an_initializer_s_error_that_would_end_the_caller_or_is_lost_is_told(error: BaseException) -> None:
-    got = rebuild_setup_error(read_report(capture(caught(error), "raised")), "etl-1")
+@each_setup
+def test_an_initializer_s_error_that_would_end_the_caller_or_is_lost_is_told(
+    error: BaseException, what: SetupCall
+) -> None:
+    got = rebuild_setup_error(read_report(capture(caught(error), "raised")), "etl-1", what)
     assert isinstance(got, WorkerStartError)
     assert got.worker == "etl-1"
-    assert type(error).__name__ in got.detail
+    assert got.detail.startswith(f"its {what} raised {type(error).__name__}: ")
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procorch._messages import Bytes, Failure, Kind, Value
+from procorch._messages import Bytes, Failure, Kind, Retriable, Value
 from procorch._queue import PAGE_BYTES, Beside, Reader, Record, Writer
 
 SMALL_PAGE = 8192
@@ -166,7 +166,7 @@ def test_each_single_store_may_be_the_last() -> None:
             assert reader.begun(history.seq) == history.begun
         else:
             assert history.records == [Value(b"c" * 17), Beside(b""), Value(b"e")]
-            assert steps == 40
+            assert steps == 42
             return
     raise AssertionError("the writer never came to its end")
 
@@ -201,8 +201,8 @@ def test_a_chunk_counts_only_once_its_number_is_written(page: mmap.mmap, writer:
     # Killed before it took the next chunk: the page still tells of the one before.
     assert reader.take(2) == []
     assert reader.begun(2) == 0
-    # Killed between resetting the counters and writing the number: neither the old nor the new chunk has anything.
-    for steps in range(4):
+    # Killed between resetting the words and writing the number: neither the old nor the new chunk has anything.
+    for steps in range(6):
         with pytest.raises(KilledError):
             MortalWriter(page, Fuse(steps)).open(2, 0)
         assert reader.take(2) == []
@@ -220,9 +220,10 @@ def test_records_keep_kind_and_payload(writer: Writer, reader: Reader) -> None:
     writer.put(Kind.FAILURE, bytearray(b"failure"), 0)
     writer.put(Kind.BESIDE, b"", 0)
     writer.put(Kind.VALUE, memoryview(b"again"), 0)
+    writer.put(Kind.RETRIABLE, b"retriable", 0)
     records = reader.take(1)
-    assert records == [Value(b"value"), Failure(b"failure"), Beside(b""), Value(b"again")]
-    assert [type(record) for record in records] == [Value, Failure, Beside, Value]
+    assert records == [Value(b"value"), Failure(b"failure"), Beside(b""), Value(b"again"), Retriable(b"retriable")]
+    assert [type(record) for record in records] == [Value, Failure, Beside, Value, Retriable]
 
 
 def test_records_stay_when_the_page_is_written_again(writer: Writer, reader: Reader) -> None:
@@ -295,10 +296,53 @@ def test_work_is_timed_from_the_opening_to_the_newest_result(writer: Writer, rea
     assert reader.busy_seconds() == 0
 
 
+def test_a_running_item_tells_since_when(writer: Writer, reader: Reader) -> None:
+    writer.open(1, 0)
+    assert reader.running(1) == (0, None)
+    writer.begin(1)
+    assert reader.running(1) == (1, None)  # its function is being loaded, which is not its time
+    writer.note_time(2_500_000_000)
+    assert reader.running(1) == (1, 2.5)
+    writer.note_time(0)
+    assert reader.running(1) == (1, None)  # its outcome is on its way
+
+
+def test_a_time_is_of_the_chunk_that_was_sent_last(writer: Writer, reader: Reader) -> None:
+    writer.open(1, 0)
+    writer.begin(1)
+    writer.note_time(2_500_000_000)
+    assert reader.running(2) == (0, None)
+    writer.open(2, 0)
+    assert reader.running(2) == (0, None)
+    writer.begin(1)
+    assert reader.running(2) == (1, None)
+
+
+def test_whenever_a_timed_writer_is_killed_no_item_runs_since_a_time_before_it(page: mmap.mmap) -> None:
+    for steps in range(100):
+        reader, writer = Reader(page), MortalWriter(page, Fuse(steps))
+        begins = [0, 10, 20]
+        try:
+            writer.open(1, 0)
+            for count in (1, 2):
+                writer.begin(count)
+                writer.note_time(begins[count] * 1_000_000_000)
+                writer.note_time(0)
+                writer.put(Kind.VALUE, b"x", 0)
+        except KilledError:
+            begun, since = reader.running(1)
+            assert since is None or since >= begins[begun]
+        else:
+            return
+        page[:64] = bytes(64)
+    raise AssertionError("the writer never came to its end")
+
+
 def test_a_fresh_page_says_nothing(reader: Reader) -> None:
     reader.expect()
     assert reader.take(1) == []
     assert reader.begun(1) == 0
+    assert reader.running(1) == (0, None)
     assert reader.busy_seconds() == 0
 
 

@@ -21,7 +21,7 @@ import pytest
 from procorch import _messages as m
 from procorch import _records
 from procorch._engine import Function
-from procorch._events import ChunkEnded, JobSpec, Recorded, WorkerDied
+from procorch._events import NO_REMAINS, ChunkEnded, JobSpec, Recorded, WorkerDied
 from procorch._inbox import Inbox
 from procorch._job import Job, Sink
 from procorch._logs import Logs, pack
@@ -563,7 +563,7 @@ def test_all_is_out_when_the_chunk_or_the_worker_has_ended() -> None:
     side.writer.open(side.seq, 0)
     side.finish(0, logs=5)
     assert side.inbox.look() == []
-    assert side.inbox.died(-9) == [recorded(0), WorkerDied(3, -9, 1)]
+    assert side.inbox.died(-9, NO_REMAINS) == [recorded(0), WorkerDied(3, -9, 1)]
 
 
 def test_of_an_older_chunk_the_items_are_not_known() -> None:

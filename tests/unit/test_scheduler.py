@@ -9,14 +9,16 @@ from typing import Any, TypeVar
 import pytest
 
 from procorch import _events as e
-from procorch._messages import Failure, Value
-from procorch._policy import Limits
-from procorch._roster import Phase
+from procorch._messages import Failure, Retriable, Value
+from procorch._policy import Backoff, Limits
 from procorch._scheduler import Scheduler
+from procorch._slot import Phase
 
 OrderT = TypeVar("OrderT")
 
-DONE, FAILED = Value(b""), Failure(b"")
+# Each with a payload of its own, since tuples of different types may be equal.
+DONE, FAILED, AGAIN = Value(b"done"), Failure(b"failed"), Retriable(b"again")
+GAVE_UP = Failure(b"again")
 DROPPED = e.Dropped()
 
 
@@ -60,9 +62,14 @@ def ready(*slots: int) -> list[e.Event]:
     return [e.WorkerReady(slot) for slot in slots]
 
 
-def finish(slot: int, *outcomes: Value | Failure, busy: float = 0.001) -> tuple[e.Event, ...]:
+def finish(slot: int, *outcomes: Value | Failure | Retriable, busy: float = 0.001) -> tuple[e.Event, ...]:
     """End a chunk."""
     return e.Recorded(slot, outcomes), e.ChunkEnded(slot, busy)
+
+
+def looked(slot: int, begun: int, since: float | None, *, stack: bool = False) -> e.Looked:
+    """See how far a worker is."""
+    return e.Looked(slot, begun, since, stack)
 
 
 def of(kind: type[OrderT], orders: Sequence[object]) -> list[OrderT]:
@@ -231,7 +238,7 @@ def test_what_begins_again_is_counted() -> None:
 def test_a_retry_that_works_leaves_no_trace() -> None:
     mind = Mind()
     mind.hear(*call(1, retries=1), *ready(1), e.WorkerDied(1, -9, 1), *ready(1))
-    assert mind.hear(*finish(1, DONE)) == [e.Resolve(1, [0], (DONE,), 1), e.JobDone(1)]
+    assert mind.hear(*finish(1, DONE)) == [e.Resolve(1, [0], [DONE], 1), e.JobDone(1)]
 
 
 def test_an_item_that_no_worker_lives_to_begin_is_given_up() -> None:
@@ -269,21 +276,14 @@ def test_a_chunk_that_is_finished_but_not_ended_keeps_its_job_though_another_end
 def test_a_cancelled_item_is_dropped_while_it_waits() -> None:
     mind = Mind()
     mind.hear(*call(1), *call(2))
-    assert mind.scheduler.waits(2)
-    assert mind.hear(e.JobStopped(2)) == [e.Resolve(2, (0,), [DROPPED], None), e.JobDone(2)]
-    assert not mind.scheduler.waits(2)
-
-
-def test_an_item_that_was_sent_cannot_be_cancelled() -> None:
-    mind = Mind()
-    mind.hear(*call(1), *ready(1))
-    assert not mind.scheduler.waits(1)
-    assert mind.scheduler.slot_of(1)
+    assert mind.scheduler.knows(2)
+    assert mind.hear(e.JobCancelled(2)) == [e.Resolve(2, (0,), [DROPPED], None), e.JobDone(2)]
+    assert not mind.scheduler.knows(2)
 
 
 def test_the_worker_for_a_cancelled_item_stays_for_the_next() -> None:
     mind = Mind()
-    mind.hear(*call(1), e.JobStopped(1))
+    mind.hear(*call(1), e.JobCancelled(1))
     assert mind.hear(*ready(1)) == []
     assert sent(mind.hear(*call(2))) == [(1, 2, [0])]
 
@@ -314,7 +314,7 @@ def test_a_crash_in_a_stopped_job_is_not_retried() -> None:
 def test_events_for_a_job_that_is_over_are_nothing() -> None:
     mind = Mind()
     mind.hear(*call(1), *ready(1), *finish(1, DONE))
-    assert mind.hear(e.JobSealed(1), e.JobStopped(1), e.ProcessStopped(1, kill=True)) == []
+    assert mind.hear(e.JobSealed(1), e.JobStopped(1), e.JobCancelled(1), e.ProcessStopped(1, kill=True)) == []
 
 
 def test_items_offered_after_the_end_of_a_closed_stream_are_dropped() -> None:
@@ -337,6 +337,574 @@ def test_a_failure_does_not_end_another_job() -> None:
     mind = Mind()
     mind.hear(*call(1, 3, chunksize=1), *ready(1))
     assert sent(mind.hear(*finish(1, FAILED))) == [(1, 1, [1])]
+
+
+# --- items that run too long ------------------------------------------------------------------------------------------
+
+
+def late(mind: Mind, slot: int, begun: int, since: float) -> list[e.Order]:
+    """Let an item be seen running twice; this is what is ordered after that."""
+    assert mind.hear(looked(slot, begun, since)) == [e.Withdraw(slot), e.Look(slot)]
+    return mind.hear(looked(slot, begun, since))
+
+
+def test_an_item_that_runs_too_long_is_stopped_step_by_step() -> None:
+    mind = Mind(stack_look=0.01, kill_grace=2.0)
+    mind.hear(*call(1, timeout=5.0), *ready(1))
+    assert mind.at(4.9) == []
+    assert mind.at(5.0) == [e.Look(1)]
+    assert late(mind, 1, 1, 0.0) == [e.ShowStack(1)]
+    assert mind.at(5.01) == [e.Look(1)]
+    assert mind.hear(looked(1, 1, 0.0, stack=True)) == [e.Terminate(1)]
+    assert mind.at(7.01) == [e.Kill(1)]
+    remains = e.Remains("a stack", "a cause")
+    orders = mind.hear(e.WorkerDied(1, -9, 1, remains))
+    assert orders == [e.Resolve(1, (0,), (e.TimedOut(1, 5.0, 1, remains),), 1), e.JobDone(1)]
+    assert mind.scheduler.next_deadline() is None
+
+
+def test_the_time_begins_with_the_item_and_not_with_its_chunk() -> None:
+    mind = Mind()
+    mind.hear(*call(1, timeout=5.0), *ready(1))
+    mind.at(5.0)
+    assert mind.hear(looked(1, 1, 3.0)) == []
+    assert mind.scheduler.next_deadline() == 8.0
+    assert mind.at(8.0) == [e.Look(1)]
+    assert late(mind, 1, 1, 3.0) == [e.ShowStack(1)]
+
+
+def test_to_start_and_to_wait_for_a_worker_take_no_item_s_time() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 2, timeout=5.0))
+    assert mind.scheduler.next_deadline() is None
+    assert mind.at(100.0) == []
+    mind.hear(*ready(1))
+    assert mind.scheduler.next_deadline() == 105.0
+    mind.now = 104.0
+    mind.hear(*finish(1, DONE))
+    assert mind.scheduler.next_deadline() == 109.0
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+def test_an_item_that_does_not_run_yet_has_all_its_time_before_it(begun: int) -> None:
+    mind = Mind()
+    mind.hear(*call(1, timeout=5.0), *ready(1))
+    for _ in range(3):  # its chunk was not taken, or its function is still being loaded
+        assert mind.at(mind.now + 5.0) == [e.Look(1)]
+        assert mind.hear(looked(1, begun, None)) == []
+    assert mind.scheduler.next_deadline() == 20.0
+
+
+def test_each_item_of_a_chunk_has_its_own_time() -> None:
+    mind = Mind(look_after=100.0)
+    mind.hear(*call(1, 3, chunksize=3, timeout=5.0), *ready(1))
+    for second in (5.0, 9.0, 13.0):
+        mind.at(second)
+        assert mind.hear(looked(1, 2, second - 1.0)) == []
+        assert mind.scheduler.next_deadline() == second + 4.0
+
+
+def test_finished_neighbours_keep_their_results_and_the_others_move() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 4, chunksize=4, timeout=5.0), *ready(1))
+    mind.at(5.0)
+    assert outcomes(mind.hear(e.Recorded(1, [DONE, FAILED]))) == {0: DONE, 1: FAILED}
+    assert late(mind, 1, 3, 0.0) == [e.ShowStack(1)]
+    orders = mind.hear(e.WorkerDied(1, -15, 3))
+    assert outcomes(orders) == {2: e.TimedOut(1, 5.0, 1)}
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [3])]
+
+
+def test_an_item_that_finishes_between_two_looks_is_not_blamed() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=3, timeout=5.0), *ready(1))
+    mind.at(5.0)
+    assert mind.hear(looked(1, 1, 0.0)) == [e.Withdraw(1), e.Look(1)]
+    assert mind.hear(e.Recorded(1, [DONE]), looked(1, 1, None))[1:] == []
+    assert sent(mind.hear(e.ChunkEnded(1, 5.0))) == [(1, 1, [1, 2])]
+
+
+def test_the_next_item_has_its_own_time_though_it_began_before_the_second_look() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=3, timeout=5.0), *ready(1))
+    mind.at(5.0)
+    mind.hear(looked(1, 1, 0.0), e.Recorded(1, [DONE]))
+    assert mind.hear(looked(1, 2, 4.9)) == []
+    mind.at(9.9)
+    # Its chunk is withdrawn already: one look is enough.
+    assert mind.hear(looked(1, 2, 4.9)) == [e.ShowStack(1)]
+    assert mind.scheduler.slots[1].expired == 1
+
+
+def test_an_item_that_finished_while_it_was_looked_at_is_not_blamed() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 2, chunksize=2, timeout=5.0), *ready(1))
+    mind.at(5.0)
+    assert mind.hear(e.Recorded(1, [DONE]), looked(1, 1, 0.0))[1:] == []
+
+
+def test_a_limit_below_the_time_between_looks_is_looked_at_that_often() -> None:
+    mind = Mind(limit_look=0.25)
+    mind.hear(*call(1, timeout=0.125), *ready(1))
+    looks = []
+    while mind.now < 1:
+        looks.append(mind.scheduler.next_deadline())
+        assert mind.at(looks[-1] or 0.0) == [e.Look(1)]
+        mind.hear(looked(1, 1, None))
+    assert looks == [0.125, 0.375, 0.625, 0.875, 1.125]
+
+
+def test_a_limit_is_looked_after_beside_the_news_of_a_chunk() -> None:
+    mind = Mind(look_after=0.5)
+    mind.hear(*call(1, 2, chunksize=2, timeout=1.0), *ready(1))
+    looks = []
+    while mind.now < 3.5:
+        looks.append(mind.scheduler.next_deadline())
+        assert mind.at(looks[-1] or 0.0) == [e.Look(1)]
+        mind.hear(looked(1, 1, None))
+    # Until the second, which tells of nothing that runs, the time was counted from the sending.
+    assert looks == [0.5, 1.5, 2.5, 3.5]
+
+
+def test_a_late_look_at_an_earlier_chunk_blames_nobody() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 4, chunksize=2, timeout=5.0), *ready(1))
+    mind.at(50.0)
+    mind.hear(*finish(1, DONE, DONE))
+    assert of(e.ShowStack, mind.hear(looked(1, 2, 0.0), looked(1, 0, None))) == []
+    mind.hear(*finish(1, DONE, DONE))
+    assert mind.hear(looked(1, 2, 0.0), looked(9, 2, 0.0)) == []
+
+
+def test_a_look_means_nothing_without_a_limit() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 2, chunksize=2), *ready(1))
+    mind.now = 1000.0
+    assert mind.hear(looked(1, 1, 0.0), looked(1, 1, 0.0)) == []
+
+
+def test_a_stack_is_waited_for_only_so_long() -> None:
+    mind = Mind(stack_look=0.125, stack_grace=0.25)
+    mind.hear(*call(1, timeout=1.0), *ready(1))
+    mind.at(1.0)
+    late(mind, 1, 1, 0.0)
+    assert mind.at(1.125) == [e.Look(1)]
+    assert mind.hear(looked(1, 1, 0.0)) == []
+    assert mind.at(1.25) == [e.Look(1)]
+    assert mind.hear(looked(1, 1, 0.0)) == [e.Terminate(1)]
+
+
+def test_an_item_that_makes_an_exception_of_its_end_has_timed_out_and_shows_it() -> None:
+    mind = stopped_for_time()
+    orders = mind.hear(e.Recorded(1, [Failure(b"trace")]))
+    timed_out = e.TimedOut(1, 1.0, 1, e.Remains(failure=Failure(b"trace")))
+    assert orders == [e.Resolve(1, (0,), (timed_out,), 1)]
+    assert mind.hear(e.ChunkEnded(1, 1.0)) == [e.Ask(1)]
+    assert outcomes(mind.hear(e.WorkerDied(1, 0, 1))) == {}
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [1])]
+
+
+def test_a_value_that_comes_late_counts() -> None:
+    mind = stopped_for_time()
+    assert outcomes(mind.hear(e.Recorded(1, [DONE]))) == {0: DONE}
+    assert outcomes(mind.hear(e.WorkerDied(1, -15, 1))) == {}
+
+
+def test_a_process_that_finishes_late_is_ended_all_the_same() -> None:
+    mind = stopped_for_time(told=False)
+    assert mind.hear(*finish(1, DONE))[-1] == e.Ask(1)
+    assert mind.at(1.01) == [e.Look(1)]
+    assert mind.hear(looked(1, 1, None, stack=True)) == [e.Terminate(1)]
+
+
+def test_an_item_that_took_too_long_stops_a_job_that_stops_on_failure() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 5, chunksize=2, timeout=1.0, stop_on_failure=True), *ready(1))
+    mind.at(1.0)
+    late(mind, 1, 1, 0.0)
+    orders = mind.hear(e.WorkerDied(1, -9, 1))
+    assert outcomes(orders) == {0: e.TimedOut(1, 1.0, 1)} | dict.fromkeys(range(1, 5), DROPPED)
+
+
+def test_an_item_of_a_dedicated_process_has_its_limit_too() -> None:
+    mind = Mind()
+    mind.hear(*own(1, timeout=1.0), *ready(1))
+    mind.at(1.0)
+    assert late(mind, 1, 1, 0.0) == [e.ShowStack(1)]
+    orders = mind.hear(e.WorkerDied(1, -9, 1))
+    assert orders == [e.Resolve(1, (0,), (e.TimedOut(1, 1.0, 1),), 1), e.JobDone(1), e.ProcessOver(1, -9)]
+
+
+def stopped_for_time(*, told: bool = True, **spec: Any) -> Mind:
+    """Let item 0 of two in a chunk run too long, and its process be told to end."""
+    mind = Mind(stack_look=0.01, kill_grace=2.0)
+    mind.hear(*call(1, 2, chunksize=2, timeout=1.0, **spec), *ready(1))
+    mind.at(1.0)
+    late(mind, 1, 1, 0.0)
+    if told:
+        mind.at(1.01)
+        assert mind.hear(looked(1, 1, 0.0, stack=True)) == [e.Terminate(1)]
+    return mind
+
+
+# --- another try ------------------------------------------------------------------------------------------------------
+
+
+def test_a_retriable_failure_is_tried_again_and_counted() -> None:
+    mind = Mind()
+    mind.hear(*call(1, retries=2), *ready(1))
+    for _ in range(2):
+        orders = mind.hear(e.Recorded(1, [AGAIN]))
+        assert outcomes(orders) == {}
+        assert sent(mind.hear(e.ChunkEnded(1, 0.1))) == [(1, 1, [0])]
+    orders = mind.hear(e.Recorded(1, [AGAIN]))
+    assert outcomes(orders) == {0: GAVE_UP}
+    assert type(outcomes(orders)[0]) is Failure
+
+
+def test_a_failure_of_another_kind_is_final() -> None:
+    mind = Mind()
+    mind.hear(*call(1, retries=2), *ready(1))
+    assert outcomes(mind.hear(e.Recorded(1, [FAILED]))) == {0: FAILED}
+
+
+def test_among_several_only_the_retriable_one_is_tried_again() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=3, retries=1), *ready(1))
+    assert outcomes(mind.hear(e.Recorded(1, [DONE, AGAIN, FAILED]))) == {0: DONE, 2: FAILED}
+    assert sent(mind.hear(e.ChunkEnded(1, 0.1))) == [(1, 1, [1])]
+
+
+def test_an_item_may_be_tried_again_elsewhere_before_its_chunk_has_ended() -> None:
+    mind = Mind(2)
+    mind.hear(*call(1, 2, chunksize=2, retries=1), *call(2), *ready(1, 2), *finish(2, DONE))
+    assert sent(mind.hear(e.Recorded(1, [AGAIN]))) == [(2, 1, [0])]
+    assert mind.hear(*finish(2, DONE))[0] == e.Resolve(1, [0], [DONE], 2)
+
+
+def test_what_is_tried_again_does_not_stop_a_job_that_stops_on_failure() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=1, retries=1, stop_on_failure=True), *ready(1))
+    assert sent(mind.hear(*finish(1, AGAIN))) == [(1, 1, [0])]
+    assert outcomes(mind.hear(*finish(1, AGAIN))) == {0: GAVE_UP, 1: DROPPED, 2: DROPPED}
+
+
+def test_crashes_limits_and_failures_count_alike() -> None:
+    mind = stopped_for_time(retries=2)
+    assert outcomes(mind.hear(e.WorkerDied(1, -15, 1))) == {}
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [0, 1])]
+    assert outcomes(mind.hear(e.WorkerDied(1, -11, 1))) == {}
+    mind.hear(*ready(1))
+    assert outcomes(mind.hear(e.Recorded(1, [AGAIN]))) == {0: GAVE_UP}
+
+
+def test_an_item_that_takes_too_long_again_tells_how_often_it_was_begun() -> None:
+    mind = stopped_for_time(retries=1)
+    mind.hear(e.WorkerDied(1, -15, 1), *ready(1))
+    mind.at(9.0)
+    late(mind, 1, 1, 2.0)
+    assert outcomes(mind.hear(e.WorkerDied(1, -9, 1))) == {0: e.TimedOut(1, 1.0, 2)}
+
+
+def test_an_item_that_makes_a_retriable_exception_of_its_end_is_tried_again() -> None:
+    mind = stopped_for_time(retries=1)
+    assert outcomes(mind.hear(e.Recorded(1, [AGAIN]))) == {}
+    mind.hear(e.ChunkEnded(1, 1.0), e.WorkerDied(1, 0, 1))
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [1, 0])]
+
+
+def test_a_crash_of_another_item_in_the_next_process_is_a_crash() -> None:
+    mind = stopped_for_time()
+    mind.hear(e.WorkerDied(1, -15, 1), *ready(1))
+    assert outcomes(mind.hear(e.WorkerDied(1, -11, 1))) == {1: e.Lost(1, -11, 1)}
+
+
+# --- rest before another try ------------------------------------------------------------------------------------------
+
+RESTING: dict[str, Any] = {"retries": 3, "backoff": Backoff((2.0,), 2.0)}
+
+
+def test_an_item_rests_ever_longer() -> None:
+    mind = Mind()
+    mind.hear(*call(1, **RESTING), *ready(1))
+    for until in (2.0, 6.0, 14.0):
+        assert sent(mind.hear(*finish(1, AGAIN))) == []
+        assert mind.scheduler.next_deadline() == until
+        assert sent(mind.at(until - 0.1)) == []
+        assert sent(mind.at(until)) == [(1, 1, [0])]
+
+
+def test_a_crash_rests_too_and_its_neighbours_do_not() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=3, **RESTING), *ready(1), e.WorkerDied(1, -9, 1))
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [1, 2])]
+    mind.hear(*finish(1, DONE, DONE))
+    assert sent(mind.at(2.0)) == [(1, 1, [0])]
+
+
+def test_what_has_rested_goes_first() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=1, **RESTING), *call(2), *ready(1), *finish(1, AGAIN))
+    mind.at(2.0)
+    assert sent(mind.hear(*finish(1, DONE))) == [(1, 1, [0])]
+
+
+def test_other_items_run_while_one_rests() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 2, chunksize=1, **RESTING), *ready(1))
+    assert sent(mind.hear(*finish(1, AGAIN))) == [(1, 1, [1])]
+
+
+def test_a_worker_is_started_for_an_item_that_has_rested() -> None:
+    mind = Mind()
+    mind.hear(*call(1, **RESTING), *ready(1))
+    assert of(e.StartWorker, mind.hear(e.WorkerDied(1, -9, 1))) == []
+    assert mind.at(2.0) == [e.StartWorker(1, "w-1")]
+
+
+def test_the_earlier_of_all_deadlines_is_next() -> None:
+    mind = Mind(2)
+    mind.hear(*call(1, 2, chunksize=1, timeout=5.0, **RESTING), *ready(1, 2), *finish(1, AGAIN))
+    assert mind.scheduler.next_deadline() == 2.0
+    mind.at(2.0)
+    assert mind.scheduler.next_deadline() == 5.0
+
+
+def test_what_rests_is_dropped_with_its_job() -> None:
+    for event in (e.JobStopped(1), e.JobCancelled(1), e.TerminateAsked()):
+        mind = Mind()
+        mind.hear(*call(1, **RESTING), *ready(1), *finish(1, AGAIN))
+        orders = mind.hear(event)
+        assert orders[:2] == [e.Resolve(1, (0,), [DROPPED], None), e.JobDone(1)]
+        assert of(e.Send, mind.at(2.0)) == []
+
+
+def test_what_rests_is_dropped_if_the_group_breaks() -> None:
+    mind = Mind(2)
+    mind.hear(*call(1, **RESTING), *ready(1), *finish(1, AGAIN), *call(2, 2))
+    assert outcomes(mind.hear(e.SetupFailed(2, FAILED)))[0] == DROPPED
+
+
+def test_closing_waits_for_what_rests() -> None:
+    mind = Mind()
+    mind.hear(*call(1, **RESTING), *ready(1), *finish(1, AGAIN), e.CloseAsked(), e.WorkerDied(1, 0, 0))
+    assert not mind.scheduler.finished
+    assert mind.at(2.0) == [e.StartWorker(1, "w-1")]
+    mind.hear(*ready(1), *finish(1, DONE), e.WorkerDied(1, 0, 0))
+    assert mind.scheduler.finished
+
+
+def test_a_stream_that_rests_is_busy() -> None:
+    mind = Mind()
+    mind.hear(*stream(1, 1, streaming=True, **RESTING), *ready(1), *finish(1, AGAIN))
+    assert not mind.scheduler.unoccupied
+
+
+def test_a_dedicated_process_starts_again_when_its_item_has_rested() -> None:
+    mind = Mind()
+    mind.hear(*own(1, **RESTING), *ready(1))
+    assert mind.hear(e.WorkerDied(1, -9, 1)) == []
+    assert not mind.scheduler.unoccupied
+    assert mind.at(2.0) == [e.StartWorker(1, "own")]
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [0])]
+
+
+def test_a_dedicated_process_that_outlives_its_item_s_rest_is_followed_by_the_next() -> None:
+    mind = Mind()
+    mind.hear(*own(1, **RESTING), *ready(1), *finish(1, AGAIN))
+    assert mind.at(2.0) == []
+    assert mind.hear(e.WorkerDied(1, 1, 1)) == [e.StartWorker(1, "own")]
+
+
+def test_the_user_ends_a_process_whose_item_rests() -> None:
+    mind = Mind()
+    mind.hear(*own(1, **RESTING), *ready(1), e.WorkerDied(1, -9, 1))
+    orders = mind.hear(e.ProcessStopped(1, kill=False))
+    assert orders == [e.Resolve(1, (0,), [e.Lost(1, -9, 1)], 1), e.JobDone(1), e.ProcessOver(1, -9)]
+    assert mind.scheduler.next_deadline() is None
+    assert mind.scheduler.unoccupied
+
+
+def test_the_user_ends_a_process_whose_item_rests_before_it_has_ended_itself() -> None:
+    mind = Mind()
+    mind.hear(*own(1, **RESTING), *ready(1), *finish(1, AGAIN))
+    assert mind.hear(e.ProcessStopped(1, kill=True)) == [e.Kill(1)]
+    assert outcomes(mind.hear(e.WorkerDied(1, -9, 1))) == {0: e.Lost(1, -9, 1)}
+
+
+@pytest.mark.parametrize("last", [e.TerminateAsked(), e.SetupFailed(2, FAILED)])
+def test_the_end_of_the_group_ends_a_dedicated_process_whose_item_rests(last: e.Event) -> None:
+    mind = Mind()
+    mind.hear(*own(1, **RESTING), *ready(1), e.WorkerDied(1, -9, 1), *call(2))
+    orders = mind.hear(last)
+    assert e.ProcessOver(1, -9) in orders
+    assert outcomes(orders) == {0: DROPPED}
+
+
+@pytest.mark.parametrize("last", [e.TerminateAsked(), e.SetupFailed(2, FAILED)])
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_dedicated_process_whose_item_rests_is_over_only_when_it_is_gone(last: e.Event, ended: bool) -> None:
+    mind = Mind()
+    events = finish(1, AGAIN) if ended else [e.Recorded(1, [AGAIN])]
+    mind.hear(*own(1, **RESTING), *ready(1), *events, *call(2))
+    assert of(e.ProcessOver, mind.hear(last)) == []
+    assert of(e.ProcessOver, mind.hear(e.WorkerDied(1, -15, 1))) == [e.ProcessOver(1, -15)]
+
+
+# --- cancelling what runs ---------------------------------------------------------------------------------------------
+
+
+def test_an_item_that_runs_is_cancelled_with_its_process() -> None:
+    mind = Mind(kill_grace=2.0)
+    mind.hear(*call(1), *ready(1))
+    assert mind.hear(e.JobCancelled(1)) == [e.Resolve(1, [0], [DROPPED], None), e.JobDone(1), e.Terminate(1)]
+    assert mind.at(2.0) == [e.Kill(1)]
+    assert mind.hear(e.WorkerDied(1, -9, 1)) == []
+
+
+def test_the_next_item_waits_for_the_place_of_a_cancelled_one() -> None:
+    mind = Mind()
+    mind.hear(*call(1), *ready(1), *call(2), e.JobCancelled(1))
+    assert mind.hear(e.WorkerDied(1, -15, 1)) == [e.StartWorker(1, "w-1")]
+    assert sent(mind.hear(*ready(1))) == [(1, 2, [0])]
+
+
+def test_what_a_cancelled_item_still_tells_is_of_no_interest() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=3, retries=1), *ready(1))
+    assert outcomes(mind.hear(e.Recorded(1, [DONE]), e.JobCancelled(1))) == {0: DONE, 1: DROPPED, 2: DROPPED}
+    for event in (e.Recorded(1, [AGAIN]), e.Recorded(1, [FAILED]), looked(1, 3, 0.0), e.WorkerDied(1, -15, 3)):
+        assert mind.hear(event) == []
+    assert mind.scheduler.slots[1].finished == 1
+
+
+def test_a_cancelled_item_that_makes_something_else_of_its_end_lets_its_process_be_asked() -> None:
+    mind = Mind(kill_grace=2.0)
+    mind.hear(*call(1), *ready(1), e.JobCancelled(1))
+    assert mind.hear(*finish(1, DONE)) == [e.Ask(1)]
+    assert mind.at(2.0) == [e.Kill(1)]
+
+
+def test_all_chunks_of_a_cancelled_job_are_stopped() -> None:
+    mind = Mind(2)
+    mind.hear(*call(1, 9, chunksize=2), *ready(1, 2))
+    orders = mind.hear(e.JobCancelled(1))
+    assert outcomes(orders) == dict.fromkeys(range(9), DROPPED)
+    assert of(e.Terminate, orders) == [e.Terminate(1), e.Terminate(2)]
+    assert of(e.JobDone, orders) == [e.JobDone(1)]
+
+
+def test_an_item_that_is_being_stopped_for_its_time_can_be_cancelled() -> None:
+    mind = stopped_for_time()
+    orders = mind.hear(e.JobCancelled(1))
+    assert outcomes(orders) == {0: DROPPED, 1: DROPPED}
+    assert mind.at(3.0) == []
+    assert mind.at(3.01) == [e.Kill(1)]
+    assert mind.hear(e.WorkerDied(1, -9, 1)) == []
+
+
+def test_an_item_whose_stack_is_waited_for_can_be_cancelled() -> None:
+    mind = stopped_for_time(told=False)
+    assert of(e.Terminate, mind.hear(e.JobCancelled(1))) == [e.Terminate(1)]
+    assert mind.hear(looked(1, 1, 0.0, stack=True)) == []
+    assert mind.at(3.0) == [e.Kill(1)]
+
+
+# --- recycling --------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_is_replaced_after_so_many_items() -> None:
+    mind = Mind(max_tasks=2)
+    mind.hear(*call(1, 3, chunksize=1), *ready(1))
+    assert sent(mind.hear(*finish(1, DONE))) == [(1, 1, [1])]
+    assert mind.hear(*finish(1, DONE))[1:] == [e.Ask(1)]
+    assert mind.hear(e.WorkerDied(1, 0, 1)) == [e.StartWorker(1, "w-1")]
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [2])]
+
+
+def test_a_chunk_is_no_larger_than_what_is_left_of_a_process() -> None:
+    mind = Mind(max_tasks=5)
+    orders = sent(mind.hear(*call(1, 12, chunksize=3), *ready(1)))
+    orders += sent(mind.hear(*finish(1, DONE, DONE, DONE)))
+    mind.hear(*finish(1, DONE, DONE), e.WorkerDied(1, 0, 2))
+    orders += sent(mind.hear(*ready(1)))
+    assert [items for _, _, items in orders] == [[0, 1, 2], [3, 4], [5, 6, 7]]
+
+
+def test_only_what_a_process_has_run_is_counted() -> None:
+    mind = Mind(max_tasks=3)
+    mind.hear(*call(1, 9, chunksize=3), *ready(1))
+    assert sent(mind.hear(*finish(1, DONE))) == [(1, 1, [1, 2])]
+    assert mind.hear(*finish(1, FAILED, DONE))[1:] == [e.Ask(1)]
+
+
+def test_a_process_that_is_worn_is_replaced_when_there_is_work() -> None:
+    mind = Mind()
+    mind.hear(*call(1), *ready(1))
+    assert mind.hear(e.Recorded(1, [DONE]), e.ChunkEnded(1, 0.1, worn=True))[2:] == [e.Ask(1)]
+    assert mind.hear(e.WorkerDied(1, 0, 1)) == []
+    assert mind.hear(*call(2)) == [e.StartWorker(1, "w-1")]
+
+
+def test_a_worn_process_hands_back_what_it_has_not_begun() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=3), *ready(1), e.Recorded(1, [DONE]), e.ChunkEnded(1, 0.1, worn=True))
+    mind.hear(e.WorkerDied(1, 0, 1))
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [1, 2])]
+
+
+def test_a_process_that_is_to_be_replaced_is_not_waited_for_without_end() -> None:
+    mind = Mind(max_tasks=1, stop_grace=5.0, kill_grace=2.0)
+    mind.hear(*call(1, 2), *ready(1), *finish(1, DONE))
+    assert mind.at(5.0) == [e.Terminate(1)]
+    assert mind.at(7.0) == [e.Kill(1)]
+
+
+def test_a_dedicated_process_is_not_recycled_but_over() -> None:
+    mind = Mind(max_tasks=1)
+    mind.hear(*own(1), *ready(1))
+    assert mind.hear(e.Recorded(1, [DONE]), e.ChunkEnded(1, 0.1, worn=True))[2:] == [e.Ask(1)]
+    assert mind.scheduler.next_deadline() is None
+
+
+# --- finalizers -------------------------------------------------------------------------------------------------------
+
+
+def test_a_finalizer_takes_as_long_as_it_takes() -> None:
+    mind = Mind(finalizes=True, stop_grace=5.0, kill_grace=2.0)
+    mind.hear(*call(1), *ready(1), *finish(1, DONE), e.CloseAsked())
+    assert mind.scheduler.next_deadline() is None
+    mind.now = 100.0
+    assert mind.hear(e.Finalized(1, None)) == []
+    assert mind.at(105.0) == [e.Terminate(1)]
+    assert mind.at(107.0) == [e.Kill(1)]
+
+
+def test_a_finalizer_that_fails_is_told() -> None:
+    mind = Mind(finalizes=True)
+    mind.hear(*call(1), *ready(1), *finish(1, DONE), e.CloseAsked())
+    assert mind.hear(e.Finalized(1, FAILED)) == [e.FinalizerFailed(1, FAILED)]
+
+
+def test_terminating_hurries_a_finalizer() -> None:
+    mind = Mind(finalizes=True, stop_grace=5.0, kill_grace=2.0)
+    mind.hear(*call(1), *ready(1), *finish(1, DONE), e.CloseAsked())
+    assert mind.hear(e.TerminateAsked()) == [e.Terminate(1)]
+    assert mind.hear(e.Finalized(1, None)) == []
+    assert mind.at(2.0) == [e.Kill(1)]
+
+
+def test_a_process_that_is_replaced_has_time_for_its_finalizer() -> None:
+    mind = Mind(finalizes=True, max_tasks=1)
+    assert mind.hear(*call(1, 2), *ready(1), *finish(1, DONE))[-1] == e.Ask(1)
+    assert mind.scheduler.next_deadline() is None
+
+
+def test_a_dedicated_process_may_outlive_its_finalizer() -> None:
+    mind = Mind(finalizes=True)
+    mind.hear(*own(1), *ready(1), *finish(1, DONE))
+    assert mind.hear(e.Finalized(1, FAILED)) == [e.FinalizerFailed(1, FAILED)]
+    assert mind.scheduler.next_deadline() is None
 
 
 # --- processes of their own -------------------------------------------------------------------------------------------
@@ -422,6 +990,20 @@ def test_a_process_that_ignores_its_end_may_finish() -> None:
     mind.hear(*own(1), *ready(1), e.ProcessStopped(1, kill=False))
     assert outcomes(mind.hear(*finish(1, DONE))) == {0: DONE}
     assert mind.hear(e.WorkerDied(1, 0, 0)) == [e.ProcessOver(1, 0)]
+
+
+def test_the_user_ends_a_process_whose_item_makes_a_retriable_exception_of_that() -> None:
+    mind = Mind()
+    mind.hear(*own(1, retries=3), *ready(1), e.ProcessStopped(1, kill=False))
+    assert outcomes(mind.hear(*finish(1, AGAIN))) == {0: GAVE_UP}
+    assert mind.hear(e.WorkerDied(1, 0, 1)) == [e.ProcessOver(1, 0)]
+
+
+def test_the_user_ends_a_process_that_is_to_start_again() -> None:
+    mind = Mind()
+    mind.hear(*own(1, retries=1), *ready(1), e.WorkerDied(1, -9, 1))
+    assert mind.hear(e.ProcessStopped(1, kill=True)) == [e.Kill(1)]
+    assert outcomes(mind.hear(e.WorkerDied(1, None, 0))) == {0: e.Lost(1, None, 1)}
 
 
 # --- closing ----------------------------------------------------------------------------------------------------------
@@ -524,6 +1106,38 @@ def test_terminating_twice_is_terminating_once() -> None:
     mind = Mind()
     mind.hear(*call(1), *ready(1), e.TerminateAsked())
     assert mind.hear(e.TerminateAsked(), e.CloseAsked()) == []
+
+
+def test_terminating_a_second_time_puts_nothing_off() -> None:
+    mind = Mind(kill_grace=2.0)
+    mind.hear(*call(1), *ready(1), e.TerminateAsked())
+    mind.now = 1.5
+    mind.hear(e.TerminateAsked())
+    assert mind.at(2.0) == [e.Kill(1)]
+
+
+def test_terminating_does_not_put_off_what_is_due_for_an_item_that_took_too_long() -> None:
+    mind = stopped_for_time()
+    mind.now = 2.0
+    assert mind.hear(e.TerminateAsked()) == [e.Terminate(1)]
+    assert mind.at(3.0) == []
+    assert mind.at(3.01) == [e.Kill(1)]
+    assert outcomes(mind.hear(e.WorkerDied(1, -9, 1))) == {0: DROPPED, 1: DROPPED}
+
+
+def test_terminating_does_not_wait_for_a_stack() -> None:
+    mind = stopped_for_time(told=False)
+    assert mind.hear(e.TerminateAsked()) == [e.Terminate(1)]
+    assert mind.hear(looked(1, 1, 0.0, stack=False)) == []
+    assert mind.at(3.0) == [e.Kill(1)]
+
+
+def test_what_an_item_makes_of_being_terminated_is_no_failure_of_its_own() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=3, retries=1), *ready(1), e.TerminateAsked())
+    assert outcomes(mind.hear(e.Recorded(1, [DONE, FAILED]))) == {0: DONE, 1: DROPPED}
+    assert outcomes(mind.hear(e.Recorded(1, [AGAIN]))) == {2: DROPPED}
+    assert mind.hear(e.ChunkEnded(1, 0.1)) == [e.JobDone(1), e.Ask(1)]
 
 
 def test_terminating_hurries_a_worker_that_was_asked() -> None:

@@ -2,384 +2,55 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import assert_never
+from itertools import product
+from typing import Any
 
 import attrs
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from simulated import Ending, Hands, Job, Nature, Process
 
 from procorch import _events as e
 from procorch._chunks import Window
-from procorch._messages import Failure, Value
-from procorch._policy import Limits
-from procorch._scheduler import Scheduler
+from procorch._messages import Failure
+from procorch._policy import Backoff, Limits
 
-_MOST_ROUNDS = 2000
+_MOST_ROUNDS = 10_000
 """Rounds in which everything must have ended once nothing new comes; the worst case seen is far below."""
-
-
-@attrs.define(eq=False)
-class Chunk:
-    """A chunk on its way through a process."""
-
-    job: Job
-    items: list[int]
-    begun: int = 0
-    results: list[Value | Failure] = attrs.field(factory=list[Value | Failure])
-    """Of the finished items, a first part of those begun."""
-    told: int = 0
-    """How many of them the scheduler has heard of."""
-    withdrawn: bool = False
-
-    @property
-    def runs(self) -> bool:
-        """Whether an item is being worked on; there is one at most."""
-        return self.begun > len(self.results)
-
-    @property
-    def may_begin(self) -> bool:
-        """Whether the process would go on to the next item, as far as the chunk is concerned."""
-        failed = self.job.spec.stop_on_failure and any(isinstance(one, Failure) for one in self.results)
-        return not self.runs and self.begun < len(self.items) and not failed
-
-
-@attrs.define(eq=False)
-class Process:
-    """One process, from the order to start it to the news of its death."""
-
-    slot: int
-    job: Job | None
-    """The one that it is dedicated to."""
-    launched: bool = False
-    stubborn: bool = False
-    """Whether it takes no notice of SIGTERM, and lives on when asked to end."""
-    ready: bool = False
-    setup_failed: bool = False
-    chunk: Chunk | None = None
-    asked: bool = False
-    terminated: bool = False
-    killed: bool = False
-
-    @property
-    def told_to_end(self) -> bool:
-        """Whether it is on its way out, as far as the scheduler knows."""
-        return self.setup_failed or self.asked or self.terminated or self.killed
-
-    @property
-    def free(self) -> bool:
-        """Whether the scheduler must believe that it could begin an item now."""
-        return self.ready and self.chunk is None and not self.told_to_end
-
-
-@attrs.define(eq=False)
-class Job:
-    """One call, with its consumer."""
-
-    number: int
-    spec: e.JobSpec
-    window: Window
-    outcomes: dict[int, e.Outcome] = attrs.field(factory=dict[int, e.Outcome])
-    begins: Counter[int] = attrs.field(factory=Counter[int])
-    unbegun: Counter[int] = attrs.field(factory=Counter[int])
-    """Processes that died with an item as the next one."""
-    sealed: bool = False
-    stopped: bool = False
-    done: bool = False
-    over: bool = False
-    """Whether its own process is over."""
-    ended_by_user: bool = False
-    """Whether the user has had its own process ended."""
-
-    def give(self, most: int) -> None:
-        """Let the consumer have what is its turn."""
-        for _ in range(most):
-            if self.window.given not in self.outcomes:
-                break
-            self.window.given += 1
-
-    def take(self) -> int:
-        """Let the consumer take inputs as far as there is room, and then wait if it has to."""
-        before = self.window.taken
-        self.window.taken += max(self.window.room, 0)
-        if self.window.given not in self.outcomes:
-            self.window.waited(len(self.outcomes) - self.window.given)
-            self.window.taken += max(self.window.room, 0)
-        return self.window.taken - before
-
-
-class Hands:
-    """Carries out orders and checks each against what it knows of the world."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.now = 0.0
-        self.names = map("w-{}".format, itertools.count(1))
-        self.scheduler = Scheduler(limits, self.names)
-        self.jobs: dict[int, Job] = {}
-        self.processes: dict[int, Process] = {}
-        self.slot_names: dict[int, str] = {}
-        self.mailbox: deque[e.Event] = deque()
-        self.closed = self.terminated = self.broken = False
-        self.last_moment = math.inf
-        """When nothing may be alive any more that was not told so by SIGKILL."""
-        self.intact = True
-        """False after a failure: then there is no sense in going on to the end."""
-
-    # --- what is the case ---------------------------------------------------------------------------------------------
-
-    @property
-    def refusing(self) -> bool:
-        return self.terminated or self.broken
-
-    @property
-    def pool(self) -> list[Process]:
-        return [process for process in self.processes.values() if process.job is None]
-
-    def chunks(self, job: Job) -> list[Chunk]:
-        found = [process.chunk for process in self.processes.values()]
-        return [chunk for chunk in found if chunk is not None and chunk.job is job]
-
-    def waiting(self, job: Job) -> set[int]:
-        held = {item for chunk in self.chunks(job) for item in chunk.items}
-        return {item for item in range(job.window.taken) if item not in job.outcomes and item not in held}
-
-    # --- the way in and out -------------------------------------------------------------------------------------------
-
-    def tell(self, *events: e.Event) -> None:
-        """Tell what happened; several events if the real hands tell them without letting go of the lock."""
-        self.intact = False
-        self.mailbox.extend(events)
-        while self.mailbox:
-            event = self.mailbox.popleft()
-            if isinstance(event, e.WorkerDied):
-                del self.processes[event.slot]
-            for order in self.scheduler.handle(event, self.now):
-                self.carry_out(order)
-        self.check()
-        self.intact = True
-
-    def carry_out(self, order: e.Order) -> None:
-        match order:
-            case e.StartWorker(slot, name):
-                self.start(slot, name)
-            case e.Send(slot, number, items):
-                self.send(self.processes[slot], self.jobs[number], list(items))
-            case e.Resolve(number, items, outcomes, slot):
-                self.resolve(self.jobs[number], items, outcomes, slot)
-            case e.JobDone(number):
-                self.job_done(self.jobs[number])
-            case e.ProcessOver(number):
-                self.process_over(self.jobs[number])
-            case e.Withdraw(slot):
-                chunk = self.processes[slot].chunk
-                assert chunk is not None
-                chunk.withdrawn = True
-            case e.Look(slot):
-                self.look(self.processes[slot])
-            case e.Ask(slot):
-                process = self.processes[slot]
-                assert process.ready
-                assert process.chunk is None
-                process.asked = True
-            case e.Terminate(slot):
-                self.processes[slot].terminated = True
-                self.forget_unlaunched(self.processes[slot])
-            case e.Kill(slot):
-                self.processes[slot].killed = True
-                self.forget_unlaunched(self.processes[slot])
-            case e.Broken():
-                assert not self.refusing
-                self.broken = True
-                self.stop_all()
-            case _:
-                assert_never(order)
-
-    def stop_all(self) -> None:
-        for job in self.jobs.values():
-            job.stopped = True
-
-    def start(self, slot: int, name: str) -> None:
-        assert slot not in self.processes
-        assert not self.refusing
-        assert self.slot_names.setdefault(slot, name) == name
-        number = self.scheduler.slots[slot].dedicated
-        job = None if number is None else self.jobs[number]
-        self.processes[slot] = Process(slot, job)
-        assert len(self.pool) <= self.limits.max_workers
-        if job is not None:
-            assert not job.over
-            assert not job.ended_by_user
-            assert name == job.spec.name
-            assert [process.job for process in self.processes.values()].count(job) == 1
-
-    def send(self, process: Process, job: Job, items: list[int]) -> None:
-        assert process.free
-        assert process.job is (job if job.spec.dedicated else None)
-        assert not job.stopped
-        assert not job.done
-        waiting = self.waiting(job)
-        assert items
-        assert len(set(items)) == len(items)
-        assert waiting.issuperset(items)
-        if job.spec.chunksize is not None:
-            assert len(items) == min(job.spec.chunksize, len(waiting))
-        process.chunk = Chunk(job, items)
-
-    def resolve(self, job: Job, items: Sequence[int], outcomes: Sequence[e.Outcome], slot: int | None) -> None:
-        assert not job.done
-        for item, outcome in zip(items, outcomes, strict=True):
-            assert 0 <= item < job.window.taken
-            assert item not in job.outcomes
-            job.outcomes[item] = outcome
-            match outcome:
-                case Value(payload) | Failure(payload):
-                    assert payload == f"{job.number} {item} {slot} {job.begins[item]}".encode()
-                    failed = isinstance(outcome, Failure)
-                case e.Lost(_, _, attempts):
-                    assert attempts == job.begins[item]
-                    failed = True
-                case e.Dropped():
-                    assert job.stopped or self.refusing or (self.closed and job.spec.streaming)
-                    # Only those told to end at once take items with them.
-                    assert self.terminated or job.begins[item] <= job.spec.retries
-                    failed = False
-                case e.NotStarted():
-                    assert job.spec.dedicated
-                    failed = False
-                case _:
-                    assert_never(outcome)
-            if not isinstance(outcome, Value | Failure):
-                assert all(item not in chunk.items for chunk in self.chunks(job))
-            job.stopped |= failed and job.spec.stop_on_failure
-
-    def job_done(self, job: Job) -> None:
-        assert not job.done
-        assert job.sealed or job.stopped or (self.closed and job.spec.streaming)
-        assert len(job.outcomes) == job.window.taken
-        assert not self.chunks(job)
-        job.done = True
-
-    def process_over(self, job: Job) -> None:
-        assert job.spec.dedicated
-        assert not job.over
-        assert all(process.job is not job for process in self.processes.values())
-        assert len(job.outcomes) == job.window.taken or self.refusing
-        job.over = True
-
-    def look(self, process: Process) -> None:
-        chunk = process.chunk
-        assert chunk is not None
-        if chunk.told < len(chunk.results):
-            self.mailbox.append(self.news(process.slot, chunk, len(chunk.results)))
-
-    def forget_unlaunched(self, process: Process) -> None:
-        died = e.WorkerDied(process.slot, None, 0)
-        if not process.launched and died not in self.mailbox:
-            self.mailbox.append(died)
-
-    # --- what must hold between any two events ------------------------------------------------------------------------
-
-    def check(self) -> None:
-        waiting = 0
-        for job in self.jobs.values():
-            if job.done:
-                continue  # for good: any order about it would have been an error
-            rest = self.waiting(job)
-            assert job.window.taken - job.window.given <= job.window.size <= job.window.most
-            assert self.scheduler.waits(job.number) == bool(rest)
-            assert self.scheduler.runs(job.number) == bool(self.chunks(job))
-            assert not (rest and (job.stopped or self.refusing))
-            over = job.sealed or job.stopped or (self.closed and job.spec.streaming)
-            assert not over or rest or self.chunks(job)
-            if not job.spec.dedicated:
-                waiting += len(rest)
-        pool, free = self.pool, [process for process in self.pool if process.free]
-        if waiting:
-            assert not free
-            assert pool
-        if self.refusing or (self.closed and all(job.done for job in self.jobs.values())):
-            assert not free
-        assert not any(process.free for process in self.processes.values() if process.job is not None)
-        if not any(process.chunk or process.told_to_end for process in self.processes.values()):
-            assert self.scheduler.next_deadline() is None
-        owned = {process.job.number for process in self.processes.values() if process.job is not None}
-        assert owned == {job.number for job in self.jobs.values() if job.spec.dedicated and not job.over}
-        quiet = not self.processes and all(job.done for job in self.jobs.values())
-        assert self.scheduler.finished == (quiet and (self.closed or self.terminated))
-
-    # --- what processes do --------------------------------------------------------------------------------------------
-
-    def begin(self, chunk: Chunk) -> None:
-        job, item = chunk.job, chunk.items[chunk.begun]
-        assert item not in job.outcomes
-        assert sum(other.items.count(item) for other in self.chunks(job)) == 1  # one live attempt
-        chunk.begun += 1
-        job.begins[item] += 1
-        assert job.begins[item] <= job.spec.retries + 1
-
-    def finish(self, process: Process, *, failing: bool) -> None:
-        chunk = process.chunk
-        assert chunk is not None
-        item = chunk.items[chunk.begun - 1]
-        text = f"{chunk.job.number} {item} {process.slot} {chunk.job.begins[item]}"
-        chunk.results.append((Failure if failing else Value)(text.encode()))
-
-    @staticmethod
-    def news(slot: int, chunk: Chunk, upto: int) -> e.Recorded:
-        event = e.Recorded(slot, chunk.results[chunk.told : upto])
-        chunk.told = upto
-        return event
-
-    def announce(self, process: Process, most: int = 1 << 30) -> None:
-        chunk = process.chunk
-        if chunk is not None and chunk.told < len(chunk.results):
-            event = self.news(process.slot, chunk, min(chunk.told + most, len(chunk.results)))
-            self.tell(event)
-            for item, outcome in zip(chunk.items[: chunk.told], chunk.results, strict=False):
-                assert chunk.job.outcomes[item] is outcome
-
-    def end_chunk(self, process: Process, busy: float) -> None:
-        self.announce(process)
-        assert process.chunk is not None
-        process.chunk = None
-        self.tell(e.ChunkEnded(process.slot, busy))
-
-    def die(self, process: Process, exitcode: int | None) -> None:
-        self.announce(process)
-        chunk = process.chunk
-        if chunk is None:
-            self.tell(e.WorkerDied(process.slot, exitcode, 0))
-            return
-        wanted = not (chunk.job.stopped or self.refusing)
-        job, rest = chunk.job, chunk.items[chunk.begun :]
-        self.tell(e.WorkerDied(process.slot, exitcode, chunk.begun))
-        for item in chunk.items[chunk.told : chunk.begun]:
-            tries = job.begins[item]
-            if wanted and tries <= job.spec.retries and not job.ended_by_user:
-                assert item not in job.outcomes
-            elif self.terminated:
-                assert job.outcomes[item] == e.Dropped()
-            else:
-                assert job.outcomes[item] == e.Lost(process.slot, exitcode, tries)
-        if chunk.begun == 0:
-            job.unbegun[rest[0]] += 1
-            given_up = job.unbegun[rest[0]] == self.limits.max_unbegun_deaths
-            if wanted and (given_up or job.ended_by_user):
-                item = rest.pop(0)
-                assert job.outcomes[item] == e.Lost(process.slot, exitcode, job.begins[item])
-        for item in rest:
-            assert job.outcomes.get(item) == (e.Dropped() if job.stopped or self.refusing else None)
-
 
 _PICK = st.integers(0, 3)
 """Which of those that can; taken modulo their number."""
 _EXITCODE = st.sampled_from([0, 1, -9, -11, None])
+_ENDINGS: tuple[Ending, ...] = ("value", "failure", "retriable")
+
+# Each draw costs more than what the scheduler makes of it, so what belongs together is drawn at once.
+_OPTIONS = st.sampled_from(
+    [
+        # One limit is shorter than the time between two looks.
+        {"retries": retries, "backoff": backoff, "timeout": timeout}
+        for retries in (1, 2, 0)
+        for backoff in (e.NO_WAIT, Backoff((0.5,)), Backoff((0.0, 0.02), 2.0))
+        for timeout in (0.5, None, 0.002)
+    ]
+)
+_NATURES = [Nature(*traits) for traits in product((False, True), repeat=5)]
+_LIMITS = st.sampled_from(
+    [
+        {"max_failed_starts": failed, "max_killed_starts": killed, "max_unbegun_deaths": unbegun}
+        for failed, killed, unbegun in product((100, 3, 1), (100, 3, 1), (3, 2, 1))
+    ]
+)
+_STREAM = st.sampled_from(
+    [
+        e.JobSpec(chunksize, stop_on_failure=kind == "map", streaming=kind == "imap")
+        for kind, chunksize in product(("map of exceptions", "map", "imap"), (None, 1, 3))
+    ]
+)
+_LOOK_STEPS = st.sampled_from([list(steps) for count in (0, 1, 2, 4) for steps in product((0, 1, 2), repeat=count)])
+_WORK = st.sampled_from(list(product((1, 2, 3, 5, 8), _ENDINGS, (1, 3), (False, True))))
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -387,26 +58,42 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     hands: Hands
     calm: bool
+    """Whether nothing ends everything before the end."""
+    fair: bool
+    """Whether nobody loses interest, and nothing dies but by its items."""
+    timed: bool
+    retrying: bool
 
     @initialize(
         max_workers=st.integers(1, 4),
-        failed_starts=st.sampled_from([1, 3, 100]),
-        killed_starts=st.sampled_from([1, 3, 100]),
-        unbegun_deaths=st.integers(1, 3),
-        calm=st.booleans(),
+        limits=_LIMITS,
+        max_tasks=st.sampled_from([None, None, 1, 4]),
+        natures=st.lists(st.sampled_from(_NATURES), min_size=1, max_size=4),
+        tempo=st.sampled_from([0.0, 0.001, 0.2]),
+        flags=st.sampled_from(list(product((False, True), repeat=5))),
     )
     def open_group(
-        self, max_workers: int, failed_starts: int, killed_starts: int, unbegun_deaths: int, calm: bool
+        self,
+        max_workers: int,
+        limits: dict[str, Any],
+        max_tasks: int | None,
+        natures: list[Nature],
+        tempo: float,
+        flags: tuple[bool, ...],
     ) -> None:
-        limits = Limits(
-            max_workers=max_workers,
-            max_chunk_items=6,
-            max_failed_starts=failed_starts,
-            max_killed_starts=killed_starts,
-            max_unbegun_deaths=unbegun_deaths,
+        finalizes, self.calm, self.fair, self.timed, self.retrying = flags
+        self.hands = Hands(
+            Limits(
+                max_workers=max_workers,
+                max_chunk_items=6,
+                stack_look=0.1,
+                max_tasks=max_tasks,
+                finalizes=finalizes,
+                **limits,
+            ),
+            natures,
+            tempo,
         )
-        self.hands = Hands(limits)
-        self.calm = calm
 
     # --- who is there to act ------------------------------------------------------------------------------------------
 
@@ -437,7 +124,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         return self.those(lambda one: one.chunk is not None and (one.chunk.may_begin or one.chunk.runs))
 
     def with_news(self) -> list[Process]:
-        return self.those(lambda one: one.chunk is not None and one.chunk.told < len(one.chunk.results))
+        return self.those(lambda one: one.chunk is not None and one.chunk.read < len(one.chunk.results))
 
     def between_items(self) -> list[Process]:
         return self.those(lambda one: one.chunk is not None and not one.chunk.runs)
@@ -445,13 +132,22 @@ class SchedulerMachine(RuleBasedStateMachine):
     def launched(self) -> list[Process]:
         return self.those(lambda one: one.launched)
 
+    def finalizing(self) -> list[Process]:
+        if not self.hands.limits.finalizes:
+            return []
+        return self.those(lambda one: one.asked and not one.finalized)
+
     def is_late(self) -> bool:
         """Whether enough has happened for what ends everything."""
         return not self.calm and len(self.hands.jobs) > 2
 
     # --- callers ------------------------------------------------------------------------------------------------------
 
-    def open(self, spec: e.JobSpec, window: Window, count: int, *, sealed: bool) -> None:
+    def open(self, spec: e.JobSpec, options: dict[str, Any], window: Window, count: int, *, sealed: bool) -> None:
+        if self.retrying:
+            spec = attrs.evolve(spec, retries=options["retries"], backoff=options["backoff"])
+        if self.timed:
+            spec = attrs.evolve(spec, timeout=options["timeout"])
         job = Job(len(self.hands.jobs) + 1, spec, window, sealed=sealed)
         window.taken = min(count, window.room)
         self.hands.jobs[job.number] = job
@@ -463,30 +159,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.hands.tell(e.JobSealed(job.number))
 
     @precondition(lambda self: self.takes_jobs())
-    @rule(retries=st.integers(0, 2))
-    def submit(self, retries: int) -> None:
-        self.open(e.JobSpec(retries=retries), Window(1, 1), 1, sealed=True)
+    @rule(options=_OPTIONS)
+    def submit(self, options: dict[str, Any]) -> None:
+        self.open(e.JobSpec(), options, Window(1, 1), 1, sealed=True)
 
     @precondition(lambda self: self.takes_jobs())
-    @rule(
-        spec=st.builds(
-            lambda chunksize, retries, kind: e.JobSpec(chunksize, retries, kind == "map", kind == "imap"),
-            st.sampled_from([None, 1, 3]),
-            st.integers(0, 1),
-            st.sampled_from(["map", "map of exceptions", "imap"]),
-        ),
-        size=st.integers(1, 20),
-        exact=st.booleans(),
-        count=st.integers(1, 20),
-    )
-    def open_stream(self, spec: e.JobSpec, size: int, exact: bool, count: int) -> None:
-        self.open(spec, Window(size, size if exact else size * 4), count, sealed=False)
+    @rule(spec=_STREAM, options=_OPTIONS, size=st.integers(1, 20), count=st.integers(1, 20), exact=st.booleans())
+    def open_stream(self, spec: e.JobSpec, options: dict[str, Any], size: int, count: int, exact: bool) -> None:
+        self.open(spec, options, Window(size, size if exact else size * 4), count, sealed=False)
 
     @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 2)
-    @rule(retries=st.integers(0, 1))
-    def start_dedicated(self, retries: int) -> None:
-        name = f"d-{len(self.hands.jobs)}"
-        self.open(e.JobSpec(retries=retries, dedicated=True, name=name), Window(1, 1), 1, sealed=True)
+    @rule(options=_OPTIONS)
+    def start_dedicated(self, options: dict[str, Any]) -> None:
+        spec = e.JobSpec(dedicated=True, name=f"d-{len(self.hands.jobs)}")
+        self.open(spec, options, Window(1, 1), 1, sealed=True)
 
     @precondition(lambda self: self.open_jobs())
     @rule(pick=_PICK, most=st.integers(0, 40))
@@ -506,27 +192,45 @@ class SchedulerMachine(RuleBasedStateMachine):
         jobs = self.open_jobs()
         self.seal(jobs[pick % len(jobs)])
 
-    @precondition(lambda self: self.calls())
-    @rule(pick=_PICK, cancel=st.booleans())
-    def stop_one(self, pick: int, cancel: bool) -> None:
+    @precondition(lambda self: not self.fair and self.calls())
+    @rule(pick=_PICK)
+    def stop_one(self, pick: int) -> None:
         jobs = self.calls()
         job = jobs[pick % len(jobs)]
-        waits = self.hands.scheduler.waits(job.number)
-        if cancel and not waits:
-            return
         job.stopped = True
         self.hands.tell(e.JobStopped(job.number))
-        if waits and job.window.taken == 1:
-            assert job.done
-            assert job.outcomes == {0: e.Dropped()}
 
-    @precondition(lambda self: self.own_processes())
+    @precondition(lambda self: not self.fair and self.calls())
+    @rule(pick=_PICK)
+    def cancel_one(self, pick: int) -> None:
+        """Rather one that has begun, if there is any."""
+        begun = [job for job in self.calls() if any(chunk.begun for chunk in self.hands.chunks(job))]
+        jobs = begun or self.calls()
+        job = jobs[pick % len(jobs)]
+        job.stopped = job.cancelled = True
+        outcomes = dict(job.outcomes)
+        chunks = self.hands.chunks(job)
+        for chunk in chunks:
+            chunk.void = True
+        self.hands.tell(e.JobCancelled(job.number))
+        assert job.done
+        for item in range(job.window.taken):
+            assert job.outcomes[item] == outcomes.get(item, e.Dropped())
+        assert all(process.terminated for process in self.hands.processes.values() if process.chunk in chunks)
+
+    @precondition(lambda self: not self.fair and self.own_processes())
     @rule(pick=_PICK, kill=st.booleans())
     def stop_process(self, pick: int, kill: bool) -> None:
         jobs = self.own_processes()
         job = jobs[pick % len(jobs)]
         job.ended_by_user = True
+        alive = self.hands.own(job)
         self.hands.tell(e.ProcessStopped(job.number, kill))
+        for process in alive:
+            assert process.killed if kill else process.terminated
+        if not alive:  # its item rested
+            assert job.over
+            assert isinstance(job.outcomes[0], e.Lost)
 
     @precondition(lambda self: self.is_late() and not self.hands.closed)
     @rule()
@@ -538,7 +242,6 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule()
     def terminate(self) -> None:
         self.hands.terminated = True
-        self.hands.last_moment = self.hands.now + self.hands.limits.kill_grace
         self.hands.stop_all()
         self.hands.tell(e.TerminateAsked())
         assert all(process.terminated or process.killed for process in self.hands.processes.values())
@@ -546,33 +249,37 @@ class SchedulerMachine(RuleBasedStateMachine):
     # --- time ---------------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.hands.scheduler.next_deadline() is not None or not self.takes_jobs())
-    @rule(exactly=st.booleans())
-    def pass_time(self, exactly: bool) -> None:
+    @rule(
+        seconds=st.sampled_from([None, None, 0.001, 0.01, 0.3, 6.0]),
+        look_steps=_LOOK_STEPS,
+    )
+    def pass_time(self, seconds: float | None, look_steps: Sequence[int] = ()) -> None:
+        """Go on to the next deadline, or by so many seconds. Processes that are looked at go on meanwhile."""
         hands = self.hands
+        hands.look_steps = list(look_steps)
         deadline = hands.scheduler.next_deadline()
-        exactly &= deadline is not None
-        hands.now = max(hands.now, deadline or 0.0) if exactly else hands.now + 0.01
-        hands.tell(e.TimePassed())
-        later = hands.scheduler.next_deadline()
-        assert later is None or later > hands.now
-        if hands.now >= hands.last_moment:
-            assert all(process.killed for process in hands.processes.values())
+        if seconds is None and deadline is not None:
+            hands.now = max(hands.now, deadline)
+        else:
+            hands.now += seconds or 0.01
+        hands.pass_time()
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.ordered())
-    @rule(stubborn=st.booleans())
-    def launch_all(self, stubborn: bool) -> None:
+    @rule()
+    def launch_all(self) -> None:
         for process in self.ordered():
-            process.launched, process.stubborn = True, stubborn
+            process.launched = True
 
-    @precondition(lambda self: self.ordered())
+    @precondition(lambda self: not self.fair and self.ordered())
     @rule(pick=_PICK)
     def launch_fails(self, pick: int) -> None:
         processes = self.ordered()
         if self.is_late() or len(self.hands.pool) > 1:
             slot = processes[pick % len(processes)].slot
             del self.hands.processes[slot]
+            self.hands.refused = True
             self.hands.tell(e.LaunchFailed(slot, "no room"))
 
     @precondition(lambda self: self.starting())
@@ -589,28 +296,24 @@ class SchedulerMachine(RuleBasedStateMachine):
         processes = self.starting()
         process = processes[pick % len(processes)]
         process.setup_failed = True
+        process.terminate_at = self.hands.now + self.hands.limits.stop_grace
         self.hands.tell(e.SetupFailed(process.slot, Failure(b"")))
         assert self.hands.refusing
 
     @precondition(lambda self: self.at_work())
-    @rule(
-        pick=_PICK,
-        steps=st.integers(1, 8),
-        failing=st.sampled_from([None, 1, 3]),
-        crash=st.booleans(),
-        exitcode=_EXITCODE,
-    )
-    def work(self, pick: int, steps: int, failing: int | None, crash: bool, exitcode: int | None) -> None:
+    @rule(pick=_PICK, work=_WORK, exitcode=_EXITCODE)
+    def work(self, pick: int, work: tuple[int, Ending, int, bool], exitcode: int | None) -> None:
         """Begin and finish items by turns, whatever the page asks: it may be seen late. Perhaps crash at the end."""
         processes = self.at_work()
         process = processes[pick % len(processes)]
         chunk = process.chunk
         assert chunk is not None
+        steps, ending, at, crash = work
         for step in range(steps):
             if chunk.runs:
-                self.hands.finish(process, failing=failing == step)
+                self.hands.go_on(process, ending if step == at else "value")
             elif chunk.may_begin:
-                self.hands.begin(chunk)
+                self.hands.begin(process)
         if crash:
             self.hands.die(process, exitcode)
 
@@ -621,13 +324,19 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.hands.announce(processes[pick % len(processes)], most)
 
     @precondition(lambda self: self.between_items())
-    @rule(pick=_PICK, busy=st.floats(0, 0.1))
-    def end_chunk(self, pick: int, busy: float) -> None:
-        """Also before its last item: the page is full, or the rest was withdrawn."""
+    @rule(pick=_PICK, busy=st.sampled_from([0.0, 0.001, 0.1]), worn=st.sampled_from([False, False, True]))
+    def end_chunk(self, pick: int, busy: float, worn: bool) -> None:
+        """Also before its last item: the page is full, the process is worn, or the rest was withdrawn."""
         processes = self.between_items()
-        self.hands.end_chunk(processes[pick % len(processes)], busy)
+        self.hands.end_chunk(processes[pick % len(processes)], busy, worn=worn)
 
-    @precondition(lambda self: self.launched())
+    @precondition(lambda self: self.finalizing())
+    @rule(pick=_PICK)
+    def finalize(self, pick: int) -> None:
+        processes = self.finalizing()
+        self.hands.finalize(processes[pick % len(processes)])
+
+    @precondition(lambda self: not self.fair and self.launched())
     @rule(pick=_PICK, exitcode=_EXITCODE)
     def die(self, pick: int, exitcode: int | None) -> None:
         processes = self.launched()
@@ -636,12 +345,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.hands.die(process, exitcode)
 
     @precondition(lambda self: self.launched())
-    @rule(rounds=st.sampled_from([1, 2, 10]), failing=st.booleans())
-    def go_on(self, rounds: int, failing: bool) -> None:
-        """Let everything take its usual course for a while."""
+    @rule(rounds=st.sampled_from([1, 2, 10]), ending=st.sampled_from(_ENDINGS))
+    def go_on(self, rounds: int, ending: Ending) -> None:
+        """Let everything take its usual course for a while, and time pass where nothing else happens."""
         for _ in range(rounds):
-            for process in self.launched():
-                self.advance(process, failing=failing)
+            moved = [self.hands.advance(process, ending) for process in self.launched()]
+            if not any(moved) and self.hands.scheduler.next_deadline() is not None:
+                self.pass_time(None)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -655,10 +365,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(_MOST_ROUNDS):
             if self.hands.scheduler.finished:
                 break
-            moved = [self.advance(process) for process in list(self.hands.processes.values())]
-            if not any(moved):
+            lingers = any(process.lingers for process in self.hands.processes.values())
+            moved = [self.hands.advance(process) for process in list(self.hands.processes.values())]
+            if not any(moved) and not lingers:
                 assert self.hands.scheduler.next_deadline() is not None, "it would wait for ever"
-                self.pass_time(exactly=True)
+            if not any(moved) and self.hands.scheduler.next_deadline() is not None:
+                self.pass_time(None)
         assert self.hands.scheduler.finished
         assert not self.hands.processes
         assert self.hands.scheduler.next_deadline() is None
@@ -668,39 +380,6 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert sorted(job.outcomes) == list(range(job.window.taken))
             job.give(job.window.taken)
             assert job.window.given == job.window.taken
-
-    def advance(self, process: Process, *, failing: bool = False) -> bool:
-        """Let a process take its next step towards its end.
-
-        Returns:
-            bool: Whether it could.
-        """
-        if self.hands.processes.get(process.slot) is not process:
-            return False
-        chunk = process.chunk
-        if process.killed:
-            self.hands.die(process, -9)
-        elif process.terminated and not process.stubborn:
-            self.hands.die(process, -15)
-        elif process.setup_failed or process.asked:
-            # What an item left running may keep a process; one of its own is not hurried.
-            if process.stubborn and process.job is None:
-                return False
-            self.hands.die(process, 0)
-        elif not process.launched:
-            process.launched = True
-        elif not process.ready:
-            process.ready = True
-            self.hands.tell(e.WorkerReady(process.slot))
-        elif chunk is None:
-            return False
-        elif chunk.runs:
-            self.hands.finish(process, failing=failing)
-        elif chunk.may_begin and not chunk.withdrawn:
-            self.hands.begin(chunk)
-        else:
-            self.hands.end_chunk(process, 0.001 * len(chunk.results))
-        return True
 
 
 pytestmark = pytest.mark.limit(120)

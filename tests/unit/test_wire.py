@@ -25,16 +25,19 @@ sizes = st.one_of(
 )
 payloads = st.builds(lambda size, fill: bytes([fill]) * size, sizes, st.integers(0, 255))
 messages: st.SearchStrategy[Message] = st.one_of(
-    st.builds(m.Setup, payloads),
+    st.builds(m.Setup, payloads, words, words),
     st.builds(m.Define, words, payloads),
     st.builds(m.Forget, words),
-    st.builds(m.Run, words, words, st.sampled_from(m.Style), st.booleans(), st.lists(payloads, max_size=5)),
+    st.builds(
+        m.Run, words, words, st.sampled_from(m.Style), st.booleans(), st.lists(payloads, max_size=5), st.booleans()
+    ),
     st.just(m.Stop()),
     st.just(m.Ready()),
     st.builds(m.SetupFailed, payloads),
     st.builds(m.Large, words, words, st.sampled_from(m.Kind), payloads),
     st.just(m.Noted()),
-    st.builds(m.Ended, words),
+    st.builds(m.Ended, words, st.booleans()),
+    st.builds(m.Finalized, payloads),
     st.builds(m.Levels, payloads),
     st.builds(m.Logged, words, words, payloads),
 )
@@ -68,7 +71,9 @@ cut_lists = st.builds(
 @given(st.lists(messages, max_size=8), cut_lists)
 @example([m.Run(1, 2, m.Style.MANY, True, [b"", b"", b""]), m.Run(2, 2, m.Style.ONE, False, [])], [1 << 20])
 @example([m.Large(1, 0, m.Kind.VALUE, b"x" * SMALL_BUFFER), m.Ended(1)], [31, 1])
-@example([m.Setup(b""), m.Define(0, b"")], [32])
+@example([m.Setup(b"", 2**64 - 1, 1), m.Define(0, b"")], [32])
+@example([m.Run(1, 2, m.Style.ONE, stop, [], timed) for stop in (False, True) for timed in (False, True)], [1 << 20])
+@example([m.Ended(1, worn=True), m.Finalized(b""), m.Ended(2, worn=False), m.Finalized(b"why")], [1 << 20])
 def test_what_is_sent_arrives_wherever_it_is_cut(sent: list[Message], cuts: list[int]) -> None:
     assert receive(FrameReader(), to_bytes(*sent), cuts) == sent
 
@@ -87,6 +92,7 @@ def test_every_message_keeps_its_type() -> None:
         m.Ended(7),
         m.Levels(b"v"),
         m.Logged(3, 4, b"r"),
+        m.Finalized(b"z"),
     ]
     seen = receive(FrameReader(), to_bytes(*sent), [1])
     # Tuples of different types may be equal.
@@ -95,12 +101,12 @@ def test_every_message_keeps_its_type() -> None:
 
 
 def test_styles_and_kinds_arrive_as_members() -> None:
-    stream = to_bytes(m.Run(1, 1, m.Style.MANY, False, []), m.Large(1, 0, m.Kind.BESIDE, b""))
+    stream = to_bytes(m.Run(1, 1, m.Style.MANY, False, []), m.Large(1, 0, m.Kind.RETRIABLE, b""))
     run, large = receive(FrameReader(), stream, [99])
     assert isinstance(run, m.Run)
     assert run.style is m.Style.MANY
     assert isinstance(large, m.Large)
-    assert large.kind is m.Kind.BESIDE
+    assert large.kind is m.Kind.RETRIABLE
 
 
 def test_several_frames_in_one_piece() -> None:
@@ -132,6 +138,7 @@ def test_pickles_are_sent_without_a_copy() -> None:
         m.Setup(payload),
         m.Define(1, payload),
         m.SetupFailed(payload),
+        m.Finalized(payload),
         m.Large(1, 0, m.Kind.VALUE, payload),
         m.Run(1, 1, m.Style.ONE, False, [payload]),
     ):

@@ -1,0 +1,709 @@
+"""Simulated hands for the scheduler: processes that may do whatever real ones may, and checks of each order."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, assert_never
+
+import attrs
+
+from procorch import _events as e
+from procorch._chunks import Window
+from procorch._messages import Failure, Retriable, Value
+from procorch._policy import Limits
+from procorch._scheduler import Scheduler
+
+Result: TypeAlias = Value | Failure | Retriable
+
+Ending: TypeAlias = Literal["value", "failure", "retriable"]
+"""What an item comes to; ``"retriable"`` is a failure where its job has no retries, as with real hands."""
+
+_LINGERS = 3
+"""How often a stubborn process with a job of its own is waited for in vain."""
+
+SLACK = 1e-6
+"""Seconds by which sums of floats may differ."""
+
+
+@attrs.frozen
+class Nature:
+    """What a process is like."""
+
+    stubborn: bool = False
+    """It takes no notice of SIGTERM, and lives on when asked to end."""
+    catches: bool = False
+    """Its items make an exception of SIGTERM."""
+    deaf: bool = False
+    """It writes no stack: it hangs in the system."""
+    slow: bool = False
+    """Its items that have a limit do not end by themselves."""
+    finalizer_fails: bool = False
+
+
+@attrs.define(eq=False)
+class Chunk:
+    """A chunk on its way through a process."""
+
+    job: Job
+    items: list[int]
+    begun: int = 0
+    results: list[Result] = attrs.field(factory=list[Result])
+    """Of the finished items, a first part of those begun."""
+    read: int = 0
+    """How many of them the hands have read."""
+    told: int = 0
+    """How many of them the scheduler has heard of."""
+    withdrawn: bool = False
+    void: bool = False
+    """Whether its job was cancelled: the scheduler is not interested any more."""
+    since: float | None = None
+    """Since when its item runs; None if it has not been loaded yet, or none runs."""
+    since_of: dict[int, float] = attrs.field(factory=dict[int, float])
+    """The same for all its items so far."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether its items have a limit."""
+        return self.job.spec.timeout is not None
+
+    @property
+    def runs(self) -> bool:
+        """Whether an item is being worked on; there is one at most."""
+        return self.begun > len(self.results)
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether the process may go on to the next item: that it is withdrawn may be seen late, unless it is timed."""
+        failed = self.job.spec.stop_on_failure and any(isinstance(one, Failure) for one in self.results)
+        kept = self.withdrawn and self.timed
+        return not self.runs and self.begun < len(self.items) and not failed and not kept
+
+    @property
+    def unheard(self) -> list[int]:
+        """Those items that the scheduler takes for unfinished."""
+        return [] if self.void else self.items[self.told :]
+
+
+@attrs.define(eq=False)
+class Process:
+    """One process, from the order to start it to the news of its death."""
+
+    slot: int
+    job: Job | None
+    """The one that it is dedicated to."""
+    nature: Nature
+    launched: bool = False
+    ready: bool = False
+    setup_failed: bool = False
+    chunk: Chunk | None = None
+    begun_last: int = 0
+    """What its page tells when it has no chunk."""
+    finished: int = 0
+    """Items it has told of."""
+    expired: int | None = None
+    """The item for which it was asked for its stack."""
+    asked: bool = False
+    terminated: bool = False
+    killed: bool = False
+    finalized: bool = False
+    lingered: int = 0
+    """How often its end was waited for in vain."""
+    terminate_at: float = math.inf
+    """From when it must have been sent SIGTERM."""
+    kill_at: float = math.inf
+    """From when it must have been sent SIGKILL."""
+
+    @property
+    def told_to_end(self) -> bool:
+        """Whether it is on its way out, as far as the scheduler knows."""
+        return self.setup_failed or self.asked or self.terminated or self.killed or self.expired is not None
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it will end by itself, though not at once: threads of its item's keep it a while."""
+        return self.nature.stubborn and self.job is not None and self.asked and self.lingered < _LINGERS
+
+    @property
+    def free(self) -> bool:
+        """Whether the scheduler must believe that it could begin an item now."""
+        return self.ready and self.chunk is None and not self.told_to_end
+
+
+@attrs.define(eq=False)
+class Job:
+    """One call, with its consumer."""
+
+    number: int
+    spec: e.JobSpec
+    window: Window
+    outcomes: dict[int, e.Outcome] = attrs.field(factory=dict[int, e.Outcome])
+    begins: Counter[int] = attrs.field(factory=Counter[int])
+    unbegun: Counter[int] = attrs.field(factory=Counter[int])
+    """Processes that died with an item as the next one."""
+    resting: dict[int, float] = attrs.field(factory=dict[int, float])
+    """Until when items rest before another try."""
+    sealed: bool = False
+    stopped: bool = False
+    cancelled: bool = False
+    done: bool = False
+    over: bool = False
+    """Whether its own process is over."""
+    ended_by_user: bool = False
+    """Whether the user has had its own process ended."""
+
+    def give(self, most: int) -> None:
+        """Let the consumer have what is its turn."""
+        for _ in range(most):
+            if self.window.given not in self.outcomes:
+                break
+            self.window.given += 1
+
+    def take(self) -> int:
+        """Let the consumer take inputs as far as there is room, and then wait if it has to."""
+        before = self.window.taken
+        self.window.taken += max(self.window.room, 0)
+        if self.window.given not in self.outcomes:
+            self.window.waited(len(self.outcomes) - self.window.given)
+            self.window.taken += max(self.window.room, 0)
+        return self.window.taken - before
+
+
+class Hands:
+    """Carries out orders and checks each against what it knows of the world."""
+
+    def __init__(self, limits: Limits, natures: Sequence[Nature], tempo: float) -> None:
+        """Begin without jobs; processes get these natures in turn, and their items take so many seconds."""
+        self.limits = limits
+        self.tempo = tempo
+        self.natures = itertools.cycle(natures)
+        self.now = 0.0
+        self.names = map("w-{}".format, itertools.count(1))
+        self.scheduler = Scheduler(limits, self.names)
+        self.jobs: dict[int, Job] = {}
+        self.processes: dict[int, Process] = {}
+        self.slot_names: dict[int, str] = {}
+        self.mailbox: deque[e.Event] = deque()
+        self.event: e.Event = e.TimePassed()
+        """The one that the scheduler hears just now."""
+        self.closed = self.terminated = self.broken = self.refused = False
+        self.look_steps: list[int] = []
+        """How far processes come while they are looked at and after that, for each of the next looks."""
+        self.finalizers_failed = 0
+        self.intact = True
+        """False after a failure: then there is no sense in going on to the end."""
+
+    # --- what is the case ---------------------------------------------------------------------------------------------
+
+    @property
+    def refusing(self) -> bool:
+        return self.terminated or self.broken
+
+    @property
+    def pool(self) -> list[Process]:
+        return [process for process in self.processes.values() if process.job is None]
+
+    def chunks(self, job: Job) -> list[Chunk]:
+        found = [process.chunk for process in self.processes.values()]
+        return [chunk for chunk in found if chunk is not None and chunk.job is job and not chunk.void]
+
+    def unsettled(self, job: Job) -> set[int]:
+        """Items without an outcome that are with no worker: they wait or rest."""
+        held = {item for chunk in self.chunks(job) for item in chunk.unheard}
+        return {item for item in range(job.window.taken) if item not in job.outcomes and item not in held}
+
+    def waiting(self, job: Job) -> set[int]:
+        return self.unsettled(job) - job.resting.keys()
+
+    def own(self, job: Job) -> list[Process]:
+        return [process for process in self.processes.values() if process.job is job]
+
+    # --- the way in and out -------------------------------------------------------------------------------------------
+
+    def tell(self, *events: e.Event) -> None:
+        """Tell what happened; several events if the real hands tell them without letting go of the lock."""
+        self.intact = False
+        self.mailbox.extend(events)
+        while self.mailbox:
+            self.event = event = self.mailbox.popleft()
+            if isinstance(event, e.WorkerDied):
+                del self.processes[event.slot]
+            if isinstance(event, e.TimePassed):
+                self.wake()
+            told = self.hear_results(event) if isinstance(event, e.Recorded) else []
+            for order in self.scheduler.handle(event, self.now):
+                self.carry_out(order)
+            for job, item, outcome in told:
+                dropped = e.Dropped() if job.stopped and item in job.outcomes else None
+                expected = dropped if outcome is None else outcome
+                assert job.outcomes.get(item) == expected
+                assert type(job.outcomes.get(item)) is type(expected)  # tuples of different types may be equal
+        self.check()
+        self.intact = True
+
+    def hear_results(self, event: e.Recorded) -> list[tuple[Job, int, e.Outcome | None]]:
+        """Tell what must become of items whose results the scheduler is about to hear."""
+        process = self.processes[event.slot]
+        chunk = process.chunk
+        assert chunk is not None
+        items = chunk.items[chunk.told : chunk.told + len(event.outcomes)]
+        chunk.told += len(items)
+        if chunk.void:
+            return []
+        process.finished += len(items)
+        pairs = zip(items, event.outcomes, strict=True)
+        return [(chunk.job, item, self.expected(process, chunk, item, one)) for item, one in pairs]
+
+    def wake(self) -> None:
+        for job in self.jobs.values():
+            job.resting = {item: until for item, until in job.resting.items() if until > self.now}
+
+    def carry_out(self, order: e.Order) -> None:
+        match order:
+            case e.StartWorker(slot, name):
+                self.start(slot, name)
+            case e.Send(slot, number, items):
+                self.send(self.processes[slot], self.jobs[number], list(items))
+            case e.Resolve(number, items, outcomes, slot):
+                self.resolve(self.jobs[number], items, outcomes, slot)
+            case e.JobDone(number):
+                self.job_done(self.jobs[number])
+            case e.ProcessOver(number):
+                self.process_over(self.jobs[number])
+            case e.Withdraw(slot):
+                chunk = self.processes[slot].chunk
+                assert chunk is not None
+                chunk.withdrawn = True
+            case e.Look(slot):
+                self.look(self.processes[slot])
+            case e.ShowStack(slot):
+                self.show_stack(self.processes[slot])
+            case e.Ask(slot):
+                self.ask(self.processes[slot])
+            case e.Terminate(slot):
+                self.terminate(self.processes[slot])
+            case e.Kill(slot):
+                self.processes[slot].killed = True
+                self.forget_unlaunched(self.processes[slot])
+            case e.FinalizerFailed(slot):
+                assert isinstance(self.event, e.Finalized)
+                assert self.event.slot == slot
+                self.finalizers_failed -= 1
+            case e.Broken():
+                assert not self.refusing
+                self.broken = True
+                self.stop_all()
+            case _:
+                assert_never(order)
+
+    def stop_all(self) -> None:
+        for job in self.jobs.values():
+            job.stopped = True
+
+    def start(self, slot: int, name: str) -> None:
+        assert slot not in self.processes
+        assert not self.refusing
+        assert self.slot_names.setdefault(slot, name) == name
+        number = self.scheduler.slots[slot].dedicated
+        job = None if number is None else self.jobs[number]
+        self.processes[slot] = Process(slot, job, next(self.natures))
+        assert len(self.pool) <= self.limits.max_workers
+        if job is not None:
+            assert not job.over
+            assert not job.ended_by_user
+            assert not job.resting
+            assert name == job.spec.name
+            assert len(self.own(job)) == 1
+
+    def send(self, process: Process, job: Job, items: list[int]) -> None:
+        assert process.free
+        assert process.job is (job if job.spec.dedicated else None)
+        assert not job.stopped
+        assert not job.done
+        waiting = self.waiting(job)
+        assert items
+        assert len(set(items)) == len(items)
+        assert waiting.issuperset(items)
+        most = self.limits.max_tasks or math.inf
+        assert process.finished + len(items) <= most
+        if job.spec.chunksize is not None:
+            assert len(items) == min(job.spec.chunksize, len(waiting), most - process.finished)
+        process.chunk = Chunk(job, items)
+
+    def ask(self, process: Process) -> None:
+        assert process.ready
+        assert process.chunk is None
+        process.asked = True
+        if process.job is None and not self.limits.finalizes:
+            process.terminate_at = min(process.terminate_at, self.now + self.limits.stop_grace)
+
+    def terminate(self, process: Process) -> None:
+        process.terminated = True
+        if not isinstance(self.event, e.ProcessStopped):
+            process.kill_at = min(process.kill_at, self.now + self.limits.kill_grace)
+        self.forget_unlaunched(process)
+
+    def forget_unlaunched(self, process: Process) -> None:
+        died = e.WorkerDied(process.slot, None, 0)
+        if not process.launched and died not in self.mailbox:
+            self.mailbox.append(died)
+
+    # --- outcomes -----------------------------------------------------------------------------------------------------
+
+    def resolve(self, job: Job, items: Sequence[int], outcomes: Sequence[e.Outcome], slot: int | None) -> None:
+        assert not job.done
+        for item, outcome in zip(items, outcomes, strict=True):
+            assert 0 <= item < job.window.taken
+            assert item not in job.outcomes
+            assert all(item not in chunk.unheard for chunk in self.chunks(job))
+            job.outcomes[item] = outcome
+            job.resting.pop(item, None)
+            job.stopped |= self.is_failure(job, item, outcome, slot) and job.spec.stop_on_failure
+
+    def is_failure(self, job: Job, item: int, outcome: e.Outcome, slot: int | None) -> bool:
+        """Check an outcome.
+
+        Returns:
+            bool: Whether a job that stops on failure stops for it.
+        """
+        match outcome:
+            case Value(payload) | Failure(payload):
+                assert payload == f"{job.number} {item} {slot} {job.begins[item]}".encode()
+                return type(outcome) is Failure
+            case e.Lost(_, _, attempts):
+                assert attempts == job.begins[item]
+            case e.TimedOut(where, limit, attempts):
+                assert attempts == job.begins[item] > 0
+                assert (where, limit) == (slot, job.spec.timeout)
+            case e.Dropped():
+                assert job.stopped or self.refusing or (self.closed and job.spec.streaming)
+                # Only those told to end at once take items with them.
+                assert self.terminated or job.cancelled or job.begins[item] <= job.spec.retries
+                return False
+            case e.NotStarted():
+                assert job.spec.dedicated
+                return False
+            case _:
+                assert_never(outcome)
+        return True
+
+    def job_done(self, job: Job) -> None:
+        assert not job.done
+        assert job.sealed or job.stopped or (self.closed and job.spec.streaming)
+        assert len(job.outcomes) == job.window.taken
+        assert not self.chunks(job)
+        job.done = True
+
+    def process_over(self, job: Job) -> None:
+        assert job.spec.dedicated
+        assert not job.over
+        assert not self.own(job)
+        assert len(job.outcomes) == job.window.taken or self.refusing
+        job.over = True
+
+    def tried(self, process: Process, job: Job, item: int, last: e.Outcome) -> e.Outcome | None:
+        """Tell what must become of an item that was begun in vain, just before the scheduler hears of it.
+
+        Returns:
+            e.Outcome | None: None if there is another try; perhaps after a rest, which is noted.
+        """
+        if self.terminated and not isinstance(last, Value):
+            return e.Dropped()
+        tries = job.begins[item]
+        if tries > job.spec.retries or job.stopped or self.refusing or job.ended_by_user:
+            return last
+        seconds = job.spec.backoff.seconds(tries)
+        if seconds:
+            job.resting[item] = self.now + seconds
+        return None
+
+    def expected(self, process: Process, chunk: Chunk, item: int, result: Result) -> e.Outcome | None:
+        """Tell what must become of an item whose result the scheduler is about to hear."""
+        if isinstance(result, Value):
+            return result
+        failure = Failure(result.payload)
+        if item == process.expired:
+            limit = chunk.job.spec.timeout or 0.0
+            tries = chunk.job.begins[item]
+            return self.tried(
+                process, chunk.job, item, e.TimedOut(process.slot, limit, tries, e.Remains(failure=failure))
+            )
+        if isinstance(result, Retriable):
+            return self.tried(process, chunk.job, item, failure)
+        return e.Dropped() if self.terminated else failure
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def look(self, process: Process) -> None:
+        """Tell how far a process is, which goes on meanwhile."""
+        chunk = process.chunk
+        stack = process.expired is not None and not process.nature.deaf
+        if chunk is None:
+            self.mailbox.append(e.Looked(process.slot, process.begun_last, None, stack))
+            return
+        # As if it was caught between beginning an item and taking that back.
+        caught = chunk.timed and chunk.withdrawn and not chunk.runs and chunk.begun < len(chunk.items)
+        looked = e.Looked(process.slot, chunk.begun + caught, chunk.since if chunk.timed else None, stack)
+        self.advance_items(process)
+        self.mailbox.extend(self.news(process, chunk, len(chunk.results)))
+        self.mailbox.append(looked)
+        self.advance_items(process)
+
+    def advance_items(self, process: Process) -> None:
+        chunk = process.chunk
+        for _ in range(self.look_steps.pop(0) if self.look_steps else 0):
+            if chunk is not None and chunk.runs:
+                self.go_on(process)
+            elif chunk is not None and chunk.may_begin:
+                self.begin(process)
+
+    def show_stack(self, process: Process) -> None:
+        """Check that an item has run too long indeed, when the scheduler says so."""
+        chunk = process.chunk
+        assert chunk is not None
+        assert chunk.job.spec.timeout is not None
+        assert process.expired is None
+        # Whoever the user has stopped may take no notice of it, until its time is up.
+        assert not process.told_to_end or chunk.job.ended_by_user
+        assert chunk.withdrawn
+        item = self.scheduler.slots[process.slot].expired
+        assert item is not None
+        # It was running at the last look; since then it may have finished.
+        assert item in chunk.items[chunk.told : chunk.begun]
+        assert self.now - chunk.since_of[item] >= chunk.job.spec.timeout - SLACK
+        process.expired = item
+        process.terminate_at = min(
+            process.terminate_at, self.now + self.limits.stack_grace + self.limits.stack_look + SLACK
+        )
+
+    # --- what must hold between any two events ------------------------------------------------------------------------
+
+    def check(self) -> None:
+        waiting = 0
+        for job in self.jobs.values():
+            assert self.scheduler.knows(job.number) != job.done
+            if job.done:
+                continue  # for good: any order about it would have been an error
+            self.check_job(job)
+            if not job.spec.dedicated:
+                waiting += len(self.waiting(job))
+        self.check_pool(waiting)
+        for process in self.processes.values():
+            self.check_process(process)
+        self.check_time()
+        quiet = not self.processes and all(job.done for job in self.jobs.values())
+        assert self.scheduler.finished == (quiet and (self.closed or self.terminated))
+
+    def check_job(self, job: Job) -> None:
+        rest, chunks = self.unsettled(job), self.chunks(job)
+        assert job.resting.keys() <= rest
+        assert job.window.taken - job.window.given <= job.window.size <= job.window.most
+        assert (self.scheduler.slot_of(job.number) is not None) == bool(chunks)
+        assert not (rest and (job.stopped or self.refusing))
+        over = job.sealed or job.stopped or (self.closed and job.spec.streaming)
+        assert not over or rest or chunks
+
+    def check_pool(self, waiting: int) -> None:
+        pool, free = self.pool, [process for process in self.pool if process.free]
+        starting = [process for process in pool if not process.ready and not process.told_to_end]
+        if waiting:
+            assert not free
+            assert pool
+            assert self.refused or len(pool) == self.limits.max_workers or len(starting) >= waiting
+        if self.refusing or (self.closed and all(job.done for job in self.jobs.values())):
+            assert not free
+        for job in self.jobs.values():
+            if job.spec.dedicated:
+                alive = bool(self.own(job))
+                assert alive != job.over or (job.resting and not alive)
+
+    def check_process(self, process: Process) -> None:
+        assert not (process.free and process.job is not None)
+        chunk = process.chunk
+        if chunk is not None and chunk.void:
+            assert process.terminated or process.killed
+        if process.finished == self.limits.max_tasks and chunk is None:
+            assert process.told_to_end
+
+    def check_time(self) -> None:
+        deadline = self.scheduler.next_deadline()
+        for process in self.processes.values():
+            due = self.due(process)
+            assert due == math.inf or (deadline is not None and deadline <= max(due, self.now) + SLACK)
+        busy = any(process.chunk or process.told_to_end for process in self.processes.values())
+        resting = [until for job in self.jobs.values() for until in job.resting.values()]
+        if resting:
+            assert deadline is not None
+            assert deadline <= min(resting)
+        elif not busy:
+            assert deadline is None
+
+    def due(self, process: Process) -> float:
+        """Tell until when something must be done about a process."""
+        if process.killed:
+            return math.inf
+        chunk = process.chunk
+        due = process.kill_at if process.terminated else min(process.terminate_at, process.kill_at)
+        if chunk is None or chunk.since is None or not chunk.timed or process.told_to_end:
+            return due
+        return min(due, chunk.since + max(chunk.job.spec.timeout or 0.0, self.limits.limit_look))
+
+    def pass_time(self) -> None:
+        """Tell that it is later, and check that what is due by now has been done."""
+        self.tell(e.TimePassed())
+        later = self.scheduler.next_deadline()
+        assert later is None or later > self.now, "it would never sleep"
+        for process in self.processes.values():
+            assert self.now < self.due(process) + SLACK, "too late"
+
+    # --- what processes do --------------------------------------------------------------------------------------------
+
+    def begin(self, process: Process) -> None:
+        chunk = process.chunk
+        assert chunk is not None
+        job, item = chunk.job, chunk.items[chunk.begun]
+        chunk.begun += 1
+        if chunk.begun > 1:
+            chunk.since = chunk.since_of[item] = self.now  # the first has its function to load before it runs
+        if chunk.void:
+            return
+        assert item not in job.outcomes
+        assert sum(other.unheard.count(item) for other in self.chunks(job)) == 1  # one live attempt
+        assert item not in job.resting
+        job.begins[item] += 1
+        assert job.begins[item] <= job.spec.retries + 1
+
+    def go_on(self, process: Process, ending: Ending = "value") -> None:
+        """Load the function of the item that has begun, or else finish it."""
+        chunk = process.chunk
+        assert chunk is not None
+        if chunk.since is None and chunk.timed and ending == "value":
+            chunk.since = chunk.since_of[chunk.items[chunk.begun - 1]] = self.now
+        else:
+            self.finish(process, chunk, ending)
+
+    @staticmethod
+    def finish(process: Process, chunk: Chunk, ending: Ending) -> None:
+        item = chunk.items[chunk.begun - 1]
+        text = f"{chunk.job.number} {item} {process.slot} {chunk.job.begins[item]}".encode()
+        chunk.since = None
+        if ending == "value":
+            chunk.results.append(Value(text))
+        elif ending == "retriable" and chunk.job.spec.retries:
+            chunk.results.append(Retriable(text))
+        else:
+            chunk.results.append(Failure(text))
+
+    @staticmethod
+    def news(process: Process, chunk: Chunk, upto: int) -> list[e.Event]:
+        """Read what has finished."""
+        results = chunk.results[chunk.read : upto]
+        chunk.read = upto
+        return [e.Recorded(process.slot, results)] if results else []
+
+    def announce(self, process: Process, most: int = 1 << 30) -> None:
+        chunk = process.chunk
+        if chunk is not None and chunk.read < len(chunk.results):
+            self.tell(*self.news(process, chunk, min(chunk.read + most, len(chunk.results))))
+
+    def end_chunk(self, process: Process, busy: float, *, worn: bool = False) -> None:
+        self.announce(process)
+        chunk = process.chunk
+        assert chunk is not None
+        process.chunk, process.begun_last = None, chunk.begun
+        self.tell(e.ChunkEnded(process.slot, busy, worn))
+        if worn or process.finished == self.limits.max_tasks:
+            assert process.told_to_end
+
+    def die(self, process: Process, exitcode: int | None) -> None:
+        self.announce(process)
+        chunk = process.chunk
+        if chunk is None or chunk.void:
+            self.tell(e.WorkerDied(process.slot, exitcode, chunk.begun if chunk is not None else process.begun_last))
+            return
+        job, rest = chunk.job, chunk.items[chunk.begun :]
+        wanted = not (job.stopped or self.refusing)
+        expected: dict[int, e.Outcome | None] = {}
+        for item in chunk.items[chunk.told : chunk.begun]:
+            last: e.Outcome = e.Lost(process.slot, exitcode, job.begins[item])
+            if item == process.expired:
+                last = e.TimedOut(process.slot, job.spec.timeout or 0.0, job.begins[item])
+            expected[item] = self.tried(process, job, item, last)
+        self.tell(e.WorkerDied(process.slot, exitcode, chunk.begun))
+        for item, outcome in expected.items():
+            assert job.outcomes.get(item) == outcome
+        if chunk.begun == 0:
+            job.unbegun[rest[0]] += 1
+            given_up = job.unbegun[rest[0]] == self.limits.max_unbegun_deaths
+            if wanted and (given_up or job.ended_by_user):
+                item = rest.pop(0)
+                assert job.outcomes[item] == e.Lost(process.slot, exitcode, job.begins[item])
+        for item in rest:
+            assert job.outcomes.get(item) == (e.Dropped() if job.stopped or self.refusing else None)
+
+    def finalize(self, process: Process) -> None:
+        """Run a process's finalizer."""
+        process.finalized = True
+        failure = Failure(b"") if process.nature.finalizer_fails else None
+        self.finalizers_failed += failure is not None
+        if process.job is None:
+            process.terminate_at = min(process.terminate_at, self.now + self.limits.stop_grace)
+        self.tell(e.Finalized(process.slot, failure))
+        assert not self.finalizers_failed
+
+    def advance(self, process: Process, ending: Ending = "value") -> bool:
+        """Let a process take its next step towards its end.
+
+        Returns:
+            bool: Whether it could.
+        """
+        if self.processes.get(process.slot) is not process:
+            return False
+        chunk, nature = process.chunk, process.nature
+        if process.killed:
+            self.die(process, -9)
+        elif not process.launched:
+            process.launched = True
+        elif process.terminated and not nature.stubborn and not (nature.catches and chunk is not None):
+            self.die(process, -15)
+        elif process.setup_failed or process.asked:
+            return self.advance_to_end(process, nature)
+        elif not process.ready:
+            process.ready = True
+            self.tell(e.WorkerReady(process.slot))
+        elif chunk is None:
+            return False
+        elif chunk.runs:
+            if not (chunk.timed and nature.slow and chunk.since is not None):
+                self.let_it_take_time()
+            if not chunk.runs:
+                pass  # it finished while it was looked at
+            elif process.terminated and nature.catches:
+                self.go_on(process, "retriable")
+            elif chunk.timed and nature.slow and chunk.since is not None:
+                return False
+            else:
+                self.go_on(process, ending)
+        elif chunk.may_begin and not chunk.withdrawn:
+            self.begin(process)
+        else:
+            self.end_chunk(process, 0.001 * len(chunk.results))
+        return True
+
+    def let_it_take_time(self) -> None:
+        self.now += self.tempo
+        deadline = self.scheduler.next_deadline()
+        if self.tempo and deadline is not None and deadline <= self.now:
+            self.pass_time()
+
+    def advance_to_end(self, process: Process, nature: Nature) -> bool:
+        if self.limits.finalizes and process.ready and not process.finalized:
+            self.finalize(process)
+        elif process.lingers or (nature.stubborn and process.job is None):
+            process.lingered += 1
+            return False  # what an item left running keeps it; one of its own is not hurried
+        else:
+            self.die(process, 0)
+        return True
