@@ -62,6 +62,8 @@ class Record:
     future: Future[Any] | None = None
     handle: ProcessHandle[Any] | None = None
     outcome: Any = None
+    right: bool = False
+    """Whether its result is what it should be."""
     settled: int = 0
     """How many outcomes it had."""
     called_back: int = 0
@@ -72,9 +74,13 @@ class Record:
     """Log records that had been handled when the outcome was there."""
 
     def settle(self, outcome: Any) -> None:
-        """Take in what came of it."""
+        """Take in what came of it. A result is looked at now: all of a round's together would take much memory."""
         self.settled += 1
         self.outcome = outcome
+        if isinstance(outcome, Result):
+            self.right = _is_right(self.item, outcome)
+            self.outcome = outcome._replace(data=None, cargo=None)
+            self.item = self.item._replace(cargo=None)
 
     def settle_by(self, result: Callable[[], Any]) -> Any:
         """Take in what a call gives or raises."""
@@ -182,7 +188,9 @@ class Judge:
             begins = self.begins[record.item.id]
             for fault in self._faults(record, len(begins)):
                 history = [(line.pid, line.at) for line in begins]
-                self.ledger.complain(f"{fault}: {attrs.evolve(record, item=record.item._replace(cargo=''))} {history}")
+                self.ledger.complain(
+                    f"{fault}: {attrs.evolve(record, item=record.item._replace(cargo=None))} {history}"
+                )
             if record.call == "submit" and isinstance(record.outcome, TaskTimeout) and begins and record.done_at:
                 late.append(record.done_at - begins[-1].at - record.outcome.limit)
         return late
@@ -211,7 +219,7 @@ class Judge:
         item, outcome = record.item, record.outcome
         match outcome:
             case Result():
-                return _is_right(item, outcome)
+                return record.right
             case CancelledError():
                 return record.cancelled or self._by_force
             case GroupClosed():

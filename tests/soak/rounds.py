@@ -18,7 +18,7 @@ from ledger import Ending, Handled, Judge, Ledger, Line, Record, lines_of
 from saboteur import Ender, Saboteur
 from system import Belongings, lives, wait_for
 
-from procorch import ProcessGroup
+from procorch import GroupClosed, ProcessGroup
 
 _GONE_WITHIN = 10.0
 """Seconds in which all must be gone that was started. More than is promised: this machine may have a lot to do."""
@@ -182,9 +182,11 @@ class Play(threading.Thread):
             handle = record.handle
             outcome = record.settle_by(lambda handle=handle: handle.result(0))  # type: ignore[misc]
             record.records_seen = len(self.ledger.handled[record.item.id])
-            if isinstance(outcome, BaseException) and not record.cancelled and not isinstance(outcome, TimeoutError):
+            if isinstance(outcome, BaseException) and not record.cancelled and not isinstance(outcome, GroupClosed):
                 errors.append(outcome)
-        unknown = [failure for failure in failures if not any(failure is record.outcome for record in records)]
+        # A giver may have been about to ask: so these are all that were started.
+        started = [record.outcome for record in self.ledger.records if record.handle is not None]
+        unknown = [failure for failure in failures if not any(failure is outcome for outcome in started)]
         if unknown:
             self.ledger.complain(f"leaving raised what no process failed with: {unknown}")
         silent = [error for error in errors if not any(error is failure for failure in failures)]
