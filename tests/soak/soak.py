@@ -22,7 +22,7 @@ from pathlib import Path
 import attrs
 from items import METHODS, Method
 from rounds import Round, Tally, choose_methods
-from system import Belongings, Footprint, Watchdog
+from system import Belongings, Footprint, Watchdog, give_back_memory
 
 from procorch import ProcessGroup
 
@@ -30,6 +30,8 @@ _WARM_UP = 5
 """Rounds until the first look at what is held: by then everything has been loaded once."""
 _MAY_GROW = 24_000_000
 """Bytes by which resident memory may grow after that: the largest results of a round come to some megabytes."""
+_MAY_GROW_BLOCKS = 10_000
+"""The same in pieces of memory: caches that are bounded, and the numbers for the report."""
 
 
 @attrs.define
@@ -112,6 +114,8 @@ class Soak:
         for field in fields:
             if getattr(end, field) > getattr(warm, field):
                 self.faults.append(f"more {field} than after the warm-up")
+        if end.blocks > warm.blocks + _MAY_GROW_BLOCKS:
+            self.faults.append("more objects than after the warm-up")
         for field in ("resident", *(["server_resident"] if warm.server_resident else [])):
             if getattr(end, field) > getattr(warm, field) + _MAY_GROW:
                 self.faults.append(f"{field} memory has grown")
@@ -129,6 +133,7 @@ def main() -> int:
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the crashes are meant
+    give_back_memory()
     logger = logging.getLogger("soak")
     logger.setLevel(logging.INFO)
     logger.propagate = False
