@@ -94,10 +94,10 @@ class Saboteur(threading.Thread):
         cancelled = record.future.cancel()
         if cancelled:
             self.done["cancelled running" if running else "cancelled waiting"] += 1
+            if not record.future.cancelled():
+                self._ledger.complain(f"cancel gave {cancelled}, and the future is {record.future!r}")
         else:
-            record.cancelled = before
-        if not record.future.done() or cancelled != record.future.cancelled():
-            self._ledger.complain(f"cancel gave {cancelled}, and the future is {record.future!r}")
+            record.cancelled = before  # its outcome was known, if it had not come to the future yet
 
     def _end_started(self) -> None:
         record = self._recent()
