@@ -253,7 +253,8 @@ class Stream(Sink):
         """See to it that nothing lies in the deck while the consumer is busy with a result."""
         if self._input_over:
             self._hand_over()
-        elif self._job.deck and not self._shape.whole and self._supervisor.hungry:
+        elif self._job.number and self._job.deck and not self._shape.whole and self._supervisor.hungry:
+            # Without a number, less than one chunk is there: an item that cannot be pickled came to its turn first.
             self._supervisor.rouse()
 
     def _hand_over(self) -> None:

@@ -234,6 +234,14 @@ def test_more_results_than_a_page_holds_in_one_chunk(method: Method) -> None:
         assert group.map(targets.blob, [50_000] * 60, chunksize=60) == [bytes(50_000)] * 60
 
 
+def test_an_argument_that_cannot_be_pickled_before_the_group_has_begun_anything(method: Method) -> None:
+    """It has its turn when less than a chunk has been taken."""
+    with make_group(method, 1) as group:
+        stream = group.imap(targets.doubler, iter([threading.Lock(), 1, 2]), chunksize=5, return_exceptions=True)
+        assert isinstance(next(stream), NotPicklable)
+        assert list(stream) == [2, 4]
+
+
 def test_a_stateful_callable_is_pickled_anew_for_each_call(method: Method) -> None:
     state = [1]
     function = partial(targets.first_of, state)
