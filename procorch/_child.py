@@ -9,7 +9,7 @@ Every way out of a worker:
 - the parent says `Stop`, or its end of the socket is closed: the finalizer runs, `serve` returns, and the process ends
   as any other;
 - the initializer fails: the parent is told, `serve` returns;
-- the parent dies: the process is killed wherever it is, see `_lifeline`;
+- the parent dies: the process is killed wherever it is, see `_pgroup`;
 - an item ends the process (`os._exit`, a signal): the parent sees the death and reads the page.
 
 An item's own exceptions, SystemExit and KeyboardInterrupt included, are outcomes and end nothing. Loaded by every

@@ -233,9 +233,11 @@ class ProcessGroup(Tasks):
         return self._supervisor.join(check_wait("timeout", timeout))
 
     def terminate(self) -> None:
-        """End all processes now, and all that they have started: SIGTERM, and SIGKILL 1.5 s later.
+        """End all processes now, and what they have started: SIGTERM, and SIGKILL 1.5 s later.
 
-        Returns at once; see `join`. May be called from any thread, from a callback, from a signal handler, and twice.
+        What is left of a process's group when that process has ended gets SIGKILL at once. Returns without waiting; see
+        `join`. May be called from any thread, from a callback, from a signal handler, and twice.
+
         Futures without a result are cancelled; `map` and `imap` that wait in other threads raise `GroupClosed`.
         """
         self._supervisor.terminate()
@@ -270,8 +272,8 @@ class ProcessGroup(Tasks):
             self.terminate()
             self.join()
             return
-        self.close()
         try:
+            self.close()
             self.join()
         except BaseException:
             self.terminate()

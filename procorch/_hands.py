@@ -166,10 +166,11 @@ class Hands:
         match order:
             case e.Resolve(number, items, outcomes, slot):
                 job = self.jobs[number]
+                place = self._places.get(slot) if slot is not None else None
+                # First: what is interrupted in between is delivered twice rather than never.
+                deliveries.append(partial(job.sink.deliver, items, outcomes, place))
                 for item in items:
                     job.payloads.pop(item, None)
-                place = self._places.get(slot) if slot is not None else None
-                deliveries.append(partial(job.sink.deliver, items, outcomes, place))
             case e.Send(slot, number, items):
                 job = self.jobs[number]
                 payloads = [job.payloads[item] for item in items]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing_extensions import override
 
 from procorch import _messages as m
-from procorch import _process, _tree
+from procorch import _pgroup, _process, _tree
 from procorch._channel import Channel
 from procorch._engine import Chunk, Engine, Function, Worker
 from procorch._events import Remains, WorkerEvent
@@ -48,6 +48,7 @@ class LocalWorker(Worker):
         self.ended = False
         self._killed = False  # by us
         self._oom_kills = _tree.oom_kills()
+        self._strays = _tree.Strays()
         self._engine = engine
         self._functions: dict[int, None] = {}  # those by reference that it has, the youngest last
         self._data: Function | None = None  # the one that is not; it may hold any amount of data
@@ -152,9 +153,11 @@ class LocalWorker(Worker):
         if self.process.popen.has_ended():
             return
         self._killed |= number == signal.SIGKILL
-        if not _tree.signal_tree(self._pid, number) or number == signal.SIGKILL:
+        self._strays.find(self._pid)
+        if not _pgroup.signal_group(self._pid, number) or number == signal.SIGKILL:
             # It has not made its group yet; or it has left it.
             self.process.popen.send_signal(number)
+        self._strays.signal(number)
 
     # --- news ---------------------------------------------------------------------------------------------------------
 
@@ -200,7 +203,8 @@ class LocalWorker(Worker):
         return self._inbox.begun
 
     def close(self) -> None:
-        """Give back what the ended process leaves in this one."""
+        """Give back what the ended process leaves in this one, and end what it has left elsewhere."""
+        self._strays.close()
         self.channel.close()
         self.process.join(0)  # takes it off multiprocessing's list of children
         self.process.close()

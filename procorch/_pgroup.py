@@ -13,6 +13,8 @@ import signal
 import threading
 from collections.abc import Generator
 
+from procorch._signals import STACK_SIGNAL
+
 
 @contextlib.contextmanager
 def interrupts_held_back() -> Generator[None]:
@@ -30,7 +32,8 @@ def lead() -> None:
         os.setpgid(0, 0)
     # A Ctrl-C before this moment has been held back, and was not meant for this process.
     default = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # The others in case that the parent has blocked them, as programs do that wait for signals in one thread.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, STACK_SIGNAL})
     signal.signal(signal.SIGINT, default)
 
 
@@ -48,13 +51,20 @@ def tie(fd: int) -> None:
     # A negative number stands for a group. One that this process does not lead is not ours to kill.
     target = -pid if os.getpgid(0) == pid else pid
     if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(fd, fcntl.F_SETOWN, target)
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+        with contextlib.suppress(OSError):  # no /proc: then an item that leaves the group leaves what ties it
+            # A second opening of the same end, for this process alone: an item may move it to another group.
+            _tie(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC), pid)
+        _tie(fd, target)
         if _has_ended(fd, 0):
             os.kill(target, signal.SIGKILL)  # it happened just before
     else:
         threading.Thread(target=_kill_at_end, args=(fd, target), name="procorch-lifeline", daemon=True).start()
+
+
+def _tie(fd: int, target: int) -> None:
+    fcntl.fcntl(fd, fcntl.F_SETOWN, target)
+    fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _has_ended(fd: int, timeout: float | None) -> bool:

@@ -13,6 +13,7 @@ Where a function here replaces one of the standard library's, the signature is t
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -50,6 +51,8 @@ _servers = [_server.ForkServer()]
 _lifelines: set[int] = set()
 """The parent's ends of the pipes by which workers know that it lives. Nobody else may have them open."""
 
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
 _EXIT_CODE_SECONDS = 1.0
 """Longest wait for the fork server to pass on the exit code of a process that has ended."""
 
@@ -81,10 +84,10 @@ class Popen(_StandardPopen):
         if hasattr(os, "pidfd_open"):
             try:
                 self.pidfd = os.pidfd_open(self.pid)
-            except ProcessLookupError:
-                pass  # It has ended and was reaped by the fork server already; the sentinel says so.
-            except OSError:
-                os.kill(self.pid, signal.SIGKILL)  # no descriptor is left; nobody would hear of this process
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    return  # it was reaped already, or the system has none after all; the sentinel does as well
+                os.kill(self.pid, signal.SIGKILL)  # nobody would hear of this process
                 self.wait()
                 self.close()
                 raise
@@ -105,12 +108,22 @@ class Popen(_StandardPopen):
 
     def exit_code(self) -> int | None:
         """End what a process that has ended left of its group, and give its exit code; None if it cannot be known."""
-        signal_group(self.pid, signal.SIGKILL)  # as long as it is not collected, nobody else can have its number
+        with self._lock:
+            if self.returncode is None and self._is_uncollected():
+                signal_group(self.pid, signal.SIGKILL)
         # With a pidfd, what it left can be collected at once, if nobody else has: a handler of SIGCHLD, say.
         code = self.poll(0 if self.pidfd is None else os.WNOHANG)
         if code is None:
             self._unknown()
         return code
+
+    def _is_uncollected(self) -> bool:
+        """Tell whether the system still keeps the number of the process, which has ended, for it."""
+        try:
+            flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return not hasattr(os, "waitid") or os.waitid(os.P_PID, self.pid, flags) is not None
+        except ChildProcessError:
+            return False  # somebody else has collected it, or it was never kept: SIGCHLD is ignored
 
     def _unknown(self) -> None:
         """Let the exit code count as known, so that nobody waits for it."""
@@ -211,10 +224,10 @@ class SpawnPopen(Popen):
             fds = [*self._fds, tracker_fd, child_reads, child_end]
             with interrupts_held_back():
                 self.pid = spawnv_passfds(spawn.get_executable(), command, fds)
-            self._watch()
         finally:
             os.close(child_end)
             os.close(child_reads)
+        self._watch()
         _write(parent_writes, data)
 
 

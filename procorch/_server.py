@@ -107,7 +107,8 @@ class ForkServer:
         if self._socket is None:
             self._socket, end = socket.socketpair(type=socket.SOCK_SEQPACKET)
             with end:
-                path = [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109 - workers load no pathlib
+                entries: list[object] = [*sys.path]
+                path = [entry or _here() for entry in entries if isinstance(entry, str)]  # others are not looked at
                 # The worker's side is loaded here, so that workers find it loaded; and what forwards logs.
                 load = f"import procorch._process, procorch._logs; from {__name__} import main"
                 code = f"import sys; sys.path[:] = {path!r}; {load}; main({end.fileno()})"
@@ -122,6 +123,14 @@ class ForkServer:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _here() -> str:
+    """Name the working directory; if it is gone, what stands for it finds nothing either."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - workers load no pathlib
+    except OSError:
+        return ""
 
 
 def _close(*fds: int) -> None:
@@ -144,6 +153,7 @@ def main(fd: int) -> None:
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, _hear)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})  # which its owner may have blocked
     poll = select.poll()
     poll.register(news, select.POLLIN)
     poll.register(fd, select.POLLIN)

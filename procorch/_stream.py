@@ -128,6 +128,8 @@ class Stream(Sink):
         with self._news:
             for number, outcome in zip(items, outcomes, strict=True):
                 index = self._indexes.pop(number, number)
+                if index in self._arrived or index not in self._items:
+                    continue  # told twice, since a call was interrupted
                 self._arrive(index, outcome, place, failed=type(outcome) is not Value and type(outcome) is not Dropped)
             if self._waiting and self._ready():
                 self._news.notify()

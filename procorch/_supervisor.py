@@ -165,8 +165,8 @@ class Supervisor:
         self._act(partial(self._seal, job))
 
     def _seal(self, job: Job, deliveries: Deliveries) -> None:
-        self._hands.streams.pop(job.number, None)
-        self._tell(e.JobSealed(job.number), deliveries)
+        if self._hands.streams.pop(job.number, None) is not None:
+            self._tell(e.JobSealed(job.number), deliveries)
 
     def stop(self, job: Job) -> None:
         """Tell that nobody wants the rest of a job. For any moment, a finalizer's too.
@@ -180,12 +180,13 @@ class Supervisor:
         """Drop a job's only item, and stop the process that runs it. Nothing happens if it has its outcome.
 
         Args:
-            job (Job): Opened. Its sink has been told when this returns.
+            job (Job): Opened. Its sink has been told when this returns; not in a forked copy of the process.
         """
-        self._act(partial(self._cancel, job))
+        if os.getpid() == self._pid:
+            self._act(partial(self._cancel, job))
 
     def _cancel(self, job: Job, deliveries: Deliveries) -> None:
-        if self._scheduler.knows(job.number):
+        if job.number in self._hands.jobs and self._scheduler.knows(job.number):
             self._tell(e.JobCancelled(job.number), deliveries)
 
     def is_running(self, job: Job) -> bool:
@@ -195,8 +196,10 @@ class Supervisor:
             job (Job): Opened.
 
         Returns:
-            bool: False also once it has its outcome.
+            bool: False also once it has its outcome, and in a forked copy of the process.
         """
+        if os.getpid() != self._pid:
+            return False
         with self._lock:
             slot = self._scheduler.slot_of(job.number)
             return slot is not None and self._hands.workers[slot.number].has_begun()
@@ -247,9 +250,8 @@ class Supervisor:
 
     def close(self) -> None:
         """Take no further job; end the processes when the work is done. Returns at once; for any moment."""
-        if not self._closing:
-            self._closing = True
-            self.post(e.CloseAsked())
+        self._closing = True
+        self.post(e.CloseAsked())  # again, if it is called again: the first call may have been interrupted before this
 
     def terminate(self) -> None:
         """End everything now. Returns at once; for any moment."""
@@ -286,18 +288,21 @@ class Supervisor:
     # --- under the lock -----------------------------------------------------------------------------------------------
 
     def _ensure_thread(self) -> None:
-        if self._engine is None:
+        if self._thread is not None:
+            return
+        try:
             self._engine = self._make_engine()
-        if self._thread is None:
             # A daemon, so that a group that was never closed keeps nobody from exiting; see _exit.
             self._thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
-            try:
-                self._thread.start()
-            except RuntimeError:  # the system has no room for a thread: there is none to wait for, nor to close this
-                self._thread = None
+            self._thread.start()
+        except BaseException:
+            # The system has no room for a thread; or an interrupt came. If it runs after all, it sees that it is not
+            # wanted: see `_run`. Whoever comes next gets another.
+            self._thread = None
+            if self._engine is not None:
                 self._close_engine()
                 self._engine = None
-                raise
+            raise
 
     def _close_engine(self) -> None:
         if self._own_engine:
@@ -328,8 +333,14 @@ class Supervisor:
         deliveries: Deliveries = deque()
         try:
             with self._lock:
-                done = do(deliveries)
-                self._nudge()
+                try:
+                    done = do(deliveries)
+                    self._nudge()
+                except GroupClosed:
+                    raise
+                except BaseException:
+                    self._interrupted(deliveries)  # before anybody else sees what is half done
+                    raise
             self._deliver(deliveries)
         except GroupClosed:
             raise  # before anything was changed
@@ -343,11 +354,22 @@ class Supervisor:
 
         A Ctrl-C, or what else a signal's handler raises, may come between any two steps, and leave half of them undone.
         """
-        self._left_over.extend(deliveries)
-        self._was_interrupted = True
-        self._closing = True
-        if self._engine is not None:
+        with self._lock:
+            self._left_over.extend(deliveries)
+            deliveries.clear()
+            self._was_interrupted = True
+            self._closing = True
+            over = self._over
+        if over:
+            self._deliver_left_over()  # its thread has ended already
+        elif self._engine is not None:
             self._engine.wake()
+
+    def _deliver_left_over(self) -> None:
+        while self._left_over:
+            with contextlib.suppress(Exception):
+                self._left_over[0]()
+            self._left_over.popleft()
 
     def _take(self, job: Job, count: int, deliveries: Deliveries) -> None:
         """Take the first ``count`` items of a job's deck."""
@@ -386,6 +408,9 @@ class Supervisor:
     # --- the supervisor's thread --------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        with self._lock:
+            if self._thread is not threading.current_thread():
+                return
         try:
             while not self._was_interrupted and self._step():
                 pass
@@ -400,6 +425,7 @@ class Supervisor:
             with self._lock:
                 self._over = True
                 self._lock.notify_all()
+            self._deliver_left_over()
 
     def _step(self) -> bool:
         """Wait for something and deal with it.
@@ -408,6 +434,8 @@ class Supervisor:
             bool: False once there is nothing left to wait for.
         """
         with self._lock:
+            if self._was_interrupted:
+                return True
             self._sleeps_until = self._scheduler.next_deadline()
             sleeps_until = self._sleeps_until
             if self._scheduler.finished and not self._mailbox:
@@ -417,6 +445,8 @@ class Supervisor:
         ready = self._place.wait(0.0 if busy else timeout)
         deliveries = self._deliveries
         with self._lock:
+            if self._was_interrupted:
+                return True
             self._roused = False
             # First, so that a worker that has come to an end finds what has been put there meanwhile.
             self._look_into_decks(deliveries)
@@ -460,6 +490,8 @@ class Supervisor:
     def _start_next(self, deliveries: Deliveries) -> None:
         """Start the next process that is ordered. That takes a while, and is done without the lock."""
         with self._lock:
+            if self._was_interrupted:
+                return
             order = self._hands.next_start()
         if order is None:
             return
@@ -469,7 +501,9 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - the system, or multiprocessing, has many ways to refuse
             refusal = f"{type(error).__name__}: {error}"
         with self._lock:
-            if worker is None:
+            if self._was_interrupted and worker is not None:
+                self._hands.workers[order.slot] = worker  # to be killed with the others
+            elif worker is None:
                 self._hands.refused()
                 self._tell(e.LaunchFailed(order.slot, refusal), deliveries)
                 self._hands.bury(order.slot)
@@ -485,8 +519,9 @@ class Supervisor:
             self._closing = True
             self.ending.reason = reason
             self.ending.cause = self.ending.plain
-            self._deliveries.extend(self._left_over)
-            self._deliveries.extend(self._hands.drop_all())
+            self._left_over.extendleft(reversed(self._deliveries))
+            self._deliveries.clear()
+            self._left_over.extend(self._hands.drop_all())
             workers = dict(self._hands.workers)
         for worker in workers.values():
             worker.kill()
@@ -494,9 +529,7 @@ class Supervisor:
             for worker in self._place.wait(None):
                 if self._is_gone(worker):
                     workers.pop(worker.slot, None)
-        while self._deliveries:
-            with contextlib.suppress(Exception):
-                self._deliveries.popleft()()
+        self._deliver_left_over()
         with self._lock:
             self._undelivered = 0
 

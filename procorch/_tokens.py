@@ -105,6 +105,8 @@ def known_class(token: str) -> type:
     """
     with lock:
         cls = _classes.get(token)
+        if cls is not None:
+            _remember(token, cls)
     if cls is None:
         raise LookupError("its class is not known here any more")
     return cls
@@ -123,6 +125,7 @@ def load_class(token: str, payload: bytes) -> type:
     with lock:
         cls = _classes.get(token)
         if cls is not None and (cls not in _foreign or _pickles.get(token) == payload):
+            _remember(token, cls)
             return cls
     loaded: type = pickle.loads(payload)
     with lock:

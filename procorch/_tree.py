@@ -11,8 +11,6 @@ import os
 import signal
 from pathlib import Path
 
-from procorch._pgroup import signal_group
-
 
 def descendants(pid: int) -> list[int]:
     """List the processes that a process has started, those that these have started, and so on.
@@ -57,23 +55,39 @@ def ignores(pid: int, number: int) -> bool:
     return False
 
 
-def signal_tree(pid: int, number: int) -> bool:
-    """Send a signal to a process group, and to the descendants of its leader wherever they are.
+class Strays:
+    """What a process has started that has left its group. Once found, it is not lost when the process ends."""
 
-    Args:
-        pid (int): Of the leader, which lives.
-        number (int): The signal's.
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._pidfds: list[int] = []
 
-    Returns:
-        bool: False if there is no such group.
-    """
-    below = descendants(pid)  # first: those of a process that has ended are nobody's
-    there = signal_group(pid, number)
-    for one in below:
-        with contextlib.suppress(OSError):  # it has ended already, or runs as somebody else
-            if os.getpgid(one) != pid:
-                os.kill(one, number)
-    return there
+    def find(self, pid: int) -> None:
+        """Look for them.
+
+        Args:
+            pid (int): Of the group's leader, which lives: those of a process that has ended are nobody's.
+        """
+        for one in descendants(pid) if hasattr(os, "pidfd_open") else ():
+            with contextlib.suppress(OSError):  # it has ended meanwhile; or there is no room
+                if os.getpgid(one) != pid:
+                    self._pidfds.append(os.pidfd_open(one))
+
+    def signal(self, number: int) -> None:
+        """Send them a signal.
+
+        Args:
+            number (int): The signal's.
+        """
+        for pidfd in self._pidfds:
+            with contextlib.suppress(OSError):  # it has ended, or runs as somebody else
+                signal.pidfd_send_signal(pidfd, number)
+
+    def close(self) -> None:
+        """End what is left of them."""
+        self.signal(signal.SIGKILL)
+        while self._pidfds:
+            os.close(self._pidfds.pop())
 
 
 def likely_cause(exitcode: int | None, oom_kills: int) -> str:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import functools
 import importlib
 import io
+import marshal
 import pickle
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -119,29 +121,52 @@ class ValuePickler(pickle.Pickler):
 def _marks(variables: Variables) -> Marks:
     """Mark the variables that hold data: functions and classes come anew each time, and that changes nothing."""
     code = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
-    return {name: _mark(value) for name, value in variables.items() if not isinstance(value, code)}
+    marks = {name: _mark(value) for name, value in variables.items() if not isinstance(value, code)}
+    return {name: mark for name, mark in marks.items() if mark is not None}
 
 
-def _mark(value: object) -> tuple[int, int]:
+def _mark(value: object) -> tuple[int, int] | None:
+    """Mark a value; None if no mark can tell it from another, so that it is always taken for a new one."""
     file = io.BytesIO()
-    _MarkPickler(file, _PROTOCOL).dump(value)
+    try:
+        _MarkPickler(file, _PROTOCOL).dump(value)
+    except Exception:  # noqa: BLE001 - what cannot be pickled at all is told of where it is sent
+        return None
     return len(file.getbuffer()), hash(file.getvalue())
 
 
 class _MarkPickler(pickle.Pickler):
-    """Writes what nobody reads: data as it is, functions and classes by their identity."""
+    """Writes what nobody reads: data as it is, functions by what they are made of, classes by their tokens.
+
+    Not by their identity, which another may have when one is gone. A function that refers to itself recurses without
+    end, and so has no mark.
+    """
 
     def __init__(self, file: io.BytesIO, protocol: int) -> None:
         super().__init__(file, protocol)
         self.dispatch_table = _dispatch_table()
 
     def reducer_override(self, obj: object) -> Any:
-        if isinstance(obj, (type, types.FunctionType)) and obj is not _stand_in:
-            return _stand_in, (id(obj),)
+        if obj is _stand_in:
+            return NotImplemented
+        if isinstance(obj, types.FunctionType):
+            cells = tuple(cell.cell_contents for cell in obj.__closure__ or ())
+            code = (obj.__module__, obj.__qualname__, marshal.dumps(obj.__code__))
+            return _stand_in, (*code, obj.__defaults__, obj.__kwdefaults__, cells, obj.__dict__)
+        if isinstance(obj, type):
+            return _stand_in, (obj.__module__, obj.__qualname__, *_token_of(obj))
         return NotImplemented
 
 
-def _stand_in(identity: int) -> None:
+def _token_of(cls: type) -> list[str]:
+    """What tells a class from others of its name; nothing if it is the one that its module has by that name."""
+    importable = (
+        cls.__module__ != "__main__" and getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls
+    )
+    return [] if importable else [_tokens.token_of(cls)]
+
+
+def _stand_in(*made_of: object) -> None:
     """Of a function or class, in what `_MarkPickler` writes."""
 
 

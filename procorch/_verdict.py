@@ -28,6 +28,8 @@ _REMEDIES = {
     "exception": "Let it hold plain data only, and define its class at the top level of an importable module",
 }
 
+_NO_ROOM = "There was no room for it in memory: send less, or let the process have more (memory_limit)"
+
 INSTALL = "pip install 'procorch[pickle]'"
 """The command after which functions and classes can go by value."""
 
@@ -305,7 +307,9 @@ def refused(report: Report, task: Task, attempts: int, step: Literal["dumps", "l
     what = "exception" if report.stage == "raised" else report.stage
     detail = f"{report.name}: {report.text}"
     remedy = _REMEDIES[what]
-    if step == "dumps" and report.text.startswith(_UNNAMED) and _values.cloudpickle() is None:
+    if report.name == "MemoryError":
+        remedy = _NO_ROOM
+    elif step == "dumps" and report.text.startswith(_UNNAMED) and _values.cloudpickle() is None:
         remedy = f"Run {INSTALL}, which can send it. Or: {remedy[0].lower()}{remedy[1:]}"
     return NotPicklable(task, attempts, what, step, detail, remedy)
 

@@ -9,6 +9,7 @@ on with it. On a loaded machine both are met.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import threading
 import time
 from collections import deque
@@ -53,11 +54,16 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
         waiter = _thread.allocate_lock()
         waiter.acquire()
         self._waiters.append(waiter)
+        woken = False
         try:
             self.release()  # in here: once it is released, whatever comes, it is taken again
-            return _acquire(waiter, timeout)
+            woken = _acquire(waiter, timeout)
         finally:
             self.acquire()
+            if not woken:
+                with contextlib.suppress(ValueError):  # it was woken just now
+                    self._waiters.remove(waiter)
+        return woken
 
     def wait_for(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait until something is so.

@@ -192,3 +192,23 @@ def log_number_and_be_busy(log: str, way: Way | Literal["quick"], number: int) -
     else:
         busy(way)
     return number
+
+
+def stubborn_stray(log: str) -> None:
+    """Start a program in a session of its own that ignores SIGTERM."""
+    ready = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(1000)"
+    stray = subprocess.Popen([sys.executable, "-S", "-c", ready], stdout=subprocess.PIPE, start_new_session=True)
+    assert stray.stdout is not None
+    stray.stdout.readline()
+    append(log, f"{os.getpid()} {stray.pid}")
+    time.sleep(1000)
+
+
+def leave_group_and_spin(log: str) -> None:
+    """Move to another process group, that of a child which is gone then."""
+    child = subprocess.Popen(["sleep", "1000"], process_group=0)
+    os.setpgid(0, child.pid)
+    child.kill()
+    child.wait()
+    append(log, str(os.getpid()))
+    busy("spin")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import itertools
 import os
 import signal
@@ -228,6 +229,104 @@ def test_a_caller_who_is_interrupted_under_the_lock_leaves_nobody_waiting(method
         group.submit(t.doubler, 1)
     with pytest.raises(Exception, match="interrupted in the middle"):
         stuck.result(timeout=10)
+
+
+# What is interrupted while it is being made is left to the garbage collector, which says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.limit(60)
+def test_callers_who_are_interrupted_all_the_time_leave_nobody_waiting() -> None:
+    """A signal's handler that raises, again and again, between any two steps: no future is lost, nothing hangs."""
+
+    class Interrupted(BaseException):
+        pass
+
+    armed = threading.Event()
+    stop = threading.Event()
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt(*_: object) -> None:
+        if armed.is_set():
+            armed.clear()
+            raise Interrupted
+
+    def pester() -> None:
+        while not stop.wait(0.0007):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    previous = signal.signal(signal.SIGUSR1, interrupt)
+    given: list[concurrent.futures.Future[int]] = []
+    groups: list[ProcessGroup] = []
+    until = time.monotonic() + 6
+    thread = threading.Thread(target=pester)
+    thread.start()
+    interrupts = 0
+    while time.monotonic() < until:
+        groups.append(ProcessGroup(1, mp_context="fork"))
+        try:
+            armed.set()
+            while True:
+                future = groups[-1].submit(t.doubler, 2)
+                given.append(future)
+                future.cancel()
+        except Interrupted:
+            interrupts += 1
+    stop.set()
+    thread.join()
+    signal.signal(signal.SIGUSR1, previous)
+    for group in groups:
+        group.terminate()
+    assert all(group.join(20) for group in groups)
+    assert not [future for future in given if not future.done()]
+    assert interrupts > 10
+    gc.collect()
+
+
+def test_an_interrupt_while_the_first_call_starts_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(BaseException):
+        pass
+
+    honest = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "procorch-once":
+            monkeypatch.setattr(threading.Thread, "start", honest)
+            raise Interrupted
+        honest(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with ProcessGroup(1, name="once") as group:
+        with pytest.raises(Interrupted):
+            group.submit(t.doubler, 1)
+        assert group.submit(t.doubler, 2).result() == 4
+
+
+def test_a_forked_copy_can_cancel_nothing(method: Method, gate: Path, log: Path) -> None:
+    with ProcessGroup(1, mp_context=method) as group:
+        future = group.submit(t.begin_and_wait, str(log), str(gate), 5)
+        wait_until(future.running)
+        copy = os.fork()
+        if not copy:
+            future.cancel()
+            os._exit(0)
+        os.waitpid(copy, 0)
+        gate.touch()
+        assert future.result() == 5
+
+
+def test_signals_that_the_parent_has_blocked(method: Method, log: Path) -> None:
+    """As programs do that wait for signals in one thread: workers, and the fork server, need theirs."""
+    blocked = {signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR2}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        with ProcessGroup(1, mp_context=method) as group:
+            with pytest.raises(TaskTimeout) as caught:
+                group.options(timeout=0.2).submit(tl.log_and_be_busy, str(log), "sleep").result()
+            assert caught.value.stack is not None
+            with pytest.raises(WorkerCrashed, match="exit code 3"):
+                group.submit(t.os_exit, 3).result()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # --- retries ----------------------------------------------------------------------------------------------------------

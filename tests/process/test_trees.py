@@ -36,6 +36,15 @@ def test_a_timeout_ends_the_whole_family(method: Method, log: Path, *, session: 
         wait_until(lambda: all(map(is_gone, pids)))
 
 
+def test_a_stray_that_ignores_sigterm_goes_with_its_family(method: Method, log: Path) -> None:
+    """The process itself ends at SIGTERM, so nobody would find the other afterwards."""
+    with ProcessGroup(1, mp_context=method) as group:
+        future = group.submit(tl.stubborn_stray, str(log))
+        pids = logged(log, 1)
+        assert future.cancel()
+        wait_until(lambda: all(map(is_gone, pids)))
+
+
 def test_cancel_ends_the_whole_family(method: Method, log: Path) -> None:
     with ProcessGroup(1, mp_context=method) as group:
         future = group.submit(tl.family, str(log), "sleep")
@@ -101,6 +110,9 @@ if __name__ == "__main__":
         for name, pid in group.map(t.whoami, range(4), chunksize=1):
             t.append(log, str(pid))
         print("idle", flush=True)
+    elif way == "moved":
+        for _ in range(2):
+            group.submit(tl.leave_group_and_spin, log)
     elif way == "nested":
         group.submit(tl.nested_and_busy, log, method, "gil")
     else:
@@ -113,7 +125,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.limit(60)
-@pytest.mark.parametrize("way", ["idle", "sleep", "gil", "subprocess", "nested"])
+@pytest.mark.parametrize("way", ["idle", "sleep", "gil", "subprocess", "nested", "moved"])
 def test_nothing_outlives_a_parent_that_is_killed(method: Method, way: str, log: Path, tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(_PARENT)

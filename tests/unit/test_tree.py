@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from helpers import wait_until
 
-from procorch._tree import descendants, ignores, likely_cause, oom_kills, signal_tree
+from procorch._pgroup import signal_group
+from procorch._tree import Strays, descendants, ignores, likely_cause, oom_kills
 
 # --- why a process has died -------------------------------------------------------------------------------------------
 
@@ -96,7 +97,12 @@ def test_descendants_are_found_wherever_they_are() -> None:
         found = descendants(process.pid)
         assert len(set(found)) == 4
         wait_until(lambda: sum(os.getpgid(one) != process.pid for one in found) == 2)
-        signal_tree(process.pid, signal.SIGKILL)
+        strays = Strays()
+        strays.find(process.pid)
+        assert signal_group(process.pid, signal.SIGKILL)
+        strays.signal(0)  # nothing happens to them yet
+        assert sum(map(alive, found)) >= 2
+        strays.close()  # they are known, although the leader is gone
         assert process.wait() == -signal.SIGKILL
         # Those out of the group's reach too; whoever adopts them may take a moment to reap them.
         wait_until(lambda: not any(alive(one) for one in found))
@@ -120,7 +126,7 @@ def test_a_process_that_has_ended_has_none_ignores_nothing_and_gets_no_signal() 
         process.wait()
         assert descendants(process.pid) == []
         assert not ignores(process.pid, signal.SIGTERM)
-        assert not signal_tree(process.pid, signal.SIGTERM)
+        assert not signal_group(process.pid, signal.SIGTERM)
 
 
 IGNORING = """
