@@ -136,3 +136,58 @@ def test_ctrl_c_at_any_moment_of_a_call(log: Path, tmp_path: Path) -> None:
         err, took = interrupted(_MANY, tmp_path, log, "forkserver", str(log))
         assert err.count("Traceback (most") == 1, err
         assert took < 3
+
+
+_ALL_THE_TIME = """
+import signal, threading, time
+import targets as t
+from procorch import ProcessGroup
+
+class Interrupted(BaseException):
+    pass
+
+def interrupt(*_):
+    if armed.is_set():
+        armed.clear()
+        raise Interrupted
+
+def pester():
+    while not stop.wait(0.0007):
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+if __name__ == "__main__":
+    armed, stop = threading.Event(), threading.Event()
+    main = threading.main_thread().ident
+    signal.signal(signal.SIGUSR1, interrupt)
+    thread = threading.Thread(target=pester)
+    thread.start()
+    futures, groups, interrupts = [], [], 0
+    until = time.monotonic() + 6
+    while time.monotonic() < until:
+        groups.append(ProcessGroup(1, mp_context="fork"))
+        try:
+            armed.set()
+            while True:
+                futures.append(groups[-1].submit(t.doubler, 2))
+                futures[-1].cancel()
+        except Interrupted:
+            interrupts += 1
+    stop.set()
+    thread.join()
+    for group in groups:
+        group.terminate()
+    assert all(group.join(20) for group in groups)
+    assert interrupts > 10
+    print(sum(not future.done() for future in futures), "of", len(futures), "lost")
+"""
+
+
+@pytest.mark.limit(60)
+def test_callers_who_are_interrupted_all_the_time_leave_nobody_waiting(tmp_path: Path) -> None:
+    """A signal's handler that raises, again and again, between any two steps: no future is lost, nothing hangs."""
+    path = tmp_path / "program.py"
+    path.write_text(_ALL_THE_TIME)
+    with script(str(path), stdout=subprocess.PIPE) as process:
+        out, _ = process.communicate(timeout=50)
+        assert process.returncode == 0
+    assert out.startswith("0 of ")

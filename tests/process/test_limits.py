@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import gc
 import itertools
 import os
 import signal
@@ -229,57 +228,6 @@ def test_a_caller_who_is_interrupted_under_the_lock_leaves_nobody_waiting(method
         group.submit(t.doubler, 1)
     with pytest.raises(Exception, match="interrupted in the middle"):
         stuck.result(timeout=10)
-
-
-# What is interrupted while it is being made is left to the garbage collector, which says so.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.limit(60)
-def test_callers_who_are_interrupted_all_the_time_leave_nobody_waiting() -> None:
-    """A signal's handler that raises, again and again, between any two steps: no future is lost, nothing hangs."""
-
-    class Interrupted(BaseException):
-        pass
-
-    armed = threading.Event()
-    stop = threading.Event()
-    main = threading.main_thread().ident
-    assert main is not None
-
-    def interrupt(*_: object) -> None:
-        if armed.is_set():
-            armed.clear()
-            raise Interrupted
-
-    def pester() -> None:
-        while not stop.wait(0.0007):
-            signal.pthread_kill(main, signal.SIGUSR1)
-
-    previous = signal.signal(signal.SIGUSR1, interrupt)
-    given: list[concurrent.futures.Future[int]] = []
-    groups: list[ProcessGroup] = []
-    until = time.monotonic() + 6
-    thread = threading.Thread(target=pester)
-    thread.start()
-    interrupts = 0
-    while time.monotonic() < until:
-        groups.append(ProcessGroup(1, mp_context="fork"))
-        try:
-            armed.set()
-            while True:
-                future = groups[-1].submit(t.doubler, 2)
-                given.append(future)
-                future.cancel()
-        except Interrupted:
-            interrupts += 1
-    stop.set()
-    thread.join()
-    signal.signal(signal.SIGUSR1, previous)
-    for group in groups:
-        group.terminate()
-    assert all(group.join(20) for group in groups)
-    assert not [future for future in given if not future.done()]
-    assert interrupts > 10
-    gc.collect()
 
 
 def test_an_interrupt_while_the_first_call_starts_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
