@@ -224,7 +224,9 @@ class Scheduler:
     def _wake(self, now: float) -> None:
         for job in self._backlog.wake(now):
             for slot in self._dedicated_to(job.number):
-                self._roster.start(slot)
+                # One whose process lives on, as a thread of its item does, starts again when that has ended.
+                if slot.phase is Phase.GONE:
+                    self._roster.start(slot)
 
     def _dedicated_to(self, number: int) -> list[Slot]:
         return [slot for slot in self.slots.values() if slot.dedicated == number]
@@ -446,7 +448,9 @@ class Scheduler:
             rests = job.spec.dedicated and bool(job.resting)
             self._stopped(job.number)
             for slot in self._dedicated_to(job.number) if rests else ():
-                self._settle_dedicated(slot, job.number, slot.exitcode)
+                # One whose process lives on while its item rests is settled when that has ended.
+                if slot.phase is Phase.GONE:
+                    self._settle_dedicated(slot, job.number, slot.exitcode)
 
     # --- who gets what ------------------------------------------------------------------------------------------------
 
