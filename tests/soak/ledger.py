@@ -231,8 +231,9 @@ class Judge:
             case Failed():
                 return item.kind == "raise"
             case Retriable():
-                own = record.options.retries_own and not self._by_force
-                return item.kind == "retriable" and (not own or begun == 1 + record.options.retries)
+                # Once `map` knows of an error, nothing more is begun: no further try either.
+                again = record.options.retries_own and not self._by_force and record.call != "map"
+                return item.kind == "retriable" and (not again or begun == 1 + record.options.retries)
             case KeyboardInterrupt():
                 return item.kind == "interrupt"
             case SystemExit():
