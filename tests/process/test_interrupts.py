@@ -147,7 +147,7 @@ class Interrupted(BaseException):
     pass
 
 def interrupt(*_):
-    if armed.is_set():
+    if armed:
         armed.clear()
         raise Interrupted
 
@@ -156,7 +156,7 @@ def pester():
         signal.pthread_kill(main, signal.SIGUSR1)
 
 if __name__ == "__main__":
-    armed, stop = threading.Event(), threading.Event()
+    armed, stop = [], threading.Event()
     main = threading.main_thread().ident
     signal.signal(signal.SIGUSR1, interrupt)
     thread = threading.Thread(target=pester)
@@ -166,7 +166,7 @@ if __name__ == "__main__":
     while time.monotonic() < until:
         groups.append(ProcessGroup(1, mp_context="fork"))
         try:
-            armed.set()
+            armed.append(True)
             while True:
                 futures.append(groups[-1].submit(t.doubler, 2))
                 futures[-1].cancel()
