@@ -65,8 +65,10 @@ class SchedulerMachine(RuleBasedStateMachine):
     retrying: bool
     habit: Ending
     """What items come to when nothing new comes any more."""
-    late: tuple[str, int]
-    """What happens then nevertheless, and in which round."""
+    late: str
+    """What happens then nevertheless."""
+    late_in: int | None
+    """In which round; None for the first in which something rests, or is being stopped."""
 
     @initialize(
         max_workers=st.integers(1, 4),
@@ -76,7 +78,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         tempo=st.sampled_from([0.0, 0.001, 0.2]),
         flags=st.sampled_from(list(product((False, True), repeat=5))),
         habit=st.sampled_from(_ENDINGS),
-        late=st.sampled_from(list(product(("", "terminate", "cancel", "stop"), (1, 3, 5, 7, 10, 15, 25)))),
+        late=st.sampled_from(
+            list(product(("", "terminate", "terminate", "cancel", "stop"), (None, None, None, 1, 4, 15)))
+        ),
     )
     def open_group(
         self,
@@ -87,9 +91,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         tempo: float,
         flags: tuple[bool, ...],
         habit: Ending,
-        late: tuple[str, int],
+        late: tuple[str, int | None],
     ) -> None:
-        self.habit, self.late = habit, late
+        self.habit, (self.late, self.late_in) = habit, late
         finalizes, self.calm, self.fair, self.timed, self.retrying = flags
         self.hands = Hands(
             Limits(
@@ -177,7 +181,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def open_stream(self, spec: e.JobSpec, options: dict[str, Any], size: int, count: int, exact: bool) -> None:
         self.open(spec, options, Window(size, size if exact else size * 4), count, sealed=False)
 
-    @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 2)
+    @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 3)
     @rule(options=_OPTIONS)
     def start_dedicated(self, options: dict[str, Any]) -> None:
         spec = e.JobSpec(dedicated=True, name=f"d-{len(self.hands.jobs)}")
@@ -376,8 +380,9 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.seal(job)
         self.close()
         for number in range(_MOST_ROUNDS):
-            if number == self.late[1]:
-                self.be_late(self.late[0])
+            if self.late and (self.is_moment() if self.late_in is None else self.late_in == number):
+                self.be_late(self.late)
+                self.late = ""
             if self.hands.scheduler.finished:
                 break
             lingers = any(process.lingers for process in self.hands.processes.values())
@@ -396,7 +401,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             job.give(job.window.taken)
             assert job.window.given == job.window.taken
 
+    def is_moment(self) -> bool:
+        """Whether something is under way that takes its time."""
+        rests = any(job.resting and job.spec.dedicated for job in self.hands.jobs.values())
+        return rests or bool(self.those(lambda one: one.terminated or one.expired is not None))
+
     def be_late(self, what: str) -> None:
+        self.pass_time(0.001)
         if what == "terminate" and not self.hands.terminated:
             self.terminate()
         for job in list(self.hands.jobs.values()):
