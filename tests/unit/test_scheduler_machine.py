@@ -63,6 +63,12 @@ class SchedulerMachine(RuleBasedStateMachine):
     """Whether nobody loses interest, and nothing dies but by its items."""
     timed: bool
     retrying: bool
+    habit: Ending
+    """What items come to when nothing new comes any more."""
+    late: str
+    """What happens then nevertheless."""
+    late_in: int | None
+    """In which round; None for the first in which something rests, or is being stopped."""
 
     @initialize(
         max_workers=st.integers(1, 4),
@@ -71,6 +77,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         natures=st.lists(st.sampled_from(_NATURES), min_size=1, max_size=4),
         tempo=st.sampled_from([0.0, 0.001, 0.2]),
         flags=st.sampled_from(list(product((False, True), repeat=5))),
+        habit=st.sampled_from(_ENDINGS),
+        late=st.sampled_from(
+            list(product(("", "terminate", "terminate", "cancel", "stop"), (None, None, None, 1, 4, 15)))
+        ),
     )
     def open_group(
         self,
@@ -80,7 +90,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         natures: list[Nature],
         tempo: float,
         flags: tuple[bool, ...],
+        habit: Ending,
+        late: tuple[str, int | None],
     ) -> None:
+        self.habit, (self.late, self.late_in) = habit, late
         finalizes, self.calm, self.fair, self.timed, self.retrying = flags
         self.hands = Hands(
             Limits(
@@ -168,7 +181,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def open_stream(self, spec: e.JobSpec, options: dict[str, Any], size: int, count: int, exact: bool) -> None:
         self.open(spec, options, Window(size, size if exact else size * 4), count, sealed=False)
 
-    @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 2)
+    @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 3)
     @rule(options=_OPTIONS)
     def start_dedicated(self, options: dict[str, Any]) -> None:
         spec = e.JobSpec(dedicated=True, name=f"d-{len(self.hands.jobs)}")
@@ -206,7 +219,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         """Rather one that has begun, if there is any."""
         begun = [job for job in self.calls() if any(chunk.begun for chunk in self.hands.chunks(job))]
         jobs = begun or self.calls()
-        job = jobs[pick % len(jobs)]
+        self.cancel(jobs[pick % len(jobs)])
+
+    def cancel(self, job: Job) -> None:
         job.stopped = job.cancelled = True
         outcomes = dict(job.outcomes)
         chunks = self.hands.chunks(job)
@@ -222,7 +237,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(pick=_PICK, kill=st.booleans())
     def stop_process(self, pick: int, kill: bool) -> None:
         jobs = self.own_processes()
-        job = jobs[pick % len(jobs)]
+        self.end_process(jobs[pick % len(jobs)], kill=kill)
+
+    def end_process(self, job: Job, *, kill: bool) -> None:
         job.ended_by_user = True
         alive = self.hands.own(job)
         self.hands.tell(e.ProcessStopped(job.number, kill))
@@ -362,11 +379,14 @@ class SchedulerMachine(RuleBasedStateMachine):
             if not job.spec.streaming:  # with these, closing must do
                 self.seal(job)
         self.close()
-        for _ in range(_MOST_ROUNDS):
+        for number in range(_MOST_ROUNDS):
+            if self.late and (self.is_moment() if self.late_in is None else self.late_in == number):
+                self.be_late(self.late)
+                self.late = ""
             if self.hands.scheduler.finished:
                 break
             lingers = any(process.lingers for process in self.hands.processes.values())
-            moved = [self.hands.advance(process) for process in list(self.hands.processes.values())]
+            moved = [self.hands.advance(process, self.habit) for process in list(self.hands.processes.values())]
             if not any(moved) and not lingers:
                 assert self.hands.scheduler.next_deadline() is not None, "it would wait for ever"
             if not any(moved) and self.hands.scheduler.next_deadline() is not None:
@@ -380,6 +400,21 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert sorted(job.outcomes) == list(range(job.window.taken))
             job.give(job.window.taken)
             assert job.window.given == job.window.taken
+
+    def is_moment(self) -> bool:
+        """Whether something is under way that takes its time."""
+        rests = any(job.resting and job.spec.dedicated for job in self.hands.jobs.values())
+        return rests or bool(self.those(lambda one: one.terminated or one.expired is not None))
+
+    def be_late(self, what: str) -> None:
+        self.pass_time(0.001)
+        if what == "terminate" and not self.hands.terminated:
+            self.terminate()
+        for job in list(self.hands.jobs.values()):
+            if what == "cancel" and not (job.spec.dedicated or job.done):
+                self.cancel(job)
+            elif what == "stop" and job.spec.dedicated and not job.over:
+                self.end_process(job, kill=False)
 
 
 pytestmark = pytest.mark.limit(120)
