@@ -36,8 +36,8 @@ class Tally:
     outcomes: Counter[str] = attrs.field(factory=Counter)
     kinds: Counter[str] = attrs.field(factory=Counter)
     harm: Counter[str] = attrs.field(factory=Counter)
-    late: list[float] = attrs.field(factory=list)
-    """Seconds from the limits of items to their errors."""
+    latest: float = 0.0
+    """Seconds from an item's limit to its error, at most."""
     slowest_end: float = 0.0
     """Seconds that the processes of a round took at most to be gone after its groups were left."""
     longest: float = 0.0
@@ -47,7 +47,7 @@ class Tally:
         """Count a group's items."""
         self.outcomes.update(record.verdict for record in records)
         self.kinds.update(record.item.kind for record in records)
-        self.late = [max([0.0, *self.late, *late])]
+        self.latest = max([self.latest, *late])
 
 
 @attrs.frozen

@@ -102,7 +102,7 @@ class Soak:
             print(
                 f"{name}, {counter.total()}: " + ", ".join(f"{what} {count}" for what, count in counter.most_common())
             )
-        print(f"worst time from an item's limit to its error: {max([0.0, *tally.late]):.2f} s")
+        print(f"worst time from an item's limit to its error: {tally.latest:.2f} s")
         print(f"longest round: {tally.longest:.1f} s; at most {tally.slowest_end:.2f} s until all was gone after it")
         print(f"after {_WARM_UP} rounds: {self.warm or 'not so many rounds'}")
         print(f"at the end: {end}")
