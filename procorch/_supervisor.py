@@ -103,9 +103,10 @@ class Supervisor:
         Raises:
             GroupClosed: See `check_open`.
         """
-        with self._lock:
-            self.check_open()
-            self._ensure_thread()
+        if self._thread is None:
+            with self._lock:
+                self.check_open()
+                self._ensure_thread()
         self._act(partial(self._open, job, sealed))
 
     def _open(self, job: Job, sealed: bool, deliveries: Deliveries) -> None:
