@@ -526,6 +526,9 @@ class Hands:
             assert process.terminated or process.killed
         if process.finished == self.limits.max_tasks and chunk is None:
             assert process.told_to_end
+        finalizing = process.asked and self.limits.finalizes and not process.finalized
+        if finalizing and not process.terminated and process.expired is None:
+            assert self.scheduler.slots[process.slot].deadline is None
 
     def check_time(self) -> None:
         deadline = self.scheduler.next_deadline()
