@@ -167,7 +167,7 @@ if __name__ == "__main__":
         groups.append(ProcessGroup(1, mp_context="fork"))
         try:
             armed.append(True)
-            while True:
+            while time.monotonic() < until:  # an exception in a weak reference's callback is lost
                 futures.append(groups[-1].submit(t.doubler, 2))
                 futures[-1].cancel()
         except Interrupted:
