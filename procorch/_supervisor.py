@@ -103,10 +103,9 @@ class Supervisor:
         Raises:
             GroupClosed: See `check_open`.
         """
-        if self._thread is None:
-            with self._lock:
-                self.check_open()
-                self._ensure_thread()
+        with self._lock:  # always, since another caller's attempt at a thread may just be failing
+            self.check_open()
+            self._ensure_thread()
         self._act(partial(self._open, job, sealed))
 
     def _open(self, job: Job, sealed: bool, deliveries: Deliveries) -> None:
