@@ -52,14 +52,19 @@ def script(*command: str, **options: Any) -> Generator[subprocess.Popen[str]]:
     """Run a script in a session of its own, and leave nothing of it."""
     folder = Path(__file__).parent
     path = os.pathsep.join([str(folder), str(folder.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        env=os.environ | {"PYTHONPATH": path},
-        text=True,
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        **options,
-    )
+    # As at a terminal: where tests run in the background, interrupts are ignored, and that would be inherited.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env=os.environ | {"PYTHONPATH": path},
+            text=True,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         yield process
     finally:
