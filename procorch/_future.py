@@ -52,7 +52,8 @@ class TaskFuture(SafeFuture[R]):
         """Give the work up. If it runs, its process is stopped: SIGTERM, and SIGKILL a moment later.
 
         Returns:
-            bool: Whether it is cancelled now; False if it was done. The process may end a moment later.
+            bool: Whether it is cancelled now; False if it was done, or its outcome on the way. The process may end a
+            moment later.
         """
         job = self._job
         if not self.done() and job is not None:
