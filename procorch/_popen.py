@@ -107,21 +107,19 @@ class Popen(_StandardPopen):
         return self.returncode is not None or bool(connection.wait([self.death_fd], 0))
 
     def exit_code(self) -> int | None:
-        """End what a process that has ended left of its group, and give its exit code; None if it cannot be known."""
-        with self._lock:
-            if self.returncode is None and self._is_uncollected():
-                signal_group(self.pid, signal.SIGKILL)
+        """Give the exit code of a process that has ended; None if it cannot be known."""
         # With a pidfd, what it left can be collected at once, if nobody else has: a handler of SIGCHLD, say.
         code = self.poll(0 if self.pidfd is None else os.WNOHANG)
         if code is None:
             self._unknown()
         return code
 
-    def _is_uncollected(self) -> bool:
-        """Tell whether the system still keeps the number of the process, which has ended, for it."""
+    def _is_kept(self) -> bool:
+        """Tell whether the process has ended, and the system still keeps its number for it."""
+        if not hasattr(os, "waitid"):
+            return bool(connection.wait([self.death_fd], 0))
         try:
-            flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-            return not hasattr(os, "waitid") or os.waitid(os.P_PID, self.pid, flags) is not None
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
             return False  # somebody else has collected it, or it was never kept: SIGCHLD is ignored
 
@@ -137,6 +135,10 @@ class Popen(_StandardPopen):
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         with self._lock:
+            if self.returncode is None and self._is_kept():
+                # Before anybody collects it, and be it multiprocessing itself, which looks at all its processes when it
+                # starts another: as long as it is kept, nobody else can have its number, which is that of its group.
+                signal_group(self.pid, signal.SIGKILL)
             return super().poll(flag)
 
     def wait(self, timeout: float | None = None) -> int | None:

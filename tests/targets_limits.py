@@ -156,6 +156,12 @@ def family(log: str, way: Way, *, session: bool = False) -> None:
     busy(way)
 
 
+def start_program(log: str) -> None:
+    """Start a program that inherits nothing but its group."""
+    append(log, f"{os.getpid()} {subprocess.Popen(['sleep', '1000']).pid}")
+    time.sleep(1000)
+
+
 def leave_behind(_: object = None) -> int:
     """Return while a program that was started runs on."""
     return subprocess.Popen(["sleep", "1000"]).pid

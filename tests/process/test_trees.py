@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -66,6 +67,20 @@ def test_a_crash_ends_the_whole_family(method: Method, log: Path) -> None:
         future = group.submit(tl.family, str(log), "sleep")
         pids = logged(log, 1)
         os.kill(pids[0], signal.SIGKILL)
+        with pytest.raises(WorkerCrashed):
+            future.result()
+        wait_until(lambda: all(map(is_gone, pids)))
+
+
+def test_it_goes_too_when_somebody_else_collects_the_process(method: Method, log: Path) -> None:
+    """As multiprocessing does with all its processes whenever it starts one, or is asked for them."""
+    with ProcessGroup(1, mp_context=method) as group:
+        future = group.submit(tl.start_program, str(log))
+        pids = logged(log, 1)
+        with group._supervisor._lock:  # so that it is not the group's own thread that comes first
+            os.kill(pids[0], signal.SIGKILL)
+            wait_until(lambda: is_gone(pids[0]))
+            multiprocessing.active_children()
         with pytest.raises(WorkerCrashed):
             future.result()
         wait_until(lambda: all(map(is_gone, pids)))
