@@ -92,6 +92,20 @@ class Popen(_StandardPopen):
                 self.close()
                 raise
 
+    def _open_pipes(self) -> tuple[int, int, int]:
+        """Open the pipe whose end is the sentinel, and the one by which the worker knows that this process lives.
+
+        Returns:
+            tuple[int, int, int]: The worker's end of the first; the worker's and this process's end of the second.
+        """
+        self.sentinel, child_end = os.pipe()
+        try:
+            child_reads, parent_writes = os.pipe()
+        except OSError:
+            close_fds(self.sentinel, child_end)
+            raise
+        return child_end, child_reads, parent_writes
+
     def _keep(self, parent_writes: int) -> None:
         """Keep the pipe by which the worker knows that this process lives, until `close`."""
         _lifelines.add(parent_writes)
@@ -182,12 +196,7 @@ class ForkPopen(Popen):
     method = "fork"
 
     def _launch(self, process_obj: BaseProcess) -> None:
-        self.sentinel, child_end = os.pipe()
-        try:
-            child_reads, parent_writes = os.pipe()
-        except OSError:
-            close_fds(self.sentinel, child_end)
-            raise
+        child_end, child_reads, parent_writes = self._open_pipes()
         try:
             with interrupts_held_back():
                 self.pid = os.fork()
@@ -214,12 +223,7 @@ class SpawnPopen(Popen):
         tracker_fd = resource_tracker.getfd()
         assert tracker_fd is not None  # it has been started just now
         data = self._pickle(process_obj)
-        self.sentinel, child_end = os.pipe()
-        try:
-            child_reads, parent_writes = os.pipe()
-        except OSError:
-            close_fds(self.sentinel, child_end)
-            raise
+        child_end, child_reads, parent_writes = self._open_pipes()
         self._keep(parent_writes)
         try:
             command = spawn.get_command_line(tracker_fd=tracker_fd, pipe_handle=child_reads)

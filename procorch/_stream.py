@@ -132,7 +132,7 @@ class Stream(Sink):
                     continue  # told twice, since a call was interrupted
                 self._arrive(index, outcome, place, failed=type(outcome) is not Value and type(outcome) is not Dropped)
             if self._waiting and self._ready():
-                self._news.notify()
+                self._news.notify_all()
 
     @override
     def index_of(self, item: int) -> int:

@@ -83,11 +83,6 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
             self.wait(left)
         return True
 
-    def notify(self) -> None:
-        """Wake one who waits. Called by who holds it."""
-        # Some may have stopped waiting; to wake them does no harm, but it would not help the others.
-        self.notify_all()
-
     def notify_all(self) -> None:
         """Wake all who wait. Called by who holds it."""
         waiters = self._waiters
