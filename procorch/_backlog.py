@@ -8,11 +8,13 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
+from itertools import chain
 
 import attrs
 
 from procorch._chunks import ChunkSizer
 from procorch._events import JobSpec
+from procorch._items import ranges
 from procorch._policy import Limits
 
 
@@ -25,7 +27,10 @@ class Job:
     sizer: ChunkSizer
     offered: int = 0
     """Items so far."""
-    waiting: deque[int] = attrs.field(factory=deque[int])
+    queue: deque[range] = attrs.field(factory=deque[range])
+    """The items that wait for a worker, in ranges."""
+    waiting: int = 0
+    """How many these are."""
     resting: set[int] = attrs.field(factory=set[int])
     """Items that wait for their time to be tried again."""
     chunks: int = 0
@@ -88,10 +93,16 @@ class Backlog:
                 self._ready.appendleft(job)
             elif not job.waiting:
                 self._ready.append(job)
+        job.waiting += len(items)
+        new, queue = ranges(items), job.queue
         if front:
-            job.waiting.extendleft(reversed(items))
+            if queue and new[-1].stop == queue[0].start:
+                new[-1] = range(new[-1].start, queue.popleft().stop)
+            queue.extendleft(reversed(new))
         else:
-            job.waiting.extend(items)
+            if queue and queue[-1].stop == new[0].start:
+                new[0] = range(queue.pop().start, new[0].stop)
+            queue.extend(new)
 
     def rest(self, job: Job, item: int, until: float) -> None:
         """Let an item rest.
@@ -145,7 +156,7 @@ class Backlog:
         """
         return self._ready[0] if self._ready else None
 
-    def take(self, job: Job, count: int) -> list[int]:
+    def take(self, job: Job, count: int) -> Sequence[int]:
         """Take items that wait, from the front; then it is the next job's turn.
 
         Args:
@@ -153,10 +164,15 @@ class Backlog:
             count (int): At most as many as wait.
 
         Returns:
-            list[int]: Their numbers.
+            Sequence[int]: Their numbers; a range where that is possible.
         """
-        take = job.waiting.popleft
-        items = [take() for _ in range(count)]
+        first = _cut(job.queue, count)
+        items: Sequence[int] = first
+        if len(first) < count:
+            items = list(first)
+            while len(items) < count:
+                items += _cut(job.queue, count - len(items))
+        job.waiting -= count
         if not job.spec.dedicated:
             self.waiting -= count
             if job.waiting:
@@ -165,19 +181,29 @@ class Backlog:
                 self._ready.popleft()
         return items
 
-    def clear(self, job: Job) -> tuple[int, ...]:
+    def clear(self, job: Job) -> Sequence[int]:
         """Take all items that wait or rest.
 
         Args:
             job (Job): Theirs.
 
         Returns:
-            tuple[int, ...]: Their numbers.
+            Sequence[int]: Their numbers.
         """
-        items = (*job.waiting, *sorted(job.resting))
         if job.waiting and not job.spec.dedicated:
             self._ready.remove(job)
-            self.waiting -= len(job.waiting)
-        job.waiting.clear()
+            self.waiting -= job.waiting
+        items = (*chain.from_iterable(job.queue), *sorted(job.resting))
+        job.queue.clear()
+        job.waiting = 0
         job.resting.clear()
         return items
+
+
+def _cut(queue: deque[range], most: int) -> range:
+    """Take as many numbers from the front as are neighbours."""
+    first = queue[0]
+    if len(first) <= most:
+        return queue.popleft()
+    queue[0] = first[most:]
+    return first[:most]

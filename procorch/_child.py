@@ -24,13 +24,14 @@ import pickle
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
 
 from procorch import _messages as m
 from procorch import _signals
 from procorch._messages import Failure
 from procorch._outcome import capture, dumps
-from procorch._queue import PAGE_BYTES, Writer
+from procorch._plain import KINDS
+from procorch._queue import NOTHING, PAGE_BYTES, Writer
 from procorch._sender import Sender
 from procorch._setup import Call, set_up, try_call
 from procorch._wire import FrameReader
@@ -43,14 +44,13 @@ Send = Callable[[m.FromWorker], None]
 _NOTE_EVERY_NS = 1_000_000
 """Results are announced at most once a millisecond: an announcement costs as much as a dozen trivial items."""
 
-_forked = False
-"""Set in a process that an item made with ``os.fork``. It shares our page and socket and must never write to them."""
+_NOTE_TRIVIAL_EVERY_NS = 5_000_000
+"""The same for items that are done many in a row."""
 
-
-def _mark_forked() -> None:
-    global _forked  # noqa: PLW0603 - it is the process that has been forked
-    _forked = True
-    _signals.let_go()
+_LOOK_EVERY_NS = 250_000
+"""Items that return plain data are done as many in a row as take about so long: to look at the clock after each would
+cost as much as a trivial one."""
+_MOST_IN_A_ROW = 4096
 
 
 class Death(BaseException):
@@ -123,75 +123,151 @@ class Runner:
         worn = False
         now = noted = clock()
         queue.open(seq, now)
-        for position, payload in enumerate(chunk.items):
-            if queue.stop_asked(seq) or queue.full():
-                break
-            queue.begin(position + 1)
-            if timed and queue.stop_asked(seq):
-                # The parent asks for this, looks again at what runs, and only then stops this process: an item that
-                # begins in between would pay for its neighbour.
-                queue.begin(position)
-                break
-            self.exit_code = 0
-            if function is None:
-                # Within an item: a function whose loading ends the process then costs that, not workers for ever.
-                function = self._load(chunk.key)
-            if timed:
-                queue.note_time(clock())
-            kind, result = self._outcome(function, chunk.style, payload)
-            if timed:
-                queue.note_time(0)
+        count, arguments = _arguments(chunk)
+        position, in_a_row = 0, 1
+        while position < count and not queue.stop_asked(seq) and not queue.full():
+            outcome = None
+            began = now
+            if function is not None and isinstance(chunk.items, m.Pack) and not timed and self.is_worn is None:
+                outcome = self._do_many(function, chunk, arguments, min(in_a_row, count - position))
+            if queue.begun() == position:
+                queue.begin(position + 1)
+                if timed and queue.stop_asked(seq):
+                    # The parent asks for this, looks again at what runs, and only then stops this process: an item
+                    # that begins in between would pay for its neighbour.
+                    queue.begin(position)
+                    break
+                self.exit_code = 0
+                if function is None:
+                    # Within an item: a function whose loading ends the process then costs that, not workers for ever.
+                    function = self._load(chunk.key)
+                if timed:
+                    queue.note_time(clock())
+                outcome = self._outcome(function, chunk, next(arguments))
+                if timed:
+                    queue.note_time(0)
+            position = queue.begun()
             now = clock()
-            if not queue.put(kind, result, now):
-                self._send(m.Large(seq, position, kind, result))
-                queue.put(m.Kind.BESIDE, b"", now)
-            if kind is m.Kind.FAILURE and chunk.stop_on_error:
+            if outcome is not None and not self._record(seq, position - 1, outcome, now) and chunk.stop_on_error:
                 break
             if self.is_worn is not None and (worn := self.is_worn()):
                 break
-            if now - noted > _NOTE_EVERY_NS:
+            queue.touch(now)
+            in_a_row = min(2 * in_a_row, _MOST_IN_A_ROW) if now - began < _LOOK_EVERY_NS else max(1, in_a_row // 4)
+            if now - noted > (_NOTE_EVERY_NS if in_a_row == 1 else _NOTE_TRIVIAL_EVERY_NS):
                 noted = now
                 self._send(m.Noted())
         self._send(m.Ended(seq, worn))
 
-    def _outcome(self, loaded: m.Retrying | Failure, style: m.Style, payload: m.Bytes) -> tuple[m.Kind, m.Bytes]:
+    def _record(self, seq: int, position: int, outcome: _Outcome, now: int) -> bool:
+        """Record what became of an item.
+
+        Returns:
+            bool: False for a failure.
+        """
+        queue = self._queue
+        if isinstance(outcome, _Returned):
+            if queue.add(outcome.value):
+                return True
+            kind, payload = _pickled(outcome.value)
+        else:
+            kind, payload = outcome
+        if not queue.put(kind, payload, now):
+            self._send(m.Large(seq, position, kind, payload))
+            queue.put(m.Kind.BESIDE, b"", now)
+        return kind is not m.Kind.FAILURE
+
+    def _do_many(
+        self, loaded: m.Retrying | Failure, chunk: m.Run, arguments: Iterator[Any], most: int
+    ) -> _Outcome | None:
+        """Do the next items as long as their results are of the same plain type; maybe none.
+
+        Returns:
+            _Outcome | None: Of the last that has begun, if that has none.
+        """
         if isinstance(loaded, Failure):
-            return m.Kind.FAILURE, loaded.payload
-        function, retry_on = loaded
-        try:
-            argument = pickle.loads(payload)
-        except BaseException as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
-            return m.Kind.FAILURE, capture(error, "argument").payload
-        self._leave_if_forked()
+            return None
+        queue = self._queue
         _signals.in_item = True
         try:
-            if style is m.Style.ONE:
-                value = function(argument)
-            elif style is m.Style.MANY:
-                value = function(*argument)
-            else:
-                value = function(*argument[0], **argument[1])
+            value = queue.fill(_caller(loaded.function, chunk.style), arguments, most, chunk.seq)
+            _signals.in_item = False
         except Death:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome like any other
             _signals.in_item = False
             self._leave_if_forked()
-            self.exit_code = _exit_code(error)
-            kind = m.Kind.RETRIABLE if isinstance(error, retry_on) else m.Kind.FAILURE
-            return kind, capture(error, "raised").payload
+            return self._raised(loaded, error) if queue.settle(owes=True) else None
+        self._leave_if_forked()
+        owes = queue.settle(owes=value is not NOTHING)
+        return _Returned(value) if owes else None
+
+    def _outcome(self, loaded: m.Retrying | Failure, chunk: m.Run, argument: Any) -> _Outcome:
+        if isinstance(loaded, Failure):
+            return m.Kind.FAILURE, loaded.payload
+        if not isinstance(chunk.items, m.Pack):
+            try:
+                argument = pickle.loads(argument)
+            except BaseException as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
+                return m.Kind.FAILURE, capture(error, "argument").payload
+        self._leave_if_forked()
+        _signals.in_item = True
+        try:
+            value = _caller(loaded.function, chunk.style)(argument)
+        except Death:
+            raise
+        except BaseException as error:  # noqa: BLE001 - an outcome like any other
+            _signals.in_item = False
+            return self._raised(loaded, error)
         _signals.in_item = False
         self._leave_if_forked()
-        try:
-            return m.Kind.VALUE, dumps(value)
-        except BaseException as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
-            return m.Kind.FAILURE, capture(error, "result").payload
+        return _Returned(value) if type(value) in KINDS else _pickled(value)
+
+    def _raised(self, loaded: m.Retrying, error: BaseException) -> _Outcome:
+        self._leave_if_forked()
+        self.exit_code = _exit_code(error)
+        kind = m.Kind.RETRIABLE if isinstance(error, loaded.retry_on) else m.Kind.FAILURE
+        return kind, capture(error, "raised").payload
 
     @staticmethod
     def _leave_if_forked() -> None:
-        if _forked:
+        if _signals.forked:
             # The item called os.fork and this is the other process, back from the function: its parent goes on with
             # the chunk, so this one must not.
             os._exit(0)
+
+
+class _Returned(NamedTuple):
+    """An item has returned what may be plain data."""
+
+    value: Any
+
+
+_Outcome: TypeAlias = _Returned | tuple[m.Kind, m.Bytes]
+
+
+def _arguments(chunk: m.Run) -> tuple[int, Iterator[Any]]:
+    """Give how many items a chunk has, and the arguments of each: as they are if they came together, else pickled."""
+    items = chunk.items
+    if isinstance(items, m.Pack):
+        return items.items, iter(pickle.loads(items.payload))  # plain data: nothing of the user's runs here
+    return len(items), iter(items)
+
+
+def _caller(function: Callable[..., Any], style: m.Style) -> Callable[[Any], Any]:
+    """Make of a function one that takes an item."""
+    if style is m.Style.ONE:
+        return function
+    if style is m.Style.MANY:
+        return lambda item: function(*item)
+    return lambda item: function(*item[0], **item[1])
+
+
+def _pickled(value: object) -> tuple[m.Kind, m.Bytes]:
+    try:
+        return m.Kind.VALUE, dumps(value)
+    except BaseException as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
+        return m.Kind.FAILURE, capture(error, "result").payload
 
 
 def _exit_code(error: BaseException) -> int:
@@ -213,9 +289,8 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     Returns:
         int: The exit code for this process.
     """
-    global _forked  # noqa: PLW0603 - as above
-    _forked = False
-    os.register_at_fork(after_in_child=_mark_forked)
+    _signals.forked = False
+    os.register_at_fork(after_in_child=_signals.let_go)
     _signals.handle(page_fd, PAGE_BYTES)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:
         send = Sender(connection.fileno()).send

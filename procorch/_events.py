@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import attrs
 
-from procorch._messages import Failure, Retriable, Value
+from procorch._messages import Failure, Plain, Retriable, Value
 from procorch._policy import Backoff
 
 NO_WAIT = Backoff()
@@ -95,6 +95,8 @@ class NotStarted:
 
 
 Outcome: TypeAlias = Value | Failure | Lost | TimedOut | Dropped | NotStarted
+Outcomes: TypeAlias = Sequence[Outcome] | Plain
+"""Of several items, one for each."""
 
 
 # --- what the scheduler hears ---------------------------------------------------------------------------------------
@@ -175,7 +177,7 @@ class Recorded:
     """The next items of the slot's chunk have finished; at least one."""
 
     slot: int
-    outcomes: Sequence[Value | Failure | Retriable]
+    outcomes: Sequence[Value | Failure | Retriable] | Plain
     """In the order of the chunk."""
 
 
@@ -330,7 +332,8 @@ class Resolve:
 
     job: int
     items: Sequence[int]
-    outcomes: Sequence[Outcome]
+    outcomes: Outcomes
+    """In the same order."""
     slot: int | None
     """Where they ran; None if nowhere."""
 

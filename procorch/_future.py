@@ -17,8 +17,9 @@ from typing_extensions import override
 
 from procorch._callbacks import Callbacks
 from procorch._errors import Task
-from procorch._events import Dropped, Outcome
+from procorch._events import Dropped, Outcome, Outcomes
 from procorch._job import Job, Sink
+from procorch._messages import Plain
 from procorch._supervisor import Supervisor
 from procorch._verdict import Ending, Place, settle
 from procorch._waits import SafeFuture
@@ -131,13 +132,13 @@ class FutureSink(Sink):
         self._ending = ending
 
     @override
-    def deliver(self, items: Sequence[int], outcomes: Sequence[Outcome], place: Place | None) -> None:
+    def deliver(self, items: Sequence[int], outcomes: Outcomes, place: Place | None) -> None:
         # A user who set the future's result by hand has taken it over.
         with contextlib.suppress(concurrent.futures.InvalidStateError):
-            self._deliver(outcomes[0], place)
+            self._deliver(outcomes if isinstance(outcomes, Plain) else outcomes[0], place)
         self._future.release()
 
-    def _deliver(self, outcome: Outcome, place: Place | None) -> None:
+    def _deliver(self, outcome: Outcome | Plain, place: Place | None) -> None:
         if isinstance(outcome, Dropped) and self._ending.cause is None:
             self._future.drop()
         else:

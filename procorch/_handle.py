@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 from typing_extensions import override
 
 from procorch._errors import GroupClosed, NotPicklable, Task
-from procorch._events import Outcome, ProcessStopped
+from procorch._events import Outcome, Outcomes, ProcessStopped
 from procorch._job import Job, Sink
+from procorch._messages import Plain
 from procorch._policy import check_wait
 from procorch._public import public
 from procorch._supervisor import Supervisor
@@ -141,7 +142,7 @@ class ProcessHandle(Generic[R]):
         """Take in which job it is."""
         self._number = job.number
 
-    def _resolve(self, outcome: Outcome, task: Callable[[], Task], place: Place | None, ending: Ending) -> None:
+    def _resolve(self, outcome: Outcome | Plain, task: Callable[[], Task], place: Place | None, ending: Ending) -> None:
         settle(self._future, outcome, task, place, ending)
 
     def _set_started(self, pid: int | None) -> None:
@@ -295,8 +296,8 @@ class HandleSink(Sink):
         self._ending = ending
 
     @override
-    def deliver(self, items: Sequence[int], outcomes: Sequence[Outcome], place: Place | None) -> None:
-        self._handle._resolve(outcomes[0], self._task, place, self._ending)
+    def deliver(self, items: Sequence[int], outcomes: Outcomes, place: Place | None) -> None:
+        self._handle._resolve(outcomes if isinstance(outcomes, Plain) else outcomes[0], self._task, place, self._ending)
 
     @override
     def started(self, pid: int | None) -> None:

@@ -77,7 +77,7 @@ class Hands:
         """
         deliveries: Deliveries = deque()
         for job in self.jobs.values():
-            items = list(job.payloads)
+            items = list(job.items)
             deliveries.append(partial(job.sink.deliver, items, [e.Dropped()] * len(items), None))
         deliveries.extend(partial(owner.ended, None) for owner in self._owners.values())
         self.jobs.clear()
@@ -169,13 +169,11 @@ class Hands:
                 place = self._places.get(slot) if slot is not None else None
                 # First: what is interrupted in between is delivered twice rather than never.
                 deliveries.append(partial(job.sink.deliver, items, outcomes, place))
-                for item in items:
-                    job.payloads.pop(item, None)
+                job.items.drop(items)
             case e.Send(slot, number, items):
                 job = self.jobs[number]
-                payloads = [job.payloads[item] for item in items]
                 timed = job.spec.timeout is not None
-                chunk = Chunk(job.function, job.style, job.spec.stop_on_failure, payloads, timed)
+                chunk = Chunk(job.function, job.style, job.spec.stop_on_failure, job.load(items), timed)
                 self.workers[slot].send(chunk)
             case e.JobDone(number):
                 del self.jobs[number]

@@ -18,7 +18,20 @@ from procorch._events import (
     WorkerEvent,
     WorkerReady,
 )
-from procorch._messages import Bytes, Ended, Failure, FromWorker, Kind, Large, Logged, Noted, Ready, Retriable, Value
+from procorch._messages import (
+    Bytes,
+    Ended,
+    Failure,
+    FromWorker,
+    Kind,
+    Large,
+    Logged,
+    Noted,
+    Plain,
+    Ready,
+    Retriable,
+    Value,
+)
 from procorch._messages import Finalized as FinalizedMessage
 from procorch._messages import SetupFailed as SetupFailedMessage
 from procorch._queue import Beside, Reader, Record
@@ -96,7 +109,7 @@ class Inbox:
         """Take what is finished according to the page, as far as what was logged before has been heard.
 
         Returns:
-            list[WorkerEvent]: `Recorded`, at most twice.
+            list[WorkerEvent]: `Recorded`, any number.
         """
         held = self._held
         if not held:
@@ -116,18 +129,26 @@ class Inbox:
         return self._release()
 
     def _release(self) -> list[WorkerEvent]:
-        records = self._records
+        events: list[WorkerEvent] = []
         outcomes: list[Value | Failure | Retriable] = []
-        for position, record in enumerate(records, self._position):
-            if not isinstance(record, Beside):
-                outcomes.append(record)
-            elif position in self._beside:
-                outcomes.append(self._beside.pop(position))
-            else:
+        taken = 0
+        for record in self._records:
+            if isinstance(record, Plain):
+                if outcomes:
+                    events.append(Recorded(self._slot, outcomes))
+                    outcomes = []
+                events.append(Recorded(self._slot, record))
+                self._position += len(record)
+            elif isinstance(record, Beside) and self._position not in self._beside:
                 break  # noted already, but still on its way through the socket
-        del records[: len(outcomes)]
-        self._position += len(outcomes)
-        return [Recorded(self._slot, outcomes)] if outcomes else []
+            else:
+                outcomes.append(self._beside.pop(self._position) if isinstance(record, Beside) else record)
+                self._position += 1
+            taken += 1
+        del self._records[:taken]
+        if outcomes:
+            events.append(Recorded(self._slot, outcomes))
+        return events
 
     def glance(self, *, stack: bool) -> list[WorkerEvent]:
         """See how far the worker is with the chunk.

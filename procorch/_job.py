@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import attrs
 
 from procorch._engine import Function
-from procorch._events import JobSpec, Outcome
-from procorch._messages import Bytes, Style
+from procorch._events import JobSpec, Outcomes
+from procorch._items import Items
+from procorch._messages import Bytes, Pack, Style
+from procorch._outcome import PROTOCOL
 from procorch._verdict import Place
+
+
+class Packed(NamedTuple):
+    """An item's arguments, pickled."""
+
+    payload: Bytes
+
+
+class Batch(NamedTuple):
+    """The arguments of some items."""
+
+    values: list[Any]
+    """Each plain data, or `Packed`."""
+    plain: bool
+    """Whether all are plain data."""
 
 
 class Sink:
     """Where the outcomes of a job go. Called without the lock, by whichever thread learnt of them."""
 
-    def deliver(self, items: Sequence[int], outcomes: Sequence[Outcome], place: Place | None) -> None:
+    def deliver(self, items: Sequence[int], outcomes: Outcomes, place: Place | None) -> None:
         """Take outcomes in, quickly.
 
         Args:
             items (Sequence[int]): Numbers of items.
-            outcomes (Sequence[Outcome]): Theirs, in the same order.
+            outcomes (Outcomes): Theirs, in the same order.
             place (Place | None): Where they ran; None if nowhere.
 
         Raises:
@@ -65,10 +84,22 @@ class Job:
     sink: Sink
     number: int = 0
     """Given by `Supervisor.open`."""
-    deck: deque[Bytes] = attrs.field(factory=deque[Bytes])
-    """The pickled arguments of items that nobody else knows of yet. Its owner appends without a lock; the supervisor
-    takes, under its own: whole chunks of a stream before it hears of a worker's end of work, all when told to."""
-    taken: int = 0
-    """Items taken from the deck so far."""
-    payloads: dict[int, Bytes] = attrs.field(factory=dict[int, Bytes])
-    """The pickled arguments of the items without an outcome."""
+    deck: deque[Batch] = attrs.field(factory=deque[Batch])
+    """The arguments of items that nobody else knows of yet. Its owner appends without a lock; the supervisor takes all
+    that is there, under its own."""
+    items: Items = attrs.field(factory=Items)
+    """The arguments of the items without an outcome: plain data as they are, others `Packed`."""
+
+    def load(self, numbers: Sequence[int]) -> list[Bytes] | Pack:
+        """Give the arguments of items as they go to a worker.
+
+        Args:
+            numbers (Sequence[int]): Some without an outcome.
+
+        Returns:
+            list[Bytes] | Pack: Plain data is pickled now.
+        """
+        values, plain = self.items.get(numbers)
+        if plain:
+            return Pack(len(values), pickle.dumps(values, PROTOCOL))
+        return [one.payload if type(one) is Packed else pickle.dumps(one, PROTOCOL) for one in values]

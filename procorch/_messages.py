@@ -38,6 +38,18 @@ class Kind(enum.IntEnum):
     RETRIABLE = 3
     """A pickled `Report` of an exception after which the caller wants another try."""
 
+    # Results of several items in a row, which are plain data: a run of them.
+    INTS = 4
+    """Each an int of 64 bits, in a word of its own."""
+    FLOATS = 5
+    """Each a float, in a word of its own."""
+    BOOLS = 6
+    """Each a bool, in a word of its own."""
+    NONES = 7
+    """Each None: nothing but their number."""
+    MARSHALLED = 8
+    """Any of these, or other plain data, as `marshal` writes the items of a list."""
+
 
 # --- what became of an item -----------------------------------------------------------------------------------------
 
@@ -64,6 +76,34 @@ class Retriable(NamedTuple):
 
     payload: Bytes
     """As in `Failure`."""
+
+
+class Plain:
+    """Results of several items in a row, as they are: plain data, which no pickle and no code of the user's made."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: list[Any]) -> None:
+        """Hold them.
+
+        Args:
+            values (list[Any]): In the order of the items; at least one.
+        """
+        self.values = values
+
+    def __len__(self) -> int:
+        """Count the items."""
+        return len(self.values)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the results."""
+        return isinstance(other, Plain) and self.values == other.values
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """Show the results."""
+        return f"Plain({self.values!r})"
 
 
 class Report(NamedTuple):
@@ -120,6 +160,15 @@ class Forget(NamedTuple):
     key: int
 
 
+class Pack(NamedTuple):
+    """The arguments of several items in one pickle: plain data, see `_plain`."""
+
+    items: int
+    """How many."""
+    payload: Bytes
+    """A pickled list of them."""
+
+
 class Run(NamedTuple):
     """Parent to worker: do these items, one after the other."""
 
@@ -130,8 +179,8 @@ class Run(NamedTuple):
     style: Style
     stop_on_error: bool
     """Whether to begin no further item of the chunk after one that failed."""
-    items: Sequence[Bytes]
-    """The pickled arguments."""
+    items: Sequence[Bytes] | Pack
+    """The pickled arguments: each item's by itself, or of all in one."""
     timed: bool = False
     """Whether to note when each item begins."""
 

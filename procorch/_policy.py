@@ -19,7 +19,7 @@ class Limits:
     chunk_seconds: float = attrs.field(default=0.010, validator=gt(0))
     """Work in one chunk, in seconds. A chunk costs about 0.1 ms to hand over, so that is one hundredth of it."""
 
-    max_chunk_items: int = attrs.field(default=4096, validator=ge(1))
+    max_chunk_items: int = attrs.field(default=32768, validator=ge(1))
     """Most items in one chunk, however cheap they look."""
 
     look_after: float = attrs.field(default=0.020, validator=gt(0))

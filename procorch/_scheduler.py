@@ -19,7 +19,7 @@ from typing import assert_never
 
 from procorch import _events as e
 from procorch._backlog import Backlog, Job
-from procorch._messages import Failure, Retriable, Value
+from procorch._messages import Failure, Plain, Retriable, Value
 from procorch._policy import Limits
 from procorch._roster import Roster
 from procorch._slot import Phase, Slot
@@ -236,22 +236,25 @@ class Scheduler:
     # --- workers at work ----------------------------------------------------------------------------------------------
 
     def _send(self, slot: Slot, job: Job, now: float) -> None:
-        size = job.spec.chunksize or job.sizer.size(len(job.waiting), self._roster.most)
+        size = job.spec.chunksize or job.sizer.size(job.waiting, self._roster.most)
         if self._limits.max_tasks is not None:
             size = min(size, self._limits.max_tasks - slot.tasks)
-        count = min(size, len(job.waiting))
+        count = min(size, job.waiting)
         slot.job, slot.items, slot.done = job.number, self._backlog.take(job, count), 0
         job.chunks += 1
         self._order(e.Send(slot.number, job.number, slot.items))
         self._roster.set_busy(slot, count, job.spec.timeout, now)
 
-    def _recorded(self, slot: Slot, outcomes: Sequence[Value | Failure | Retriable], now: float) -> None:
+    def _recorded(self, slot: Slot, outcomes: Sequence[Value | Failure | Retriable] | Plain, now: float) -> None:
         if slot.job is None:
             return  # its job was cancelled
         job = self._jobs[slot.job]
         items = slot.items[slot.done : slot.done + len(outcomes)]
         slot.done += len(outcomes)
         slot.finished += len(outcomes)
+        if isinstance(outcomes, Plain):
+            self._order(e.Resolve(job.number, items, outcomes, slot.number))
+            return
         final: Sequence[e.Outcome] = outcomes  # type: ignore[assignment]  # without retries, nothing is retriable
         if job.spec.retries or self._terminated or slot.expired is not None:
             items, final = self._judge(slot, job, items, outcomes, now)

@@ -8,21 +8,24 @@ runs where the user expects it and nothing runs ahead of the consumer by more th
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import attrs
 from typing_extensions import override
 
+from procorch._arrivals import Arrival, Arrivals, InputFailed, Segment
 from procorch._chunks import Window
 from procorch._engine import Function
 from procorch._errors import NotPicklable, Task
-from procorch._events import Dropped, JobSpec, Outcome
-from procorch._job import Job, Sink
-from procorch._messages import Style, Value
+from procorch._events import Dropped, JobSpec, Outcomes
+from procorch._items import Items
+from procorch._job import Batch, Job, Packed, Sink
+from procorch._messages import Plain, Style, Value
 from procorch._options import TaskOptions
 from procorch._pickles import Pickles
+from procorch._plain import are_plain
 from procorch._supervisor import Supervisor
 from procorch._verdict import Place, annotate, fault_of, open_value, shorten
 from procorch._waits import Condition
@@ -30,6 +33,19 @@ from procorch._waits import Condition
 _HOLD_BACK_SECONDS = 0.0005
 """How long inputs are held back to be handed over together, if the next is there for the taking. To hand over costs
 about 0.02 ms, and a worker is without work for no longer than this."""
+
+_TAKE_SECONDS = 0.001
+"""How long further inputs are waited for while a result is there to be given."""
+
+_MOST_AT_ONCE = 16384
+"""Inputs taken in one go where they are there for the taking, and plain data."""
+
+_FEW_AT_ONCE = 64
+"""The same where each may be long in coming, but workers have enough to do and the last ones were not; or where each
+is to be pickled."""
+
+_QUICK_SECONDS = 0.00005
+"""Such an input has come at once."""
 
 
 @attrs.frozen
@@ -41,6 +57,8 @@ class Shape:
     whole: bool
     """It is a `map`: the caller gets all results or the first error, and takes part until then."""
     chunksize: int | None
+    eager: bool
+    """Whether inputs may be taken without a bound."""
 
     def spec(self, options: TaskOptions) -> JobSpec:
         """Tell the scheduler's part of it.
@@ -56,15 +74,6 @@ class Shape:
             stop_on_failure=self.whole and not self.return_exceptions,
             streaming=not self.whole,
         )
-
-
-class _InputFailed(NamedTuple):
-    """In the place of the item that the user's iterable raised instead of giving."""
-
-    error: Exception
-
-
-_Arrival: TypeAlias = Outcome | NotPicklable | _InputFailed
 
 
 class Stream(Sink):
@@ -110,44 +119,38 @@ class Stream(Sink):
         self._job = Job(function, style, shape.spec(options), self)
         self._input_over = False
         self._sealed = False
+        self._at_once = 1  # inputs to take
+        self._plain = False  # whether the last of them were plain data
+        self._quick = False  # whether the last of them came at once
+        self._pending: list[Any] = []  # less than a chunk of a given size, packed
+        self._last = 1  # results given last, at a time
         self._numbers = 0  # items that got a number of the job
-        self._items: dict[int, Any] = {}  # by index, those whose result is still to come or to be given: for messages
-        self._next = 0  # the index whose turn it is
         self._news = Condition()
         # From here on under the lock of `_news`.
-        self._indexes: dict[int, int] = {}  # of items whose number differs, since one before them was never handed over
-        self._arrived: dict[int, tuple[_Arrival, Place | None]] = {}
-        self._arrivals: deque[int] = deque()  # the same, in the order of arrival; kept only if that is asked for
-        self._failed: int | None = None  # the lowest index that is known to have failed
+        self._kept = Items()  # by index, those whose result is still to come or to be given: for messages
+        self._arrivals = Arrivals(ordered=shape.ordered)
         self._waiting = False
 
     # --- what arrives -------------------------------------------------------------------------------------------------
 
     @override
-    def deliver(self, items: Sequence[int], outcomes: Sequence[Outcome], place: Place | None) -> None:
+    def deliver(self, items: Sequence[int], outcomes: Outcomes, place: Place | None) -> None:
         with self._news:
-            for number, outcome in zip(items, outcomes, strict=True):
-                index = self._indexes.pop(number, number)
-                if index in self._arrived or index not in self._items:
-                    continue  # told twice, since a call was interrupted
-                self._arrive(index, outcome, place, failed=type(outcome) is not Value and type(outcome) is not Dropped)
-            if self._waiting and self._ready():
+            self._arrivals.take_in(items, outcomes, place, self._kept)
+            if self._waiting and self._enough():
                 self._news.notify_all()
 
     @override
     def index_of(self, item: int) -> int:
         with self._news:
-            return self._indexes.get(item, item)
+            return self._arrivals.index_of(item)
 
-    def _arrive(self, index: int, outcome: _Arrival, place: Place | None, *, failed: bool) -> None:
-        self._arrived[index] = (outcome, place)
-        if not self._shape.ordered:
-            self._arrivals.append(index)
-        if failed and (self._failed is None or index < self._failed):
-            self._failed = index
-
-    def _ready(self) -> bool:
-        return self._next in self._arrived if self._shape.ordered else bool(self._arrivals)
+    def _enough(self) -> bool:
+        """Whether to wake the consumer: it has something to give, and, where it gives all at the end, to take."""
+        arrivals, window = self._arrivals, self._window
+        if not arrivals.ready or not self._shape.whole or arrivals.failed is not None:
+            return arrivals.ready
+        return 2 * (window.taken - window.given - arrivals.held) <= window.size
 
     # --- the consumer's thread ----------------------------------------------------------------------------------------
 
@@ -161,18 +164,45 @@ class Stream(Sink):
             BaseException: What an item raised, or taking the next input; an error of ours.
         """
         try:
-            while self._advance():
-                with self._news:
-                    index = self._next if self._shape.ordered else self._arrivals.popleft()
-                    outcome, place = self._arrived.pop(index)
-                self._next += 1
-                self._window.given += 1
-                item = self._items.pop(index, None)
-                if isinstance(outcome, Dropped) and self._failed is not None and self._stops:
-                    continue  # an error further on is known, and this one was never begun
-                yield self._open(index, item, outcome, place)
+            for values in self._series():
+                yield from values
         finally:
             self.close()
+
+    def collect(self) -> list[Any]:
+        """Give all results.
+
+        Returns:
+            list[Any]: As `results` gives them.
+
+        Raises:
+            BaseException: As there.
+        """
+        collected: list[Any] = []
+        try:
+            for values in self._series():
+                collected.extend(values)
+        finally:
+            self.close()
+        return collected
+
+    def _series(self) -> Iterator[Iterable[Any]]:
+        """Give the results of some neighbours, then of the next."""
+        while self._advance():
+            with self._news:
+                segment = self._arrivals.pop()
+            arrivals = segment.arrivals
+            yield arrivals.values if isinstance(arrivals, Plain) else self._opened(segment, arrivals)
+            self._last = len(arrivals)
+            self._window.given += self._last
+            with self._news:
+                self._kept.drop(range(segment.start, segment.start + self._last))
+
+    def _opened(self, segment: Segment, arrivals: Sequence[Arrival]) -> Iterator[Any]:
+        for index, arrival in enumerate(arrivals, segment.start):
+            if isinstance(arrival, Dropped) and self._arrivals.failed is not None and self._stops:
+                continue  # an error further on is known, and this one was never begun
+            yield self._open(index, arrival, segment.place)
 
     @property
     def _stops(self) -> bool:
@@ -185,71 +215,131 @@ class Stream(Sink):
         Returns:
             bool: False if there are no more results.
         """
-        taken = 0
+        window, arrivals = self._window, self._arrivals
+        # Two inputs for each result keep a full window full and fill an empty one, without making a result that is
+        # there wait for an input that is not.
+        enough = window.taken + 2 * self._last
+        until = self._now() + _TAKE_SECONDS
         while True:
-            # Two inputs for each result keep a full window full and fill an empty one, without making a result that
-            # is there wait for an input that is not.
-            if self._ready() and (taken >= 2 or not self._may_take()):
+            may_take = self._may_take()
+            if arrivals.ready and (not may_take or window.taken >= enough or self._is_late(until)):
                 self._prepare_to_give()
                 return True
-            if self._may_take():
-                taken += 1
+            if may_take:
                 self._take()
                 continue
             self._hand_over()
-            if self._ready():
+            if arrivals.ready:
                 return True
-            if self._window.taken == self._window.given:
+            if window.taken == window.given:
                 return False
             self._wait()
 
+    def _now(self) -> float:
+        return self._supervisor.now() if self._job.number else 0.0
+
+    def _is_late(self, until: float) -> bool:
+        return not self._ready_input and self._now() > until
+
     def _may_take(self) -> bool:
-        return not self._input_over and self._window.room > 0 and not (self._stops and self._failed is not None)
+        return (
+            not self._input_over and self._window.room > 0 and not (self._stops and self._arrivals.failed is not None)
+        )
 
     def _take(self) -> None:
-        index = self._window.taken
+        """Take some inputs, as many as are good to take in one go."""
+        most = min(self._how_many(), self._window.room)
+        taken: list[Any] = []
+        error: Exception | None = None
+        began = self._now()
         try:
-            item = next(self._inputs)
-        except StopIteration:
-            self._input_over = True
-            return
-        except Exception as error:  # noqa: BLE001 - the user's iterable may raise anything
+            taken.extend(islice(self._inputs, most))
+        except Exception as raised:  # noqa: BLE001 - the user's iterable may raise anything
+            error = raised
+        if taken:
+            self._put(taken)
+        if error is not None:
             # It has its turn like the error of an item: what was taken before it comes first.
+            self._put_failed(self._window.taken, InputFailed(error))
+        if len(taken) < most:
             self._input_over = True
-            self._window.taken += 1
-            self._fail(index, _InputFailed(error))
-            return
-        self._window.taken += 1
-        self._items[index] = item
-        payload = self._pickles.item(item, lambda: self._task(index, item))
-        if isinstance(payload, NotPicklable):
-            self._fail(index, payload)
-            return
-        if self._numbers != index:
-            with self._news:
-                self._indexes[self._numbers] = index
-        self._numbers += 1
-        self._job.deck.append(payload)
+        took = self._now() - began
+        self._quick = took < _QUICK_SECONDS * most
+        if self._plain:
+            # Whatever it took: that was time in which this thread did not run.
+            self._at_once = min(4 * self._at_once, _MOST_AT_ONCE)
+        elif took < _HOLD_BACK_SECONDS / 2:
+            self._at_once = min(4 * self._at_once, _FEW_AT_ONCE)
+        else:
+            self._at_once = max(1, min(self._at_once // 2, _FEW_AT_ONCE))
         if self._is_time():
-            self._hand_over()
+            self._hand_over(all_of_it=False)
 
-    def _fail(self, index: int, error: NotPicklable | _InputFailed) -> None:
+    def _how_many(self) -> int:
+        if self._ready_input:
+            return self._at_once
+        if not self._shape.whole or not self._quick or not self._job.number or self._supervisor.hungry:
+            return 1
+        return min(self._at_once, _FEW_AT_ONCE)
+
+    def _put(self, taken: list[Any]) -> None:
+        """Put inputs where the supervisor's thread finds them."""
+        first = self._window.taken
+        self._window.taken += len(taken)
+        plain = self._plain = are_plain(taken)
+        with self._news:
+            self._kept.add(taken, plain=plain)
+        packed = taken if plain else self._pack(taken, first)
+        self._numbers += len(packed)
+        size = self._shape.chunksize
+        if size is None:
+            if packed:
+                self._job.deck.append(Batch(packed, plain))
+            return
+        # Whole chunks, so that a worker which becomes free gets no part of one.
+        self._pending += packed
+        whole = len(self._pending) - len(self._pending) % size
+        if whole:
+            self._job.deck.append(Batch(self._pending[:whole], plain=False))
+            del self._pending[:whole]
+
+    def _pack(self, taken: list[Any], first: int) -> list[Any]:
+        """Pickle inputs; those that cannot be have their outcome by that."""
+        packed: list[Any] = []
+        for index, item in enumerate(taken, first):
+            payload = self._pickles.item(item, lambda index=index, item=item: self._task(index, item))  # type: ignore[misc]
+            if isinstance(payload, NotPicklable):
+                with self._news:
+                    self._arrivals.skip(self._numbers + len(packed))
+                self._fail(index, payload)
+            else:
+                packed.append(Packed(payload))
+        return packed
+
+    def _put_failed(self, index: int, error: InputFailed) -> None:
+        self._input_over = True
+        with self._news:
+            self._kept.add([None], plain=False)
+        self._window.taken += 1
+        self._fail(index, error)
+
+    def _fail(self, index: int, error: NotPicklable | InputFailed) -> None:
         """Let an item that goes to no worker have an error for its outcome."""
         with self._news:
-            self._arrive(index, error, None, failed=True)
+            self._arrivals.fail(index, error, self._kept)
         if self._stops and self._job.number:
             self._supervisor.stop(self._job)
 
     def _is_time(self) -> bool:
         """Whether to hand over what is in the deck: if a worker is free. A busy one will find it there by itself."""
-        if len(self._job.deck) % (self._shape.chunksize or 1):
+        if not self._job.deck:
             return False
         if not self._job.number:
             return True
         if not self._supervisor.hungry:
             return False
         # If the next input may be long in coming, nothing is held back from a worker that could do it.
-        return not self._ready_input or self._supervisor.now() - self._handed_over > _HOLD_BACK_SECONDS
+        return not self._ready_input or self._now() - self._handed_over > _HOLD_BACK_SECONDS
 
     def _prepare_to_give(self) -> None:
         """See to it that nothing lies in the deck while the consumer is busy with a result."""
@@ -259,9 +349,13 @@ class Stream(Sink):
             # Without a number, less than one chunk is there: an item that cannot be pickled came to its turn first.
             self._supervisor.rouse()
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, *, all_of_it: bool = True) -> None:
+        """Hand over what is in the deck, and, with ``all_of_it``, less than a chunk of a given size."""
         deck = self._job.deck
-        if deck and not (self._stops and self._failed is not None):
+        if all_of_it and self._pending:
+            deck.append(Batch(self._pending, plain=False))
+            self._pending = []
+        if deck and not (self._stops and self._arrivals.failed is not None):
             if not self._job.number:
                 self._supervisor.open(self._job, sealed=False)
             elif not self._supervisor.offer(self._job):
@@ -269,44 +363,46 @@ class Stream(Sink):
             self._handed_over = self._supervisor.now()
         elif deck:
             self._drop_deck()  # an error is known, and nothing more is to be begun
-        if self._input_over and self._job.number and not self._sealed:
+        if all_of_it and self._input_over and self._job.number and not self._sealed:
             self._sealed = True
             self._supervisor.seal(self._job)
 
     def _drop_deck(self) -> None:
         """Let the items in the deck have an outcome without anybody's having seen them: the last that were numbered."""
+        stop = self._numbers - len(self._pending)
         count = self._supervisor.discard(self._job)
-        self.deliver(range(self._numbers - count, self._numbers), [Dropped()] * count, None)
+        self.deliver(range(stop - count, stop), [Dropped()] * count, None)
 
     def _wait(self) -> None:
         with self._news:
-            self._window.waited(len(self._arrived))
+            # Plain data that is there already costs nothing more by being taken.
+            self._window.waited(self._arrivals.held, eager=self._plain and self._ready_input and self._shape.eager)
             if self._may_take():
                 return
             self._waiting = True
             try:
-                self._news.wait_for(self._ready)
+                self._news.wait_for(self._enough)
             finally:
                 self._waiting = False
 
-    def _open(self, index: int, item: Any, outcome: _Arrival, place: Place | None) -> Any:
-        if isinstance(outcome, Dropped):
+    def _open(self, index: int, arrival: Arrival, place: Place | None) -> Any:
+        if isinstance(arrival, Dropped):
             raise self._supervisor.ending.error()
-        if isinstance(outcome, _InputFailed):
-            raise outcome.error
+        if isinstance(arrival, InputFailed):
+            raise arrival.error
         # Only what became of the item is ever given as a value: what comes in between (a Ctrl-C) goes its own way.
         fault: BaseException
-        if isinstance(outcome, NotPicklable):
-            fault = outcome
-        elif isinstance(outcome, Value):
+        if isinstance(arrival, NotPicklable):
+            fault = arrival
+        elif isinstance(arrival, Value):
             try:
-                return open_value(outcome, lambda: self._task(index, item))
+                return open_value(arrival, lambda: self._task(index, self._kept[index]))
             except NotPicklable as error:
                 fault = error
         else:
-            fault = fault_of(outcome, lambda: self._task(index, item), place, self._supervisor.ending)
+            fault = fault_of(arrival, lambda: self._task(index, self._kept[index]), place, self._supervisor.ending)
         where = f" in process {place.name!r} (pid {place.pid})" if place is not None else ""
-        annotate(fault, f"procorch: item {index} ({shorten(item)}){where}")
+        annotate(fault, f"procorch: item {index} ({shorten(self._kept[index])}){where}")
         if self._shape.return_exceptions:
             return fault
         raise fault

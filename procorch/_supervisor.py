@@ -113,7 +113,7 @@ class Supervisor:
         job.number = next(self._numbers)
         self._hands.add(job, sealed=sealed)
         self._tell(e.JobOpened(job.number, job.spec), deliveries)
-        self._take(job, len(job.deck), deliveries)
+        self._take(job, deliveries)
         if sealed:
             self._tell(e.JobSealed(job.number), deliveries)
 
@@ -133,7 +133,7 @@ class Supervisor:
     def _offer(self, job: Job, deliveries: Deliveries) -> bool:
         known = job.number in self._hands.jobs
         if known:
-            self._take(job, len(job.deck), deliveries)
+            self._take(job, deliveries)
         return known
 
     def discard(self, job: Job) -> int:
@@ -146,7 +146,7 @@ class Supervisor:
             int: How many items that were.
         """
         with self._lock:
-            count = len(job.deck)
+            count = sum(len(batch.values) for batch in job.deck)
             job.deck.clear()
         return count
 
@@ -371,12 +371,13 @@ class Supervisor:
                 self._left_over[0]()
             self._left_over.popleft()
 
-    def _take(self, job: Job, count: int, deliveries: Deliveries) -> None:
-        """Take the first ``count`` items of a job's deck."""
+    def _take(self, job: Job, deliveries: Deliveries) -> None:
+        """Take what is in a job's deck."""
+        count = 0
+        while job.deck:
+            batch = job.deck.popleft()
+            count += len(job.items.add(batch.values, plain=batch.plain))
         if count:
-            take = job.deck.popleft
-            job.payloads.update((number, take()) for number in range(job.taken, job.taken + count))
-            job.taken += count
             self._tell(e.ItemsOffered(job.number, count), deliveries)
 
     def _tell(self, event: e.Event, deliveries: Deliveries) -> None:
@@ -484,8 +485,7 @@ class Supervisor:
 
     def _look_into_decks(self, deliveries: Deliveries) -> None:
         for job in tuple(self._hands.streams.values()):
-            count = len(job.deck)
-            self._take(job, count - count % (job.spec.chunksize or 1), deliveries)
+            self._take(job, deliveries)
 
     def _start_next(self, deliveries: Deliveries) -> None:
         """Start the next process that is ordered. That takes a while, and is done without the lock."""

@@ -12,7 +12,7 @@ from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions, name_of
 from procorch._future import FutureSink, TaskFuture
 from procorch._handle import Handles, HandleSink, ProcessHandle
-from procorch._job import Job
+from procorch._job import Batch, Job, Packed
 from procorch._messages import Style
 from procorch._options import TaskOptions
 from procorch._policy import check_count
@@ -115,7 +115,7 @@ class Tasks:
             sink = FutureSink(future, task, self._supervisor.ending)
             job = Job(function, Style.CALL, self._options.spec(), sink)
             future.bind(job)
-            job.deck.append(payload)
+            job.deck.append(Batch([Packed(payload)], plain=False))
             self._supervisor.open(job, sealed=True)
         return future
 
@@ -157,7 +157,7 @@ class Tasks:
         else:
             spec = self._options.spec(dedicated=True, name=name)
             job = Job(function, Style.CALL, spec, HandleSink(handle, task, self._supervisor.ending))
-            job.deck.append(payload)
+            job.deck.append(Batch([Packed(payload)], plain=False))
             self._supervisor.open(job, sealed=True)
             handle._bind(job)
         self._handles.add(handle)
@@ -207,7 +207,7 @@ class Tasks:
         buffersize: int | None = None,
         return_exceptions: bool = False,
     ) -> Generator[Any, None, None]:
-        shape = Shape(ordered, return_exceptions, False, chunksize)
+        shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
         return self._stream("imap", fn, iterables, shape, buffersize, _AHEAD).results()
 
     def _map(
@@ -219,10 +219,10 @@ class Tasks:
         buffersize: int | None = None,
         return_exceptions: bool = False,
     ) -> list[Any]:
-        shape = Shape(True, return_exceptions, True, chunksize)
+        shape = Shape(True, return_exceptions, True, chunksize, eager=buffersize is None)
         stream = self._stream("map", fn, iterables, shape, buffersize, _MAP_AHEAD)
         try:
-            return list(stream.results())
+            return stream.collect()
         except NotPicklable as error:
             # It has all that there is to know, and our lines on the way here have nothing.
             raise error.with_traceback(None)  # noqa: B904 - the same error

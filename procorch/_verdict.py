@@ -18,7 +18,7 @@ import attrs
 from procorch import _values
 from procorch._errors import GroupClosed, NotPicklable, Task, TaskError, TaskTimeout, WorkerCrashed, WorkerStartError
 from procorch._events import Dropped, Lost, NotStarted, Outcome, Remains, TimedOut
-from procorch._messages import Failure, Report, Value
+from procorch._messages import Failure, Plain, Report, Value
 from procorch._outcome import capture, read_report, text_of
 
 _REMEDIES = {
@@ -116,11 +116,11 @@ def shorten(value: object) -> str:
         return f"<{type(value).__qualname__} whose repr fails>"
 
 
-def judge(outcome: Outcome, task: Callable[[], Task], place: Place | None, ending: Ending) -> Any:
+def judge(outcome: Outcome | Plain, task: Callable[[], Task], place: Place | None, ending: Ending) -> Any:
     """Open an outcome.
 
     Args:
-        outcome (Outcome): What became of the item.
+        outcome (Outcome | Plain): What became of the item.
         task (Callable[[], Task]): Names the work; called only for errors.
         place (Place | None): Where it ran; None if nowhere.
         ending (Ending): Why the group ends, for work that was dropped.
@@ -131,19 +131,21 @@ def judge(outcome: Outcome, task: Callable[[], Task], place: Place | None, endin
     Raises:
         BaseException: What the function raised, or an error of ours.
     """
+    if isinstance(outcome, Plain):
+        return outcome.values[0]
     if isinstance(outcome, Value):
         return open_value(outcome, task)
     raise fault_of(outcome, task, place, ending)
 
 
 def settle(
-    future: Future[Any], outcome: Outcome, task: Callable[[], Task], place: Place | None, ending: Ending
+    future: Future[Any], outcome: Outcome | Plain, task: Callable[[], Task], place: Place | None, ending: Ending
 ) -> None:
     """Bring an outcome to a future.
 
     Args:
         future (Future[Any]): Not done yet.
-        outcome (Outcome): What became of the item.
+        outcome (Outcome | Plain): What became of the item.
         task (Callable[[], Task]): Names the work; called only for errors.
         place (Place | None): Where it ran; None if nowhere.
         ending (Ending): Why the group ends, for work that was dropped.
@@ -200,7 +202,9 @@ def _name_and_pid(place: Place | None) -> tuple[str, int | None]:
     return (place.name, place.pid) if place is not None else ("?", None)
 
 
-_OUR_FRAMES = re.compile(r'(?m)^  File ".*\Wprocorch\W_child\.py", line \d+ in _outcome\n(?:  File .*\n)*')
+_OUR_FRAMES = re.compile(
+    r'(?m)^  File ".*\Wprocorch\W_(?:child|queue)\.py", line \d+ in (?:_outcome|fill|<lambda>)\n(?:  File .*\n)*'
+)
 """In a stack as `faulthandler` writes it, most recent call first: the call of the item's function, and its callers."""
 
 

@@ -4,7 +4,7 @@ A frame is a fixed header and a body. The body is opaque: which item a pickle be
 pickle that cannot be read costs its own item only, wherever it is read.
 
     header (32 bytes): type 1 | style or kind 1 | flags 2 | count 4 | a 8 | b 8 | length of the body 8
-    body of `Run`:     count lengths of 8 bytes each, then the pickles one after the other
+    body of `Run`:     count lengths of 8 bytes each, then the pickles one after the other; of a `Pack`, its pickle
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from procorch._messages import (
     Levels,
     Logged,
     Noted,
+    Pack,
     Ready,
     Run,
     Setup,
@@ -50,7 +51,12 @@ def encode(message: ToWorker | FromWorker) -> list[Bytes]:
         list[Bytes]: The header first.
     """
     match message:
+        case Run(seq, key, style, stop_on_error, Pack() as pack, timed):
+            count, payload = pack
+            flags = stop_on_error | timed << 1 | 1 << 2
+            return [_HEADER.pack(_RUN, style, flags, count, seq, key, len(payload)), payload]
         case Run(seq, key, style, stop_on_error, items, timed):
+            assert not isinstance(items, Pack)
             count = len(items)
             lengths = [len(item) for item in items]
             table = struct.pack(f"={count}Q", *lengths)
@@ -88,9 +94,13 @@ def _decode(header: tuple[int, ...], body: memoryview) -> ToWorker | FromWorker:
     type_, extra, flag, count, a, b, _ = header
     match type_:
         case 3:  # _RUN; patterns take literals only
-            start = 8 * count
-            ends = list(accumulate(body[:start].cast("Q"), initial=start))
-            items = [body[begin:end] for begin, end in pairwise(ends)]
+            items: list[Bytes] | Pack
+            if flag & 4:
+                items = Pack(count, body)
+            else:
+                start = 8 * count
+                ends = list(accumulate(body[:start].cast("Q"), initial=start))
+                items = [body[begin:end] for begin, end in pairwise(ends)]
             return Run(a, b, Style(extra), bool(flag & 1), items, bool(flag & 2))
         case 0:
             return Setup(body, a, b)

@@ -12,7 +12,7 @@ import attrs
 
 from procorch import _events as e
 from procorch._chunks import Window
-from procorch._messages import Failure, Retriable, Value
+from procorch._messages import Failure, Plain, Retriable, Value
 from procorch._policy import Limits
 from procorch._scheduler import Scheduler
 
@@ -253,6 +253,7 @@ class Hands:
         if chunk.void:
             return []
         process.finished += len(items)
+        assert not isinstance(event.outcomes, Plain)  # the processes here tell of each by itself
         pairs = zip(items, event.outcomes, strict=True)
         return [(chunk.job, item, self.expected(process, chunk, item, one)) for item, one in pairs]
 
@@ -267,6 +268,7 @@ class Hands:
             case e.Send(slot, number, items):
                 self.send(self.processes[slot], self.jobs[number], list(items))
             case e.Resolve(number, items, outcomes, slot):
+                assert not isinstance(outcomes, Plain)
                 self.resolve(self.jobs[number], items, outcomes, slot)
             case e.JobDone(number):
                 self.job_done(self.jobs[number])

@@ -45,6 +45,9 @@ FLOORS = {
     "_inbox": 4,
     "_roster": 5,
     "_backlog": 4,
+    "_arrivals": 5,
+    "_items": 1,
+    "_plain": 2,
     "_slot": 4,
     "_verdict": 4,
     "_pickles": 5,
@@ -52,7 +55,7 @@ FLOORS = {
     "_logs": 4,
     "_sender": 3,
     "_outcome": 3,
-    "_queue": 2,
+    "_queue": 3,
     "_values": 2,
     "_wire": 2,
     "_callbacks": 2,
@@ -71,7 +74,7 @@ FLOORS = {
 }
 """A file imports files of lower floors only. `aio` and `testing` are annexes: high up, so that nobody imports them."""
 
-MIND = ("_policy", "_chunks", "_events", "_slot", "_backlog", "_roster", "_scheduler")
+MIND = ("_policy", "_chunks", "_items", "_events", "_slot", "_backlog", "_roster", "_scheduler")
 NOT_IN_THE_MIND = {"multiprocessing", "threading", "queue", "pickle", "time", "random"}
 """What decides must not act, wait, or read a clock: neither itself nor through what it imports of ours."""
 
@@ -224,6 +227,7 @@ def test_a_worker_loads_little_more_than_one_of_the_standard_library(standard_wo
         "procorch._messages",
         "procorch._outcome",
         "procorch._pgroup",
+        "procorch._plain",
         "procorch._popen",
         "procorch._process",
         "procorch._queue",

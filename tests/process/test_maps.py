@@ -297,13 +297,13 @@ def test_the_fork_server_may_die(gate: Path) -> None:
 def test_a_failing_map_does_not_drop_its_deck_under_the_supervisors_hands(
     method: Method, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between counting what is in the deck and taking it, nobody else takes of it. A delay makes room to try."""
+    """Between finding something in the deck and taking it, nobody else takes of it. A delay makes room to try."""
     honest = Supervisor._take
 
-    def slow_take(self: Supervisor, job: Job, count: int, deliveries: Any) -> None:
-        if count and threading.current_thread() is not threading.main_thread():
+    def slow_take(self: Supervisor, job: Job, deliveries: Any) -> None:
+        if job.deck and threading.current_thread() is not threading.main_thread():
             time.sleep(0.01)
-        honest(self, job, count, deliveries)
+        honest(self, job, deliveries)
 
     monkeypatch.setattr(Supervisor, "_take", slow_take)
 

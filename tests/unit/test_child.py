@@ -7,7 +7,7 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -16,8 +16,9 @@ import pytest
 
 from procorch import _messages as m
 from procorch._child import Runner
-from procorch._messages import Failure, Report, Retriable, Value
+from procorch._messages import Failure, Plain, Report, Retriable, Value
 from procorch._outcome import read_report
+from procorch._plain import are_plain
 from procorch._queue import PAGE_BYTES, Beside, Reader, Record, Writer
 
 MILLISECOND = 1_000_000
@@ -44,6 +45,8 @@ class Bench:
     clock: HandClock
     sent: list[m.FromWorker]
     seq: int = 0
+    together: bool = False
+    """Whether arguments that are plain data come in one pickle."""
 
     @classmethod
     def new(cls, size: int = PAGE_BYTES) -> Bench:
@@ -71,9 +74,17 @@ class Bench:
     ) -> list[Record]:
         self.seq += 1
         self.reader.expect()
-        self.runner.run(m.Run(self.seq, key, style, stop_on_error, payloads))
+        items: Sequence[m.Bytes] | m.Pack = payloads
+        if self.together:
+            try:
+                arguments = [pickle.loads(payload) for payload in payloads]
+            except LookupError:
+                arguments = [Explosive()]
+            if are_plain(arguments):
+                items = m.Pack(len(arguments), pickle.dumps(arguments))
+        self.runner.run(m.Run(self.seq, key, style, stop_on_error, items))
         assert self.sent[-1] == m.Ended(self.seq)
-        return self.reader.take(self.seq)
+        return list(one_by_one(self.reader.take(self.seq)))
 
 
 class _Current:
@@ -90,14 +101,28 @@ def _current() -> Callable[..., Any]:
     return _functions.pop()
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench.new()
+@pytest.fixture(params=["apart", "together"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    bench = Bench.new()
+    bench.together = request.param == "together"
+    return bench
+
+
+def one_by_one(records: Sequence[Record]) -> Iterator[Record]:
+    """Give each item a record of its own."""
+    for record in records:
+        if isinstance(record, Plain):
+            yield from (Plain([value]) for value in record.values)
+        else:
+            yield record
 
 
 def values(records: Sequence[Record]) -> list[object]:
-    assert all(type(record) is Value for record in records), records
-    return [pickle.loads(record.payload) for record in records]
+    found: list[object] = []
+    for record in records:
+        assert isinstance(record, Value | Plain), records
+        found += record.values if isinstance(record, Plain) else [pickle.loads(record.payload)]
+    return found
 
 
 def report(record: Record | m.Large) -> Report:
@@ -244,7 +269,8 @@ def test_a_result_that_cannot_be_pickled_costs_its_own_item(bench: Bench) -> Non
 def test_an_exception_of_a_given_type_is_worth_another_try(bench: Bench) -> None:
     bench.runner.define(m.Define(5, pickle.dumps(m.Retrying(fail_on_two, (ArithmeticError, ValueError)))))
     records = bench.run_defined(5, [pickle.dumps(number) for number in (1, 2)])
-    assert [type(record) for record in records] == [Value, Retriable]
+    assert [type(record) for record in records] == [Plain, Retriable]
+    assert isinstance(records[1], Retriable)
     assert read_report(Failure(records[1].payload)).text == "two"
 
 
@@ -264,7 +290,7 @@ def test_what_cannot_cross_is_not_worth_another_try(bench: Bench) -> None:
 def test_what_is_worth_another_try_does_not_stop_the_chunk(bench: Bench) -> None:
     bench.runner.define(m.Define(5, pickle.dumps(m.Retrying(fail_on_two, (ValueError,)))))
     records = bench.run_defined(5, [pickle.dumps(number) for number in (2, 3)], stop_on_error=True)
-    assert [type(record) for record in records] == [Retriable, Value]
+    assert [type(record) for record in records] == [Retriable, Plain]
 
 
 # --- limits of time ---------------------------------------------------------------------------------------------------
@@ -292,7 +318,7 @@ def test_each_item_of_a_timed_chunk_tells_since_when_it_runs(bench: Bench) -> No
 
 
 def test_an_item_that_is_not_timed_tells_no_time(bench: Bench) -> None:
-    assert bench.run(lambda number: bench.reader.running(bench.seq)[1], [0]) == [Value(pickle.dumps(None, 5))]
+    assert bench.run(lambda number: bench.reader.running(bench.seq)[1], [0]) == [Plain([None])]
 
 
 class _Loading:

@@ -23,7 +23,7 @@ from procorch._events import (
     WorkerReady,
 )
 from procorch._inbox import Inbox
-from procorch._messages import Failure, Retriable, Value
+from procorch._messages import Failure, Plain, Retriable, Value
 from procorch._queue import PAGE_BYTES, Reader, Writer
 
 SLOT = 3
@@ -92,6 +92,7 @@ def test_noted_brings_what_is_new(side: Side) -> None:
     (event,) = side.inbox.hear(m.Noted())
     assert event == Recorded(SLOT, [Value(b"0"), Failure(b"1")])
     assert isinstance(event, Recorded)
+    assert not isinstance(event.outcomes, Plain)
     assert [type(outcome) for outcome in event.outcomes] == [Value, Failure]
     assert side.inbox.hear(m.Noted()) == []
     side.finish(b"2")
@@ -121,6 +122,7 @@ def test_a_large_failure_is_a_failure(side: Side) -> None:
     side.note_large()
     (event,) = side.inbox.look()
     assert isinstance(event, Recorded)
+    assert not isinstance(event.outcomes, Plain)
     assert [type(outcome) for outcome in event.outcomes] == [Failure]
 
 
@@ -189,6 +191,7 @@ def test_what_is_worth_another_try_is_told_so(side: Side, large: bool) -> None:
         side.finish(b"R", m.Kind.RETRIABLE)
     (event,) = side.inbox.look()
     assert isinstance(event, Recorded)
+    assert not isinstance(event.outcomes, Plain)
     assert [type(outcome) for outcome in event.outcomes] == [Retriable]
 
 
@@ -277,5 +280,9 @@ def test_whatever_the_interleaving_each_outcome_arrives_once_and_in_order(data: 
             heard.extend(side.inbox.hear(in_socket.pop(0)))
         *records, last = heard[before:]
         assert isinstance(last, ChunkEnded)
-        outcomes = [outcome for event in records if isinstance(event, Recorded) for outcome in event.outcomes]
+        outcomes: list[object] = []
+        for event in records:
+            assert isinstance(event, Recorded)
+            assert not isinstance(event.outcomes, Plain)
+            outcomes += event.outcomes
         assert outcomes == [Value(payload) for payload in expected]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -87,7 +87,7 @@ def outcomes(orders: Sequence[e.Order]) -> dict[int, e.Outcome]:
     return {
         item: outcome
         for order in of(e.Resolve, orders)
-        for item, outcome in zip(order.items, order.outcomes, strict=True)
+        for item, outcome in zip(order.items, cast("Sequence[e.Outcome]", order.outcomes), strict=True)
     }
 
 
@@ -97,8 +97,8 @@ def outcomes(orders: Sequence[e.Order]) -> dict[int, e.Outcome]:
 def test_an_item_starts_a_worker_and_is_sent_when_it_is_ready() -> None:
     mind = Mind()
     assert mind.hear(*call(1)) == [e.StartWorker(1, "w-1")]
-    assert mind.hear(*ready(1)) == [e.Send(1, 1, [0])]
-    assert mind.hear(*finish(1, DONE)) == [e.Resolve(1, [0], (DONE,), 1), e.JobDone(1)]
+    assert mind.hear(*ready(1)) == [e.Send(1, 1, range(1))]
+    assert mind.hear(*finish(1, DONE)) == [e.Resolve(1, range(1), (DONE,), 1), e.JobDone(1)]
 
 
 def test_an_idle_worker_gets_an_item_at_once() -> None:
@@ -757,7 +757,7 @@ def test_a_dedicated_process_whose_item_rests_is_over_only_when_it_is_gone(last:
 def test_an_item_that_runs_is_cancelled_with_its_process() -> None:
     mind = Mind(kill_grace=2.0)
     mind.hear(*call(1), *ready(1))
-    assert mind.hear(e.JobCancelled(1)) == [e.Resolve(1, [0], [DROPPED], None), e.JobDone(1), e.Terminate(1)]
+    assert mind.hear(e.JobCancelled(1)) == [e.Resolve(1, range(1), [DROPPED], None), e.JobDone(1), e.Terminate(1)]
     assert mind.at(2.0) == [e.Kill(1)]
     assert mind.hear(e.WorkerDied(1, -9, 1)) == []
 
@@ -914,8 +914,8 @@ def test_a_dedicated_process_is_named_and_comes_on_top() -> None:
     mind = Mind()
     mind.hear(*call(1), *ready(1))
     assert mind.hear(*own(2)) == [e.StartWorker(2, "own")]
-    assert mind.hear(*ready(2)) == [e.Send(2, 2, [0])]
-    assert mind.hear(*finish(2, DONE)) == [e.Resolve(2, [0], (DONE,), 2), e.JobDone(2), e.Ask(2)]
+    assert mind.hear(*ready(2)) == [e.Send(2, 2, range(1))]
+    assert mind.hear(*finish(2, DONE)) == [e.Resolve(2, range(1), (DONE,), 2), e.JobDone(2), e.Ask(2)]
     assert mind.hear(e.WorkerDied(2, 0, 0)) == [e.ProcessOver(2, 0)]
 
 

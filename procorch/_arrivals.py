@@ -1,0 +1,143 @@
+"""What has arrived of a stream's results and is still to be given, in runs of neighbours, and whose turn it is.
+
+Knows numbers and indexes: an item's index is its place in the user's input, its number that in the job; they differ
+once an item before it could not be handed over. Not safe for several threads: its owner holds a lock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+from procorch._errors import NotPicklable
+from procorch._events import Dropped, Outcome, Outcomes
+from procorch._items import Items, ranges
+from procorch._messages import Plain, Value
+from procorch._verdict import Place
+
+
+class InputFailed(NamedTuple):
+    """In the place of the item that the user's iterable raised instead of giving."""
+
+    error: Exception
+
+
+Arrival: TypeAlias = Outcome | NotPicklable | InputFailed
+
+
+class Segment(NamedTuple):
+    """What became of neighbours."""
+
+    start: int
+    """Index of the first."""
+    arrivals: Sequence[Arrival] | Plain
+    """One for each."""
+    place: Place | None
+    """Where they ran; None if nowhere."""
+
+
+class Arrivals:
+    """See the module's text."""
+
+    def __init__(self, *, ordered: bool) -> None:
+        """Begin with nothing.
+
+        Args:
+            ordered (bool): Whether they are given in the order of the input, or as they arrive.
+        """
+        self._ordered = ordered
+        self._segments: dict[int, Segment] = {}  # by the index of the first
+        self._order: deque[int] = deque()  # the same, as they came; kept only if that is asked for
+        self._missing: list[int] = []  # of each index that has no number: the number that the next one got
+        self._next = 0  # the index whose turn it is
+        self.held = 0
+        """How many items have arrived and are not given."""
+        self.failed: int | None = None
+        """The lowest index that is known to have failed."""
+
+    # --- indexes ------------------------------------------------------------------------------------------------------
+
+    def skip(self, number: int) -> None:
+        """Take in that an index has no number.
+
+        Args:
+            number (int): What it would have been; the index after it gets that.
+        """
+        insort(self._missing, number)
+
+    def index_of(self, number: int) -> int:
+        """Tell an item's index.
+
+        Args:
+            number (int): Its number.
+
+        Returns:
+            int: From 0.
+        """
+        return number + bisect_right(self._missing, number)
+
+    # --- what arrives -------------------------------------------------------------------------------------------------
+
+    def take_in(self, numbers: Sequence[int], outcomes: Outcomes, place: Place | None, wanted: Items) -> None:
+        """Take in what became of items.
+
+        Args:
+            numbers (Sequence[int]): Their numbers.
+            outcomes (Outcomes): One for each.
+            place (Place | None): Where they ran.
+            wanted (Items): The indexes whose results are not given yet: what is told twice counts once.
+        """
+        if isinstance(numbers, range) and not self._missing:
+            self._take_in(Segment(numbers.start, outcomes, place), wanted)
+            return
+        indexes = [self.index_of(number) for number in numbers] if self._missing else numbers
+        at = 0
+        for run in ranges(indexes):
+            where = slice(at, at + len(run))
+            part = Plain(outcomes.values[where]) if isinstance(outcomes, Plain) else outcomes[where]
+            self._take_in(Segment(run.start, part, place), wanted)
+            at = where.stop
+
+    def _take_in(self, segment: Segment, wanted: Items) -> None:
+        start, arrivals, _ = segment
+        if start in self._segments or start not in wanted:
+            return  # told twice, since a call was interrupted
+        if not isinstance(arrivals, Plain):
+            for index, one in enumerate(arrivals, start):
+                if type(one) is not Value and type(one) is not Dropped:
+                    self.failed = index if self.failed is None else min(index, self.failed)
+                    break
+        if not self._ordered:
+            self._order.append(start)
+        self._segments[start] = segment
+        self.held += len(arrivals)
+
+    def fail(self, index: int, error: NotPicklable | InputFailed, wanted: Items) -> None:
+        """Take in that an item has an error for its outcome without having been handed over.
+
+        Args:
+            index (int): Its index.
+            error (NotPicklable | InputFailed): The error.
+            wanted (Items): As above.
+        """
+        self._take_in(Segment(index, [error], None), wanted)
+
+    # --- what is given ------------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something whose turn it is."""
+        return self._next in self._segments if self._ordered else bool(self._order)
+
+    def pop(self) -> Segment:
+        """Give that.
+
+        Returns:
+            Segment: One that is there.
+        """
+        segment = self._segments.pop(self._next if self._ordered else self._order.popleft())
+        self._next = segment.start + len(segment.arrivals)
+        self.held -= len(segment.arrivals)
+        return segment
