@@ -74,7 +74,7 @@ def marshal_one(value: Any) -> bytes | None:
     Returns:
         bytes | None: None if it is not plain after all.
     """
-    type_ = type(value)
+    type_: type = type(value)
     if type_ is tuple:
         if len(value) > _MOST_PARTS or not _are_atoms(value):
             return None

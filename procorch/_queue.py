@@ -234,7 +234,8 @@ class Writer:
         Returns:
             bool: False if it is not, or does not fit; then nothing was recorded.
         """
-        kind = KINDS.get(type(value))
+        type_: type = type(value)
+        kind = KINDS.get(type_)
         if kind is None:
             return False
         run = self._run
