@@ -100,6 +100,8 @@ class Worker(Protocol):
 class Engine(Protocol):
     """A place where workers run."""
 
+    shareable: bool = False
+    """Whether callers' threads may `wait` too, in the place of the supervisor's."""
     has_main: bool = False
     """Whether workers have the caller's ``__main__``, being threads or copies of its process."""
 

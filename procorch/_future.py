@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -60,6 +61,45 @@ class TaskFuture(SafeFuture[R]):
         if not self.done() and job is not None:
             self._supervisor.cancel(job)
         return self.cancelled()
+
+    @override
+    def result(self, timeout: float | None = None) -> R:
+        """Wait for the result.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None for no limit. The work goes on if they are over.
+
+        Returns:
+            R: What the function returned.
+
+        Raises:
+            BaseException: What the function raised, or a `TaskError`; ``CancelledError``; ``TimeoutError`` if the time
+                is up.
+        """
+        return super().result(self._help(timeout))
+
+    @override
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the result, and tell only what went wrong.
+
+        Args:
+            timeout (float | None): As of `result`.
+
+        Returns:
+            BaseException | None: What `result` would raise; None if it gives a value.
+
+        Raises:
+            BaseException: ``CancelledError``; ``TimeoutError`` if the time is up.
+        """
+        return super().exception(self._help(timeout))
+
+    def _help(self, timeout: float | None) -> float | None:
+        """Wait for workers, where that helps; tell how long is left to wait otherwise."""
+        if self._job is None or self.done():
+            return timeout
+        until = None if timeout is None else time.monotonic() + timeout
+        self._supervisor.help(self.done, timeout)
+        return None if until is None else until - time.monotonic()
 
     @override
     def running(self) -> bool:

@@ -46,6 +46,7 @@ class LocalWorker(Worker):
         self.slot = slot
         self.name = name
         self.ended = False
+        self._forgotten = False
         self._killed = False  # by us
         self._oom_kills = _tree.oom_kills()
         self._strays = _tree.Strays()
@@ -163,6 +164,8 @@ class LocalWorker(Worker):
 
     @override
     def read(self) -> Iterator[WorkerEvent]:
+        if self._forgotten:
+            return  # another thread was told of its end too
         # Also where somebody else has sent the rest by now, or the engine would hear of room in the socket for ever.
         if self.channel.writing and self.channel.flush():
             self._engine.watch(self)
@@ -204,6 +207,7 @@ class LocalWorker(Worker):
 
     def close(self) -> None:
         """Give back what the ended process leaves in this one, and end what it has left elsewhere."""
+        self._forgotten = True
         self._strays.close()
         self.channel.close()
         self.process.join(0)  # takes it off multiprocessing's list of children
@@ -212,6 +216,8 @@ class LocalWorker(Worker):
 
 class LocalEngine(Engine):
     """Starts processes and waits for them. See `_engine.Engine`."""
+
+    shareable = True
 
     def __init__(self, method: str, setup: m.Setup, *, forward_logs: bool) -> None:
         """Begin without processes.
@@ -265,8 +271,9 @@ class LocalEngine(Engine):
 
     @override
     def wait(self, timeout: float | None) -> Sequence[LocalWorker]:
-        while self._unsent:
-            self.watch(self._unsent.pop())
+        with contextlib.suppress(KeyError):  # it is empty, and another thread may empty it too
+            while True:
+                self.watch(self._unsent.pop())
         news: dict[LocalWorker, None] = {}
         for key, _ in self._selector.select(timeout):
             if key.data is None:

@@ -1,0 +1,180 @@
+"""What a group consists of, and the way its scheduler is told something: under one lock, orders first, outcomes after.
+
+    event --(under the lock)--> scheduler --orders--> hands --> workers
+                                                        |
+                   after the lock is released: outcomes --> sinks (futures, streams)
+
+Keeps no opinion of its own. Who calls: `_loop`, the threads that wait for workers, and `_supervisor`, other callers.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from procorch import _events as e
+from procorch._callbacks import Callbacks
+from procorch._engine import Engine
+from procorch._errors import GroupClosed
+from procorch._hands import Deliveries, Hands
+from procorch._job import Job
+from procorch._policy import Limits
+from procorch._scheduler import Scheduler
+from procorch._verdict import Ending
+from procorch._waits import Condition
+
+R = TypeVar("R")
+
+
+class Core:
+    """A group's lock, scheduler, workers and engine."""
+
+    def __init__(self, name: str, make_engine: Callable[[], Engine], limits: Limits, *, own_engine: bool) -> None:
+        """Begin; no engine, no thread and no process before the first job.
+
+        Args:
+            name (str): The group's name.
+            make_engine (Callable[[], Engine]): Gives the place where workers run.
+            limits (Limits): For the scheduler.
+            own_engine (bool): Whether to close that place at the end.
+        """
+        self.name = name
+        self.ending: Ending = Ending(name)
+        self.callbacks: Callbacks = Callbacks(name)
+        self._make_engine = make_engine
+        self._own_engine = own_engine
+        self._engine: Engine | None = None
+        self.names: Iterator[str] = map(f"{name}-".__add__, map(str, itertools.count(1)))
+        """Gives the next numbered name; made of C parts, so that threads need no lock for it."""
+        self._scheduler = Scheduler(limits, self.names)
+        self._lock = Condition()  # notified whenever one who joins may want to look again
+        self._pid = os.getpid()
+        self._roused = False
+        self._numbers = itertools.count(1)
+        self._mailbox: deque[e.Event] = deque()
+        self._hands = Hands(self.ending, self._mailbox)
+        self._closing = False
+        self._over = False  # whether the thread has done its last
+        self._sleeps_until: float | None = None
+        self._napping = False  # whether the supervisor's thread sleeps on this lock instead of waiting for workers
+        self._nap = _thread.allocate_lock()
+        self._nap.acquire()
+        self._helper: int | None = None  # the caller's thread that waits for workers in its place
+        self._was_interrupted = False  # a caller's thread, in the middle of its doings
+        self._left_over: Deliveries = deque()  # what it had still to do
+        self._undelivered = 0  # outcomes on their way to their sinks, in any thread
+
+    @property
+    def _place(self) -> Engine:
+        assert self._engine is not None
+        return self._engine
+
+    def _nudge(self) -> None:
+        """Wake the supervisor's thread if it has something to do earlier than it believes."""
+        deadline = self._scheduler.next_deadline()
+        if self._hands.to_start or (
+            deadline is not None and (self._sleeps_until is None or deadline < self._sleeps_until)
+        ):
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake whoever waits for workers. Takes no lock: for any moment."""
+        engine = self._engine
+        if engine is not None:
+            engine.wake()
+        if self._napping:
+            with contextlib.suppress(RuntimeError):  # it is woken already
+                self._nap.release()
+
+    def _act(self, do: Callable[[Deliveries], R]) -> R:
+        """Do something under the lock, in a caller's thread; then wake whom it concerns and do what was put off."""
+        # Not a context manager: while one of Python code is entered, an interrupt may come after the lock is taken and
+        # before the block begins that would release it.
+        if self._lock.is_mine():
+            raise RuntimeError(
+                f"the group {self.name!r} was called in the middle of another call of the same thread: "
+                "finalizers and handlers of signals may only call terminate() and close()"
+            )
+        deliveries: Deliveries = deque()
+        try:
+            with self._lock:
+                try:
+                    done = do(deliveries)
+                    self._nudge()
+                except GroupClosed:
+                    raise
+                except BaseException:
+                    self._interrupted(deliveries)  # before anybody else sees what is half done
+                    raise
+            self._deliver(deliveries)
+        except GroupClosed:
+            raise  # before anything was changed
+        except BaseException:
+            self._interrupted(deliveries)
+            raise
+        return done
+
+    def _interrupted(self, deliveries: Deliveries) -> None:
+        """Let the supervisor's thread end everything: nothing here fails by itself, so this caller was interrupted.
+
+        A Ctrl-C, or what else a signal's handler raises, may come between any two steps, and leave half of them undone.
+        """
+        with self._lock:
+            self._left_over.extend(deliveries)
+            deliveries.clear()
+            self._was_interrupted = True
+            self._closing = True
+            over = self._over
+        if over:
+            self._deliver_left_over()  # its thread has ended already
+        else:
+            self._wake()
+
+    def _deliver_left_over(self) -> None:
+        while self._left_over:
+            with contextlib.suppress(Exception):
+                self._left_over[0]()
+            self._left_over.popleft()
+
+    def _take(self, job: Job, deliveries: Deliveries) -> None:
+        """Take what is in a job's deck."""
+        count = 0
+        while job.deck:
+            batch = job.deck.popleft()
+            count += len(job.items.add(batch.values, plain=batch.plain))
+        if count:
+            self._tell(e.ItemsOffered(job.number, count), deliveries)
+
+    def _tell(self, event: e.Event, deliveries: Deliveries) -> None:
+        """Tell the scheduler and carry out its orders.
+
+        Args:
+            event (e.Event): What happened.
+            deliveries (Deliveries): Gets what is left to do once the lock is released.
+        """
+        before = len(deliveries)
+        orders = self._scheduler.handle(event, self._place.clock())
+        for order in orders:
+            self._hands.carry_out(order, deliveries)
+        self._undelivered += len(deliveries) - before
+        if orders:
+            self._lock.notify_all()
+
+    def _deliver(self, deliveries: Deliveries) -> None:
+        """Do what was put off. Called without the lock; what is left if one of them fails is still in the queue."""
+        count = len(deliveries)
+        while deliveries:
+            deliveries[0]()
+            deliveries.popleft()  # only now: an interrupt before this leaves it there, to be done once more
+        if count:
+            with self._lock:
+                self._undelivered -= count
+                self._lock.notify_all()
+                helper = self._helper
+            if helper is not None and helper != _thread.get_ident():
+                self._place.wake()  # it may have been its outcome

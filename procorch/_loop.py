@@ -1,0 +1,276 @@
+"""Who waits for the workers: the supervisor's thread, and sometimes, in its place, a caller who waits for a result.
+
+    engine.wait --> worker.read --(under the lock)--> scheduler --orders--> workers
+
+Processes are started only by the supervisor's thread. While a caller waits in its place, it naps.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from procorch import _events as e
+from procorch._core import Core
+from procorch._engine import Engine, Worker
+from procorch._hands import Deliveries
+from procorch._policy import Limits
+from procorch._records import replay
+
+_NAP_SECONDS = 0.002
+"""How long the supervisor's thread leaves the workers to callers who have just waited for one: the next comes soon, or
+never. A result that is waited for in another way may come so much later, once."""
+
+_SLICE_SECONDS = 0.5
+"""Longest wait of a caller's thread until it looks for signals again, see `_waits`."""
+
+
+class Loop(Core):
+    """A group with the threads that wait for its workers."""
+
+    def __init__(self, name: str, make_engine: Callable[[], Engine], limits: Limits, *, own_engine: bool) -> None:
+        """Begin without a thread. See `Core`.
+
+        Args:
+            name (str): The group's name.
+            make_engine (Callable[[], Engine]): Gives the place where workers run.
+            limits (Limits): For the scheduler.
+            own_engine (bool): Whether to close that place at the end.
+        """
+        super().__init__(name, make_engine, limits, own_engine=own_engine)
+        self._thread: threading.Thread | None = None
+        self._deliveries: Deliveries = deque()  # of that thread
+        self._helped = 0  # how often a caller has waited in its place
+
+    def _ensure_thread(self) -> None:
+        if self._thread is not None:
+            return
+        try:
+            self._engine = self._make_engine()
+            # A daemon, so that a group that was never closed keeps nobody from exiting; see _exit.
+            self._thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
+            self._thread.start()
+        except BaseException:
+            # The system has no room for a thread; or an interrupt came. If it runs after all, it sees that it is not
+            # wanted: see `_run`. Whoever comes next gets another.
+            self._thread = None
+            if self._engine is not None:
+                self._close_engine()
+                self._engine = None
+            raise
+
+    def _close_engine(self) -> None:
+        if self._own_engine:
+            self._place.close()
+
+    # --- the supervisor's thread --------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        with self._lock:
+            if self._thread is not threading.current_thread():
+                return
+        try:
+            while not self._was_interrupted and self._step():
+                pass
+            if self._was_interrupted:
+                self._give_up("was interrupted in the middle of a call")
+        except BaseException:
+            self._give_up("failed inside; please report the traceback that its thread printed")
+            raise
+        finally:
+            with self._lock:
+                self._lock.wait_for(lambda: self._helper is None)
+            self._close_engine()
+            self.callbacks.close()
+            with self._lock:
+                self._over = True
+                self._lock.notify_all()
+            self._deliver_left_over()
+
+    def _step(self) -> bool:
+        """Wait for something and deal with it.
+
+        Returns:
+            bool: False once there is nothing left to wait for.
+        """
+        with self._lock:
+            if self._was_interrupted:
+                return True
+            if self._scheduler.finished and not self._mailbox and self._helper is None:
+                return False
+            self._napping = self._helper is not None
+            timeout = self._plan()
+        ready: Sequence[Worker] = ()
+        if self._napping:
+            self._sleep()
+        else:
+            ready = self._place.wait(timeout)
+        with self._lock:
+            if self._was_interrupted:
+                return True
+            self._napping = False
+            self._take_in(ready, self._deliveries)
+            starts = len(self._hands.to_start)
+        self._deliver(self._deliveries)
+        for _ in range(starts):
+            self._start_next(self._deliveries)
+        return True
+
+    def _sleep(self) -> None:
+        """Leave the workers to callers, as long as there is one every now and then."""
+        helped = -1
+        while helped != self._helped or self._helper is not None:
+            helped = self._helped
+            if self._nap.acquire(True, _NAP_SECONDS if self._helper is None else -1):
+                return  # somebody has something for this thread
+
+    def _plan(self) -> float | None:
+        """Tell how long to wait. Called under the lock."""
+        self._sleeps_until = self._scheduler.next_deadline()
+        if self._mailbox or self._hands.to_start:
+            return 0.0
+        return None if self._sleeps_until is None else max(0.0, self._sleeps_until - self._place.clock())
+
+    def _take_in(self, ready: Sequence[Worker], deliveries: Deliveries) -> None:
+        """Deal with what there is. Called under the lock."""
+        self._roused = False
+        # First, so that a worker that has come to an end finds what has been put there meanwhile.
+        self._look_into_decks(deliveries)
+        for worker in ready:
+            for event in worker.read():
+                self._pass_on_logged(worker, deliveries)
+                self._tell(event, deliveries)
+                if isinstance(event, e.WorkerDied):
+                    self._hands.bury(event.slot)
+                    self._lock.notify_all()
+            self._pass_on_logged(worker, deliveries)
+        deadline = self._scheduler.next_deadline()
+        if deadline is not None and deadline <= self._place.clock():
+            self._tell(e.TimePassed(), deliveries)
+        while self._mailbox:
+            self._tell(self._mailbox.popleft(), deliveries)
+        if self._scheduler.hungry:
+            # Once more: whoever puts an item there looks for a free worker afterwards, and has seen this one, or had
+            # not yet when it became free just now.
+            self._look_into_decks(deliveries)
+
+    def help(self, done: Callable[[], bool], timeout: float | None) -> None:
+        """Wait for workers in the place of the supervisor's thread, in a caller's: that saves the way between the two.
+
+        Does nothing where that is of no use: another caller does it, or there is other work whose outcomes would be
+        late whenever this caller does something else.
+
+        Args:
+            done (Callable[[], bool]): Whether the caller has what it waits for.
+            timeout (float | None): Seconds at most; None for no limit.
+        """
+        with self._lock:
+            if self._helper is not None or not self._may_help():
+                return
+            self._helper = _thread.get_ident()
+            napping = self._napping
+        until = None if timeout is None else time.monotonic() + timeout
+        try:
+            if not napping:
+                self._place.wake()
+            while not done() and not self._was_interrupted and (until is None or time.monotonic() < until):
+                self._help_once(until)
+        finally:
+            self._helped += 1
+            self._helper = None
+            if not done() or not self._scheduler.unoccupied or self._hands.to_start or self._closing:
+                self._wake()
+
+    def _may_help(self) -> bool:
+        thread = self._thread
+        return (
+            self._place.shareable
+            and len(self._hands.jobs) == 1
+            and not self._hands.to_start
+            and not self._closing
+            and thread is not None
+            and thread.ident != _thread.get_ident()
+        )
+
+    def _help_once(self, until: float | None) -> None:
+        with self._lock:
+            timeout = self._plan()
+        timeout = _SLICE_SECONDS if timeout is None else min(timeout, _SLICE_SECONDS)
+        if until is not None:
+            timeout = min(timeout, max(0.0, until - time.monotonic()))
+        ready = self._place.wait(timeout)
+        self._act(partial(self._take_in, ready))
+
+    def _pass_on_logged(self, worker: Worker, deliveries: Deliveries) -> None:
+        """Put the handling of what a worker logged before the deliveries of what it tells next."""
+        logged = worker.take_logged()
+        if logged:
+            slot = self._scheduler.slots[worker.slot]
+            job = self._hands.jobs.get(slot.job) if slot.job is not None else None
+            deliveries.append(partial(replay, logged, job, slot.items))
+            self._undelivered += 1
+
+    def _look_into_decks(self, deliveries: Deliveries) -> None:
+        for job in tuple(self._hands.streams.values()):
+            self._take(job, deliveries)
+
+    def _start_next(self, deliveries: Deliveries) -> None:
+        """Start the next process that is ordered. That takes a while, and is done without the lock."""
+        with self._lock:
+            if self._was_interrupted:
+                return
+            order = self._hands.next_start()
+        if order is None:
+            return
+        worker, refusal = None, ""
+        try:
+            worker = self._place.start(order.slot, order.name)
+        except Exception as error:  # noqa: BLE001 - the system, or multiprocessing, has many ways to refuse
+            refusal = f"{type(error).__name__}: {error}"
+        with self._lock:
+            if self._was_interrupted and worker is not None:
+                self._hands.workers[order.slot] = worker  # to be killed with the others
+            elif worker is None:
+                self._hands.refused()
+                self._tell(e.LaunchFailed(order.slot, refusal), deliveries)
+                self._hands.bury(order.slot)
+            else:
+                before = len(deliveries)
+                self._hands.started(order, worker, self._scheduler.slots[order.slot].dedicated, deliveries)
+                self._undelivered += len(deliveries) - before
+        self._deliver(deliveries)
+
+    def _give_up(self, reason: str) -> None:
+        """Leave nobody waiting and no process alive, when what is known of the group cannot be relied on."""
+        with self._lock:
+            self._closing = True
+            self.ending.reason = reason
+            self.ending.cause = self.ending.plain
+            self._left_over.extendleft(reversed(self._deliveries))
+            self._deliveries.clear()
+            self._left_over.extend(self._hands.drop_all())
+            workers = dict(self._hands.workers)
+        for worker in workers.values():
+            worker.kill()
+        while workers:
+            for worker in self._place.wait(None):
+                if self._is_gone(worker):
+                    workers.pop(worker.slot, None)
+        self._deliver_left_over()
+        with self._lock:
+            self._undelivered = 0
+
+    @staticmethod
+    def _is_gone(worker: Worker) -> bool:
+        """Read what a killed worker has to tell, to its end, whatever that is."""
+        gone = False
+        try:
+            for event in worker.read():
+                gone |= isinstance(event, e.WorkerDied)
+        except Exception:  # noqa: BLE001 - what it tells may be just what this group has failed of
+            gone = True
+        return gone
