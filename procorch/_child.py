@@ -124,12 +124,12 @@ class Runner:
         now = noted = clock()
         queue.open(seq, now)
         for position, payload in enumerate(chunk.items):
-            if queue.stop_asked(seq) or queue.full():
+            if queue.full():
                 break
             queue.begin(position + 1)
-            if timed and queue.stop_asked(seq):
-                # The parent asks for this, looks again at what runs, and only then stops this process: an item that
-                # begins in between would pay for its neighbour.
+            if queue.stop_asked(seq):
+                # After that is noted, never before: the parent asks for this, then looks what has begun, and then gives
+                # the other items to other workers, or stops this process for the item that it found running.
                 queue.begin(position)
                 break
             self.exit_code = 0
