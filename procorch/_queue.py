@@ -12,6 +12,9 @@ the old value or the new one. The reader looks only after a message from the wri
 order memory; a look in between can miss the newest record, never see half of one that DONE counts on a processor that
 keeps the order of stores (x86), and on others at worst until the next message.
 
+STOP is asked after BEGUN was noted, and BEGUN taken back if it is set. So what is not in BEGUN a moment after STOP was
+set never begins, and may be given to another worker while the item before it still runs.
+
 LOGGED counts what was logged, once it is in the socket: so the reader knows how much it has to read there before it
 lets out what it finds here.
 
