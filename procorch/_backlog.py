@@ -75,7 +75,11 @@ class Backlog:
         Returns:
             Job: Without items.
         """
-        job = Job(number, spec, ChunkSizer(self._limits.chunk_seconds, self._limits.max_chunk_items))
+        limits = self._limits
+        sizer = ChunkSizer(
+            limits.chunk_seconds, limits.max_chunk_items, limits.least_chunk_seconds, limits.chunk_seconds_per_worker
+        )
+        job = Job(number, spec, sizer)
         self.jobs[number] = job
         return job
 
@@ -155,6 +159,17 @@ class Backlog:
             Job | None: A job of the pool with items that wait; None if there is none.
         """
         return self._ready[0] if self._ready else None
+
+    def others_wait(self, job: Job) -> bool:
+        """Tell whether items of other jobs wait for a worker of the pool.
+
+        Args:
+            job (Job): Whose items do not count.
+
+        Returns:
+            bool: Of this moment.
+        """
+        return bool(self._ready) and (len(self._ready) > 1 or self._ready[0] is not job)
 
     def take(self, job: Job, count: int) -> Sequence[int]:
         """Take items that wait, from the front; then it is the next job's turn.

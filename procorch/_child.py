@@ -125,16 +125,16 @@ class Runner:
         queue.open(seq, now)
         count, arguments = _arguments(chunk)
         position, in_a_row = 0, 1
-        while position < count and not queue.stop_asked(seq) and not queue.full():
+        while position < count and not queue.full():
             outcome = None
             began = now
             if function is not None and isinstance(chunk.items, m.Pack) and not timed and self.is_worn is None:
                 outcome = self._do_many(function, chunk, arguments, min(in_a_row, count - position))
             if queue.begun() == position:
                 queue.begin(position + 1)
-                if timed and queue.stop_asked(seq):
-                    # The parent asks for this, looks again at what runs, and only then stops this process: an item
-                    # that begins in between would pay for its neighbour.
+                if queue.stop_asked(seq):
+                    # After that is noted, never before: the parent asks for this, then looks what has begun, and then
+                    # gives the other items to other workers, or stops this process for the item that it found running.
                     queue.begin(position)
                     break
                 self.exit_code = 0

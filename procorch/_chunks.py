@@ -5,12 +5,19 @@ from __future__ import annotations
 import attrs
 from attrs.validators import ge, gt
 
+_GROWTH = 8
+"""How many times as many items as the largest chunk before it a chunk may have. Not 2: a wrong guess costs an item and
+some 20 ms, not a chunk, and each step on the way to the thousands of cheap items costs a message."""
+
 
 @attrs.define
 class ChunkSizer:
     """Finds, for one job, how many items make a good chunk: from one item towards a fixed amount of work.
 
-    A chunk at most doubles the one before, since a cost is only known from what has run.
+    A chunk is at most a few times the largest before, since a cost is only known from what has run, and at most half of
+    a worker's share of what waits. So chunks shrink towards the end: guided self-scheduling (Polychronopoulos and Kuck,
+    1987) with the factor of factoring (Hummel, Schonberg and Flynn, 1992). A guess that is wrong nevertheless is the
+    business of `_recall`.
     """
 
     seconds: float = attrs.field(validator=gt(0))
@@ -19,23 +26,75 @@ class ChunkSizer:
     most: int = attrs.field(validator=ge(1))
     """Most items in a chunk."""
 
+    least_seconds: float = attrs.field(default=0.0, validator=ge(0))
+    """Work below which a chunk does not shrink towards the end, in seconds."""
+
+    seconds_per_worker: float = attrs.field(default=0.0, validator=ge(0))
+    """Least work in one chunk for each of the workers, in seconds, since one parent deals all chunks."""
+
     cost: float | None = None
     """Estimated seconds an item takes; None before the first report."""
 
-    largest: int = 1
-    """Items in the largest chunk that a report has been seen for."""
+    reach: int = 1
+    """Most items that the next chunk may have by what has been seen to go well."""
 
-    def learn(self, items: int, busy: float) -> None:
+    era: int = 0
+    """How often a chunk has taken far longer than expected."""
+
+    def learn(self, items: int, busy: float, era: int) -> None:
         """Take in that ``items`` items took ``busy`` seconds.
 
         Args:
             items (int): Items of one chunk that finished; at least 1.
             busy (float): Seconds from the first one's beginning to the last one's end.
+            era (int): `era` when their chunk was sent. What was sent before the last surprise proves nothing about what
+                came to light in it.
         """
         seen = busy / items
         # The newest chunk counts half: inputs drift, and a heavy one must shorten the next chunk at once.
         self.cost = seen if self.cost is None else (self.cost + seen) / 2
-        self.largest = max(self.largest, items)
+        if era == self.era:
+            self.reach = max(self.reach, min(_GROWTH * items, self.most))
+
+    def surprised(self) -> None:
+        """Take in that a chunk takes far longer than expected: begin again with one item, as nothing is known of it."""
+        self.reach = 1
+        self.era += 1
+
+    def budget(self, workers: int) -> float:
+        """Tell how much work a chunk is to have.
+
+        Args:
+            workers (int): Workers that share the items.
+
+        Returns:
+            float: Seconds.
+        """
+        return max(self.seconds, self.seconds_per_worker * workers)
+
+    def least(self, workers: int) -> float:
+        """Tell below how much work chunks do not shrink, as long as there is so much.
+
+        Args:
+            workers (int): Workers that share the items.
+
+        Returns:
+            float: Seconds.
+        """
+        return max(self.least_seconds, self.budget(workers) - self.seconds)
+
+    def expected(self, items: int, workers: int) -> float:
+        """Estimate how long a chunk takes.
+
+        Args:
+            items (int): How many it has.
+            workers (int): Workers that share the items.
+
+        Returns:
+            float: Seconds; the whole budget as long as no cost is known.
+        """
+        budget = self.budget(workers)
+        return budget if self.cost is None else min(self.cost * items, budget)
 
     def size(self, waiting: int, workers: int) -> int:
         """Say how many of the waiting items make the next chunk.
@@ -49,11 +108,12 @@ class ChunkSizer:
         """
         if self.cost is None:
             return 1
+        share = max(-(-waiting // (2 * workers)), self._worth(self.least(workers), self.cost))
+        return max(1, min(self._worth(self.budget(workers), self.cost), self.reach, share, self.most, waiting))
+
+    def _worth(self, seconds: float, cost: float) -> int:
         # Asked this way round, since the quotient has no limit.
-        by_cost = self.most if self.cost * self.most <= self.seconds else int(self.seconds / self.cost)
-        # Each worker's share in two parts, so that chunks shrink towards the end and no worker ends long after others.
-        share = -(-waiting // (2 * workers))
-        return max(1, min(by_cost, 2 * self.largest, share, self.most))
+        return self.most if cost * self.most <= seconds else int(seconds / cost)
 
 
 @attrs.define(on_setattr=attrs.setters.NO_OP)  # its counts change with every item; the sizes are checked at the start

@@ -19,8 +19,29 @@ class Limits:
     chunk_seconds: float = attrs.field(default=0.010, validator=gt(0))
     """Work in one chunk, in seconds. A chunk costs about 0.1 ms to hand over, so that is one hundredth of it."""
 
+    chunk_seconds_per_worker: float = attrs.field(default=0.0002, validator=ge(0))
+    """Least work in one chunk for each worker of the group, in seconds. It costs the parent about 0.1 ms to deal with a
+    chunk, so that it is busy with that for half of its time at most; this counts from fifty workers on."""
+
+    least_chunk_seconds: float = attrs.field(default=0.0005, validator=ge(0))
+    """Work below which chunks do not shrink towards the end of a job, in seconds: a few times what one costs."""
+
     max_chunk_items: int = attrs.field(default=32768, validator=ge(1))
     """Most items in one chunk, however cheap they look."""
+
+    overrun: float = attrs.field(default=2.0, validator=gt(1))
+    """A chunk that takes so many times as long as planned has to hand back what it has not begun."""
+
+    overrun_slack: float = attrs.field(default=0.002, validator=ge(0))
+    """Seconds beyond that for which the way to the worker, its news and a busy machine account."""
+
+    recall_look: float = attrs.field(default=0.001, validator=gt(0))
+    """Seconds between asking a chunk back and looking how far it has come, if it has not ended by then. What a worker
+    notes and what it is asked meet in memory after less than a microsecond."""
+
+    steal_seconds: float = attrs.field(default=0.002, validator=gt(0))
+    """Work not begun, in seconds, for which a chunk is asked back to be shared with an idle worker: ten times what that
+    costs."""
 
     look_after: float = attrs.field(default=0.020, validator=gt(0))
     """Seconds after which the parent looks at a busy worker's finished items without being told of them. A worker

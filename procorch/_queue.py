@@ -16,6 +16,9 @@ the writer or after its death, both of which order memory; a look in between can
 of one that is counted on a processor that keeps the order of stores (x86), and on others at worst until the next
 message.
 
+STOP is asked after BEGUN was noted, and BEGUN taken back if it is set. So what is not in BEGUN a moment after STOP was
+set never begins, and may be given to another worker while the item before it still runs.
+
 LOGGED counts what was logged, once it is in the socket: so the reader knows how much it has to read there before it
 lets out what it finds here.
 
@@ -321,10 +324,11 @@ class Writer:
             target, at = [None] * count, 0  # nothing is written
         words[self._head] = self._word | _FILLING
         for argument in islice(arguments, count):
-            if words[_STOP] and words[_STOP] == seq:
-                return NOTHING
             begun += 1
             words[_BEGUN] = begun
+            if words[_STOP] and words[_STOP] == seq:  # after that is noted, see `Runner.run`
+                words[_BEGUN] = begun - 1
+                return NOTHING
             value = call(argument)
             if type(value) is not type_ or _signals.forked:
                 return value
@@ -428,6 +432,8 @@ class Reader:
                     items += more
                     stop += (_STEPS[Kind(kind)] >> 24) * more
                 new = items - self._items
+                if new < 0:
+                    break  # an item was taken back this moment: there is nothing new
                 if new:
                     records.append(Plain(read_run(kind, new, page[start + self._bytes : stop])))
                 if seen + 1 == count:  # it may grow

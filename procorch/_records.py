@@ -61,7 +61,9 @@ def replay(logged: Sequence[Logged], job: Job | None, items: Sequence[int]) -> N
         items (Sequence[int]): The numbers of these.
     """
     for one in logged:
-        _handle(one, _name(job, items[one.begun - 1]) if job is not None and one.begun else None)
+        # A thread may log just when the worker takes back that an item begins: others have that one by now.
+        known = job is not None and 0 < one.begun <= len(items)
+        _handle(one, _name(job, items[one.begun - 1]) if job is not None and known else None)
 
 
 def _name(job: Job, item: int) -> str:

@@ -142,10 +142,15 @@ class Roster:
         slot.patient_until = now + slot.patience
         slot.limit = limit
         slot.limit_at = NEVER if limit is None else now + limit
-        self._look_later(slot)
+        self.look_later(slot)
 
-    def _look_later(self, slot: Slot) -> None:
-        when = min(slot.patient_until, slot.limit_at)
+    def look_later(self, slot: Slot) -> None:
+        """Look at a slot's process when it is time to.
+
+        Args:
+            slot (Slot): One that is busy.
+        """
+        when = min(slot.patient_until, slot.limit_at, slot.recall_at)
         if when != NEVER:
             self._steps.set(slot, when, e.Look)
 
@@ -158,7 +163,7 @@ class Roster:
         """
         assert slot.limit is not None
         slot.limit_at = since + slot.limit
-        self._look_later(slot)
+        self.look_later(slot)
 
     def set_idle(self, slot: Slot) -> None:
         """Take in that a slot has nothing to do.
@@ -319,4 +324,6 @@ class Roster:
         if slot.limit is not None:
             # If none runs now; else `runs_since` comes next.
             slot.limit_at = now + max(slot.limit, self._limits.limit_look)
-        self._look_later(slot)
+        if slot.recall_at <= now:
+            slot.recall_at = NEVER  # `Recalls.looked` decides what comes next
+        self.look_later(slot)

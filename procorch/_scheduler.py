@@ -21,6 +21,7 @@ from procorch import _events as e
 from procorch._backlog import Backlog, Job
 from procorch._messages import Failure, Plain, Retriable, Value
 from procorch._policy import Limits
+from procorch._recall import Recalls
 from procorch._roster import Roster
 from procorch._slot import Phase, Slot
 
@@ -38,6 +39,7 @@ class Scheduler:
         self._limits = limits
         self._orders: list[e.Order] = []
         self._roster = Roster(limits, names, self._order)
+        self._recalls = Recalls(limits, self._roster.look_later, self._order)
         self._backlog = Backlog(limits)
         self._jobs = self._backlog.jobs
         self._closing = False
@@ -243,6 +245,7 @@ class Scheduler:
         slot.job, slot.items, slot.done = job.number, self._backlog.take(job, count), 0
         job.chunks += 1
         self._order(e.Send(slot.number, job.number, slot.items))
+        self._recalls.sent(slot, job, self._roster.most, now)
         self._roster.set_busy(slot, count, job.spec.timeout, now)
 
     def _recorded(self, slot: Slot, outcomes: Sequence[Value | Failure | Retriable] | Plain, now: float) -> None:
@@ -302,7 +305,7 @@ class Scheduler:
         slot.busy += busy
         slot.tasks += slot.done
         if slot.done:
-            job.sizer.learn(slot.done, busy)
+            job.sizer.learn(slot.done, busy, slot.era)
         self._release(slot, job, slot.items[slot.done :])
         if slot.phase is not Phase.BUSY:
             self._order(e.Ask(slot.number))  # it was told to end, but by a signal that it made something else of
@@ -313,6 +316,7 @@ class Scheduler:
 
     def _release(self, slot: Slot, job: Job, rest: Sequence[int]) -> None:
         """Take the chunk from the slot; ``rest`` of it has no outcome and may run elsewhere."""
+        self._recalls.over(slot)
         slot.job, slot.items, slot.done = None, (), 0
         job.chunks -= 1
         self._give_back(job, rest)
@@ -324,6 +328,10 @@ class Scheduler:
             return
         if slot.phase is Phase.ENDING:
             self._roster.stack_looked(slot, now, there=looked.stack)
+        if slot.phase is Phase.BUSY and slot.job is not None:
+            job = self._jobs[slot.job]
+            wanted = bool(self._roster.idle) or self._backlog.others_wait(job)
+            self._give_back(job, self._recalls.looked(slot, job, looked.begun, now, wanted=wanted))
         if slot.phase is not Phase.BUSY or slot.limit is None or looked.since is None or looked.begun <= slot.done:
             return
         if looked.since + slot.limit > now:
@@ -469,5 +477,8 @@ class Scheduler:
             self._send(idle.pop(), job, now)
         if self._backlog.waiting and self._roster.alive < self._roster.most and not self._refusing:
             self._roster.start_for(self._backlog.waiting)
-        if idle and (self._refusing or (self._closing and all(job.sealed for job in self._jobs.values()))):
+        divisible = self._recalls.divisible
+        if idle and divisible and not self._refusing:
+            self._recalls.share(self._jobs, self._roster.most, now)
+        elif idle and (self._refusing or (self._closing and all(job.sealed for job in self._jobs.values()))):
             self._roster.retire_idle(now)

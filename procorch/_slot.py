@@ -79,6 +79,16 @@ class Slot:
     """The earliest time at which one may have run that long."""
     withdrawn: bool = False
     """Whether it was told, for an item that has run too long, to begin no other."""
+    overdue: float = NEVER
+    """When its chunk will have taken so much longer than planned that it is asked back if anybody can do its items."""
+    overrun: float = NEVER
+    """When it is asked back in any case: its cost is to be known, and that is within a hundredth of its time."""
+    recalled: float | None = None
+    """When its chunk was asked back; None for not at all."""
+    recall_at: float = NEVER
+    """When to look how far the chunk has come, to ask it back or to take back what has not begun."""
+    era: int = 0
+    """`ChunkSizer.era` when it got its chunk."""
 
     # While it is ending because of that item.
     expired: int | None = None

@@ -49,6 +49,7 @@ class Chunk:
 
     job: Job
     items: list[int]
+    hands: Hands
     begun: int = 0
     results: list[Result] = attrs.field(factory=list[Result])
     """Of the finished items, a first part of those begun."""
@@ -56,7 +57,7 @@ class Chunk:
     """How many of them the hands have read."""
     told: int = 0
     """How many of them the scheduler has heard of."""
-    withdrawn: bool = False
+    withdrawn_at: float | None = None
     void: bool = False
     """Whether its job was cancelled: the scheduler is not interested any more."""
     since: float | None = None
@@ -70,15 +71,20 @@ class Chunk:
         return self.job.spec.timeout is not None
 
     @property
+    def withdrawn(self) -> bool:
+        return self.withdrawn_at is not None
+
+    @property
     def runs(self) -> bool:
         """Whether an item is being worked on; there is one at most."""
         return self.begun > len(self.results)
 
     @property
     def may_begin(self) -> bool:
-        """Whether the process may go on to the next item: that it is withdrawn may be seen late, unless it is timed."""
+        """Whether the process may go on to the next item: a withdrawal may be seen late, unless it is timed."""
         failed = self.job.spec.stop_on_failure and any(isinstance(one, Failure) for one in self.results)
-        kept = self.withdrawn and self.timed
+        hands, since = self.hands, self.withdrawn_at
+        kept = since is not None and (self.timed or hands.now >= since + hands.limits.recall_look)
         return not self.runs and self.begun < len(self.items) and not failed and not kept
 
     @property
@@ -233,7 +239,10 @@ class Hands:
             if isinstance(event, e.TimePassed):
                 self.wake()
             told = self.hear_results(event) if isinstance(event, e.Recorded) else []
-            for order in self.scheduler.handle(event, self.now):
+            orders = self.scheduler.handle(event, self.now)
+            if isinstance(event, e.Looked) and event.slot in self.processes:
+                self.cut(self.processes[event.slot])
+            for order in orders:
                 self.carry_out(order)
             for job, item, outcome in told:
                 dropped = e.Dropped() if job.stopped and item in job.outcomes else None
@@ -277,7 +286,8 @@ class Hands:
             case e.Withdraw(slot):
                 chunk = self.processes[slot].chunk
                 assert chunk is not None
-                chunk.withdrawn = True
+                if chunk.withdrawn_at is None:
+                    chunk.withdrawn_at = self.now
             case e.Look(slot):
                 self.look(self.processes[slot])
             case e.ShowStack(slot):
@@ -332,7 +342,7 @@ class Hands:
         assert process.finished + len(items) <= most
         if job.spec.chunksize is not None:
             assert len(items) == min(job.spec.chunksize, len(waiting), most - process.finished)
-        process.chunk = Chunk(job, items)
+        process.chunk = Chunk(job, items, self)
 
     def ask(self, process: Process) -> None:
         assert process.ready
@@ -446,12 +456,26 @@ class Hands:
             self.mailbox.append(e.Looked(process.slot, process.begun_last, None, stack))
             return
         # As if it was caught between beginning an item and taking that back.
-        caught = chunk.timed and chunk.withdrawn and not chunk.runs and chunk.begun < len(chunk.items)
+        caught = chunk.withdrawn and not chunk.runs and chunk.begun < len(chunk.items)
         looked = e.Looked(process.slot, chunk.begun + caught, chunk.since if chunk.timed else None, stack)
         self.advance_items(process)
         self.mailbox.extend(self.news(process, chunk, len(chunk.results)))
         self.mailbox.append(looked)
         self.advance_items(process)
+
+    def cut(self, process: Process) -> None:
+        """Take from a chunk what the scheduler has taken back, and check that it will never begin there."""
+        chunk = process.chunk
+        if chunk is None or chunk.void:
+            return
+        kept = len(self.scheduler.slots[process.slot].items)
+        if kept < len(chunk.items):
+            assert chunk.job.spec.chunksize is None
+            assert chunk.begun <= kept
+            assert chunk.runs or not chunk.may_begin
+            assert chunk.withdrawn_at is not None
+            assert self.now >= chunk.withdrawn_at + self.limits.recall_look
+            del chunk.items[kept:]
 
     def advance_items(self, process: Process) -> None:
         chunk = process.chunk

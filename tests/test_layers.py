@@ -45,6 +45,7 @@ FLOORS = {
     "_signals": 1,
     "_engine": 4,
     "_inbox": 4,
+    "_recall": 5,
     "_roster": 5,
     "_backlog": 4,
     "_arrivals": 5,
@@ -76,7 +77,7 @@ FLOORS = {
 }
 """A file imports files of lower floors only. `aio` and `testing` are annexes: high up, so that nobody imports them."""
 
-MIND = ("_policy", "_chunks", "_items", "_events", "_slot", "_backlog", "_roster", "_scheduler")
+MIND = ("_policy", "_chunks", "_items", "_events", "_slot", "_backlog", "_roster", "_recall", "_scheduler")
 NOT_IN_THE_MIND = {"multiprocessing", "threading", "queue", "pickle", "time", "random"}
 """What decides must not act, wait, or read a clock: neither itself nor through what it imports of ours."""
 

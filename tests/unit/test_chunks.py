@@ -16,51 +16,84 @@ def test_the_first_chunk_is_one_item() -> None:
     assert ChunkSizer(0.01, 100).size(10_000, 1) == 1
 
 
-def test_a_chunk_at_most_doubles_the_largest_before() -> None:
-    sizer = ChunkSizer(0.01, 100)
+def test_chunks_grow_to_eight_times_the_largest_before() -> None:
+    sizer = ChunkSizer(0.01, 1000)
     sizes = []
-    for _ in range(8):
+    for _ in range(5):
         sizes.append(size := sizer.size(10_000, 1))
-        sizer.learn(size, 1e-6 * size)
-    assert sizes == [1, 2, 4, 8, 16, 32, 64, 100]
+        sizer.learn(size, 1e-6 * size, 0)
+    assert sizes == [1, 8, 64, 512, 1000]
 
 
 def test_a_heavy_chunk_shortens_the_next_at_once() -> None:
-    sizer = ChunkSizer(0.01, 100, cost=0.001, largest=100)
+    sizer = ChunkSizer(0.01, 100, cost=0.001, reach=100)
     assert sizer.size(10_000, 1) == 10
-    sizer.learn(10, 1.0)
+    sizer.learn(10, 1.0, 0)
     assert sizer.size(10_000, 1) == 1
 
 
+def test_after_a_surprise_chunks_begin_anew_with_one_item() -> None:
+    sizer = ChunkSizer(0.01, 1000, cost=1e-6, reach=1000)
+    sizer.surprised()
+    assert sizer.size(10_000, 1) == 1
+    sizer.learn(1000, 0.001, 0)  # what was sent before that proves nothing
+    assert sizer.size(10_000, 1) == 1
+    sizer.learn(1, 1e-6, 1)
+    assert sizer.size(10_000, 1) == 8
+
+
 def test_each_worker_gets_its_share_in_two_parts() -> None:
-    sizer = ChunkSizer(0.01, 100, cost=1e-6, largest=100)
+    sizer = ChunkSizer(0.01, 100, cost=1e-6, reach=100)
     assert [sizer.size(waiting, 4) for waiting in (800, 80, 9, 8, 1)] == [100, 10, 2, 1, 1]
+
+
+def test_a_chunk_does_not_shrink_below_what_is_worth_a_message() -> None:
+    sizer = ChunkSizer(0.01, 100, 0.0005, cost=1e-4, reach=100)
+    assert [sizer.size(waiting, 4) for waiting in (80, 8, 4)] == [10, 5, 4]
+
+
+def test_chunks_of_a_thousand_workers_are_larger() -> None:
+    sizer = ChunkSizer(0.01, 1000, 0.0005, 0.0002, cost=0.001, reach=1000)
+    assert [sizer.size(10_000_000, workers) for workers in (1, 50, 100, 1000)] == [10, 10, 20, 200]
+    assert sizer.size(1000, 1000) == 190
+
+
+def test_what_a_chunk_will_take_is_not_more_than_its_budget() -> None:
+    sizer = ChunkSizer(0.01, 100)
+    assert sizer.expected(5, 1) == 0.01
+    sizer.learn(1, 0.001, 0)
+    assert sizer.expected(5, 1) == 0.005
+    assert sizer.expected(50, 1) == 0.01
 
 
 @pytest.mark.parametrize("cost", [0.0, 5e-324, 1e-300])
 def test_what_costs_nothing_makes_the_largest_chunks(cost: float) -> None:
-    assert ChunkSizer(0.01, 64, cost=cost, largest=64).size(10_000, 1) == 64
+    assert ChunkSizer(0.01, 64, cost=cost, reach=64).size(10_000, 1) == 64
 
 
 def test_what_costs_more_than_a_chunk_goes_one_by_one() -> None:
-    assert ChunkSizer(0.01, 64, cost=3600.0, largest=64).size(10_000, 1) == 1
+    assert ChunkSizer(0.01, 64, cost=3600.0, reach=64).size(10_000, 1) == 1
 
 
 @given(
-    reports=st.lists(st.tuples(COUNT, BUSY), max_size=20),
+    reports=st.lists(st.tuples(COUNT, BUSY, st.booleans()), max_size=20),
     most=COUNT,
     waiting=COUNT,
     workers=st.integers(1, 64),
 )
-def test_a_size_is_always_possible(reports: list[tuple[int, float]], most: int, waiting: int, workers: int) -> None:
+def test_a_size_is_always_possible(
+    reports: list[tuple[int, float, bool]], most: int, waiting: int, workers: int
+) -> None:
     sizer = ChunkSizer(0.01, most)
-    for items, busy in reports:
-        sizer.learn(items, busy)
+    for items, busy, surprise in reports:
+        sizer.learn(items, busy, sizer.era)
+        if surprise:
+            sizer.surprised()
     size = sizer.size(waiting, workers)
     assert 1 <= size <= min(waiting, most)
     if size > 1 and sizer.cost is not None:
         assert size * sizer.cost <= 0.01 * (1 + 1e-9)
-        assert size <= 2 * sizer.largest
+        assert size <= sizer.reach
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.0, 1), (-1.0, 1), (0.01, 0)])

@@ -39,8 +39,16 @@ _OPTIONS = st.sampled_from(
 _NATURES = [Nature(*traits) for traits in product((False, True), repeat=5)]
 _LIMITS = st.sampled_from(
     [
-        {"max_failed_starts": failed, "max_killed_starts": killed, "max_unbegun_deaths": unbegun}
-        for failed, killed, unbegun in product((100, 3, 1), (100, 3, 1), (3, 2, 1))
+        {
+            "max_failed_starts": failed,
+            "max_killed_starts": killed,
+            "max_unbegun_deaths": unbegun,
+            # With the second, chunks get several items whatever these take, and are asked back to be shared.
+            "chunk_seconds": seconds,
+            "least_chunk_seconds": seconds / 4,
+            "steal_seconds": seconds / 1000,
+        }
+        for failed, killed, unbegun, seconds in product((100, 3, 1), (100, 3, 1), (3, 2, 1), (0.01, 1.0))
     ]
 )
 _STREAM = st.sampled_from(

@@ -1,0 +1,152 @@
+"""Which chunks are asked back, and when: those that take far longer than planned, and at the end those worth sharing.
+
+A part of the scheduler, and as pure. A worker that was asked begins no further item. Mostly it tells soon that its
+chunk is over. If it does not, it is within an item: then a look shows how far it has come, and what is behind that item
+goes to others at once, however long the item takes. So a wrong guess costs an item and some milliseconds.
+
+A chunk of a given size stays with its worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from procorch import _events as e
+from procorch._backlog import Job
+from procorch._policy import Limits
+from procorch._slot import NEVER, Phase, Slot
+
+_SEARCHED = 32
+"""Slots that can be searched for work to share in less than a tenth of `Limits.recall_look`."""
+
+
+class Recalls:
+    """The chunks that may be asked back. The scheduler tells it of each, and deals what comes back anew."""
+
+    def __init__(self, limits: Limits, look_later: Callable[[Slot], None], order: Callable[[e.Order], None]) -> None:
+        """Begin with no chunk.
+
+        Args:
+            limits (Limits): The numbers to decide by.
+            look_later (Callable[[Slot], None]): Sees to it that a slot is looked at when it is time to.
+            order (Callable[[e.Order], None]): Takes what is to be done.
+        """
+        self._limits = limits
+        self._look_later = look_later
+        self._order = order
+        self.divisible: dict[int, Slot] = {}
+        """Slots with such chunks, by number."""
+        self._sharing: Slot | None = None  # whose chunk was asked back last, to be shared
+        self._search_at = 0.0  # when to search for work to share, at the earliest
+
+    def sent(self, slot: Slot, job: Job, workers: int, now: float) -> None:
+        """Take in that a slot gets a chunk; before `Roster.set_busy`.
+
+        Args:
+            slot (Slot): Which one.
+            job (Job): Whose items they are.
+            workers (int): Workers that share them.
+            now (float): Monotonic seconds.
+        """
+        sizer, limits = job.sizer, self._limits
+        slot.era, slot.recalled, slot.recall_at = sizer.era, None, NEVER
+        if len(slot.items) > 1 and job.spec.chunksize is None:
+            slot.overdue = now + limits.overrun * sizer.expected(len(slot.items), workers) + limits.overrun_slack
+            slot.overrun = max(slot.overdue, now + limits.overrun * sizer.budget(workers))
+            slot.recall_at = slot.overdue
+            self.divisible[slot.number] = slot
+
+    def over(self, slot: Slot) -> None:
+        """Take in that a slot has its chunk no more, or nothing that others could do.
+
+        Args:
+            slot (Slot): Which one.
+        """
+        self.divisible.pop(slot.number, None)
+        slot.recall_at = NEVER
+
+    def looked(self, slot: Slot, job: Job, begun: int, now: float, *, wanted: bool) -> Sequence[int]:
+        """Take in how far a chunk has come. If it has taken too long, ask it back; if that was done, take it back.
+
+        Args:
+            slot (Slot): Whose chunk.
+            job (Job): Whose items.
+            begun (int): Items that have begun.
+            now (float): Monotonic seconds.
+            wanted (bool): Whether anybody could do something with the others at once.
+
+        Returns:
+            Sequence[int]: What will never begin there; the slot has it no more.
+        """
+        if slot.number not in self.divisible:
+            return ()
+        if slot.recalled is not None:
+            return self._take_back(slot, begun) if now >= slot.recalled + self._limits.recall_look else ()
+        if now < slot.overdue:
+            return ()
+        if begun >= len(slot.items):
+            self.over(slot)
+        elif wanted or now >= slot.overrun:
+            self._ask_back(slot, job, now)
+        else:
+            slot.recall_at = slot.overrun
+            self._look_later(slot)
+        return ()
+
+    def _take_back(self, slot: Slot, begun: int) -> Sequence[int]:
+        # One at least remains: what a process dies with before it begins must be known.
+        keep = max(begun, slot.done, 1)
+        rest = slot.items[keep:]
+        slot.items = slot.items[:keep]
+        self.over(slot)
+        return rest
+
+    def _ask_back(self, slot: Slot, job: Job, now: float) -> None:
+        if now >= slot.overdue:
+            job.sizer.surprised()
+        slot.recalled = now
+        slot.recall_at = now + self._limits.recall_look
+        self._order(e.Withdraw(slot.number))
+        self._look_later(slot)
+
+    # --- sharing at the end -------------------------------------------------------------------------------------------
+
+    def share(self, jobs: Mapping[int, Job], workers: int, now: float) -> None:
+        """Ask back the chunk with most work to do, if that is worth it: for when workers are idle and nothing waits.
+
+        Args:
+            jobs (Mapping[int, Job]): By number.
+            workers (int): Workers that share the items.
+            now (float): Monotonic seconds.
+        """
+        if now < self._search_at or self._still_shares():
+            return  # nothing was worth it a moment ago; or one at a time: what comes back is for all who are idle
+        best, most = None, 0.0
+        for slot in self.divisible.values():
+            # Without this condition, items might go from one to another for ever: what is overdue is dealt one by one.
+            moves = slot.done or now >= slot.overdue
+            if moves and slot.phase is Phase.BUSY and slot.recalled is None and slot.job is not None:
+                job = jobs[slot.job]
+                work = self._work_left(slot, job, now)
+                if work > most and work >= max(self._limits.steal_seconds, 2 * job.sizer.least(workers)):
+                    best, most = slot, work
+        self._sharing = best
+        if best is not None and best.job is not None:
+            self._ask_back(best, jobs[best.job], now)
+        else:
+            # The more there are, the longer this took.
+            self._search_at = now + self._limits.recall_look * (1 + len(self.divisible) / _SEARCHED)
+
+    def _still_shares(self) -> bool:
+        slot = self._sharing
+        return slot is not None and slot.recall_at != NEVER and slot.phase is Phase.BUSY and slot.recalled is not None
+
+    def _work_left(self, slot: Slot, job: Job, now: float) -> float:
+        """Estimate the work in a slot's items that have not begun, in seconds: by their cost, or by how slow it is."""
+        cost = job.sizer.cost or 0.0
+        taken = now - slot.sent
+        left = len(slot.items) - slot.done - 1
+        by_cost = min(left * cost, len(slot.items) * cost - taken)
+        # A worker tells of what has finished once a millisecond.
+        by_pace = left * (taken - self._limits.overrun_slack) / (slot.done + 1)
+        return max(by_cost, by_pace)
