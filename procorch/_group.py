@@ -22,7 +22,7 @@ from procorch._messages import Setup
 from procorch._options import TaskOptions, checked_options
 from procorch._pickles import Pickles
 from procorch._policy import Limits, check_bool, check_count, check_wait, usable_cpus
-from procorch._process import METHODS
+from procorch._popen import METHODS
 from procorch._public import public
 from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
