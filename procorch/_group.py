@@ -156,7 +156,12 @@ class ProcessGroup(Tasks):
             given = engine
             have_main = engine.has_main
             make_engine = lambda: given  # noqa: E731
-        limits = Limits(max_workers=workers, max_tasks=max_tasks_per_child, finalizes=finalizer is not None)
+        limits = Limits(
+            max_workers=workers,
+            max_tasks=max_tasks_per_child,
+            initializes=initializer is not None,
+            finalizes=finalizer is not None,
+        )
         supervisor = Supervisor(name, make_engine, limits, own_engine=engine is None)
         super().__init__(supervisor, Functions(have_main=have_main), workers, TaskOptions(), Handles())
         # Not at exit: then the supervisors' own hook terminates what is left.

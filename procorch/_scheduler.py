@@ -468,3 +468,5 @@ class Scheduler:
             self._roster.start_for(self._backlog.waiting)
         if idle and (self._refusing or (self._closing and all(job.sealed for job in self._jobs.values()))):
             self._roster.retire_idle(now)
+        if self._closing and not self._jobs:
+            self._roster.drop_starting()
