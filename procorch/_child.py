@@ -24,10 +24,11 @@ import pickle
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
+from typing import Any, NamedTuple, TypeAlias, assert_never
 
 from procorch import _messages as m
 from procorch import _signals
+from procorch._late_logs import LateLogs
 from procorch._messages import Failure
 from procorch._outcome import capture, dumps
 from procorch._plain import KINDS
@@ -35,9 +36,6 @@ from procorch._queue import NOTHING, PAGE_BYTES, Writer
 from procorch._sender import Sender
 from procorch._setup import Call, set_up, try_call
 from procorch._wire import FrameReader
-
-if TYPE_CHECKING:
-    from procorch._logs import Logs
 
 Send = Callable[[m.FromWorker], None]
 
@@ -305,7 +303,7 @@ def serve(connection: socket.socket, page_fd: int) -> int:
 
 
 def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -> None:
-    logs: Logs | None = None
+    logs: LateLogs | None = None
     finalizer: Call | None = None
     for message in _receive(connection):
         match message:
@@ -324,7 +322,7 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
                 send(m.Ready())
             case m.Levels(payload):
                 if logs is None:
-                    logs = _forward_logs(send, page)
+                    logs = LateLogs(send, page)
                     runner.after_load = logs.repeat
                 logs.follow(payload)
             case m.Stop():
@@ -334,12 +332,6 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
                 return
             case _:
                 assert_never(message)
-
-
-def _forward_logs(send: Send, page: Writer) -> Logs:
-    from procorch import _logs  # here: it takes some milliseconds, and the parent may not want it
-
-    return _logs.Logs(send, page)
 
 
 def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:

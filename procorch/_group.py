@@ -22,7 +22,7 @@ from procorch._messages import Setup
 from procorch._options import TaskOptions, checked_options
 from procorch._pickles import Pickles
 from procorch._policy import Limits, check_bool, check_count, check_wait, usable_cpus
-from procorch._process import METHODS
+from procorch._popen import METHODS
 from procorch._public import public
 from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
@@ -156,7 +156,12 @@ class ProcessGroup(Tasks):
             given = engine
             have_main = engine.has_main
             make_engine = lambda: given  # noqa: E731
-        limits = Limits(max_workers=workers, max_tasks=max_tasks_per_child, finalizes=finalizer is not None)
+        limits = Limits(
+            max_workers=workers,
+            max_tasks=max_tasks_per_child,
+            initializes=initializer is not None,
+            finalizes=finalizer is not None,
+        )
         supervisor = Supervisor(name, make_engine, limits, own_engine=engine is None)
         super().__init__(supervisor, Functions(have_main=have_main), workers, TaskOptions(), Handles())
         # Not at exit: then the supervisors' own hook terminates what is left.

@@ -20,7 +20,8 @@ from procorch._engine import Chunk, Engine, Function, Worker
 from procorch._events import Remains, WorkerEvent
 from procorch._inbox import Inbox
 from procorch._main import being_imported
-from procorch._process import METHODS, WorkerProcess
+from procorch._popen import METHODS
+from procorch._process import WorkerProcess
 from procorch._records import levels
 from procorch._signals import STACK_SIGNAL
 
@@ -31,14 +32,16 @@ _MOST_FUNCTIONS = 256
 class LocalWorker(Worker):
     """One process and the channel to it. See `_engine.Worker`."""
 
-    def __init__(self, engine: LocalEngine, slot: int, name: str, process_class: type[WorkerProcess]) -> None:
+    def __init__(
+        self, engine: LocalEngine, slot: int, name: str, make_process: Callable[[str, int, int], WorkerProcess]
+    ) -> None:
         """Start the process.
 
         Args:
             engine (LocalEngine): To tell when something is left to be sent, and when the process has ended.
             slot (int): The slot's number.
             name (str): The process's name.
-            process_class (type[WorkerProcess]): By its start method.
+            make_process (Callable[[str, int, int], WorkerProcess]): By its start method.
 
         Raises:
             OSError: The system refuses descriptors or a process.
@@ -57,7 +60,7 @@ class LocalWorker(Worker):
         with _process.starting:  # by its module: a forked worker gets another
             self.channel = Channel()
             try:
-                self.process = process_class(name, *self.channel.worker_fds)
+                self.process = make_process(name, *self.channel.worker_fds)
                 self.process.start()
             except BaseException:
                 self.channel.close()
@@ -235,7 +238,7 @@ class LocalEngine(Engine):
                 "a group cannot start processes here: this is a worker that imports the main module, "
                 "and what starts work there belongs under `if __name__ == '__main__':`"
             )
-        self._process_class = METHODS[method]
+        self._make_process = METHODS[method]
         self._setup = setup
         self._pid = os.getpid()
         self._unsent: set[LocalWorker] = set()
@@ -254,7 +257,7 @@ class LocalEngine(Engine):
 
     @override
     def start(self, slot: int, name: str) -> LocalWorker:
-        worker = LocalWorker(self, slot, name, self._process_class)
+        worker = LocalWorker(self, slot, name, self._make_process)
         try:
             self._selector.register(worker.channel, selectors.EVENT_READ, (worker, False))
             worker.channel.listening = True

@@ -11,13 +11,19 @@ import logging
 import os
 import pickle
 from collections.abc import Callable
-from typing import Any
-
-from typing_extensions import override
+from typing import TYPE_CHECKING, Any
 
 from procorch import _messages as m
 from procorch._outcome import PROTOCOL
 from procorch._queue import Writer
+
+if TYPE_CHECKING:
+    from typing_extensions import override
+else:
+    # It takes longer to load than all that is needed here.
+    def override(method):
+        return method
+
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 """Types that pickle and load whatever the user does."""

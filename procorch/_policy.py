@@ -66,6 +66,9 @@ class Limits:
     max_tasks: int | None = attrs.field(default=None, validator=optional(ge(1)))
     """Items that a worker's process runs before it is replaced; None for no such number."""
 
+    initializes: bool = False
+    """Whether processes run an initializer: one that has been started gets to it, even if nobody needs it any more."""
+
     finalizes: bool = False
     """Whether processes run a finalizer, which takes as long as it takes: `stop_grace` begins after it."""
 

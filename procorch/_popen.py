@@ -1,4 +1,4 @@
-"""How worker processes are started, watched and signalled, one class for each start method. Loaded in every worker.
+"""How worker processes are started, watched and signalled, one class for each start method.
 
 These stand in the place of the standard library's Popen classes. What differs:
 
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from procorch import _server
 from procorch._pgroup import interrupts_held_back, signal_group
+from procorch._process import ForkServerWorker, ForkWorker, SpawnWorker, WorkerProcess
 
 if TYPE_CHECKING:
     from multiprocessing import popen_fork
@@ -226,7 +227,7 @@ class SpawnPopen(Popen):
         child_end, child_reads, parent_writes = self._open_pipes()
         self._keep(parent_writes)
         try:
-            command = spawn.get_command_line(tracker_fd=tracker_fd, pipe_handle=child_reads)
+            command = _without_gc(spawn.get_command_line(tracker_fd=tracker_fd, pipe_handle=child_reads))
             fds = [*self._fds, tracker_fd, child_reads, child_end]
             with interrupts_held_back():
                 self.pid = spawnv_passfds(spawn.get_executable(), command, fds)
@@ -286,6 +287,22 @@ class ForkServerPopen(Popen):
             self._unknown()
             self._server_died = True
         return None if self._server_died else self.returncode
+
+
+METHODS: dict[str, Callable[[str, int, int], WorkerProcess]] = {
+    "fork": partial(ForkWorker, ForkPopen),
+    "spawn": partial(SpawnWorker, SpawnPopen),
+    "forkserver": partial(ForkServerWorker, ForkServerPopen),
+}
+"""Makes a process of each start method; see `WorkerProcess`."""
+
+
+def _without_gc(command: list[str]) -> list[str]:
+    """Let a new interpreter not look for garbage while it loads what a worker needs; `SpawnWorker` ends that."""
+    if "-c" in command:  # else the program is frozen, and knows its own way
+        place = command.index("-c") + 1
+        command[place] = f"import gc; gc.disable(); {command[place]}"
+    return command
 
 
 def _close(sentinel: int, parent_writes: int) -> None:

@@ -1,5 +1,7 @@
 """Worker processes as `multiprocessing` processes, one class for each start method. Loaded in every worker.
 
+How they are started stands in `_popen`: a worker that starts none has no use for that.
+
 To users they are the standard library's processes (`current_process`, `active_children`). What differs:
 
 - a worker leads a process group, which dies with the parent; Ctrl-C at a terminal reaches only the parent;
@@ -9,23 +11,39 @@ To users they are the standard library's processes (`current_process`, `active_c
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from multiprocessing import parent_process
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
-from procorch import _child, _pgroup, _server
-from procorch._popen import ForkPopen, ForkServerPopen, Popen, SpawnPopen
+from procorch import _child, _pgroup
 
 if TYPE_CHECKING:
+
+    class Popen(Protocol):
+        """A started process as the system knows it; see `_popen`."""
+
+        pid: int
+
+        @property
+        def death_fd(self) -> int: ...
+        def has_ended(self) -> bool: ...
+        def exit_code(self) -> int | None: ...
+        def send_signal(self, sig: int) -> None: ...
+        def duplicate_for_child(self, fd: int) -> int: ...
 
     def get_spawning_popen() -> Popen: ...
 else:
     from multiprocessing.context import get_spawning_popen
+
+Start: TypeAlias = "Callable[[WorkerProcess], Popen]"
+"""Starts a process."""
 
 
 class End(Protocol):
@@ -41,6 +59,9 @@ ends: weakref.WeakSet[End] = weakref.WeakSet()
 
 starting = threading.Lock()
 """Held from the making of a channel to the start of its process, so that no fork in between inherits half of it."""
+
+inherited: tuple[int, ...] = ()
+"""In a worker that a fork server has forked: the descriptors that were sent with the request."""
 
 
 def _after_fork_in_child() -> None:
@@ -59,16 +80,22 @@ class WorkerProcess(BaseProcess):
     _popen: Popen
     """Made by the standard library's `start`, through the method `_Popen`; in the parent only, and None before."""
 
-    def __init__(self, name: str, connection_fd: int, page_fd: int) -> None:
+    def __init__(self, start: Start, name: str, connection_fd: int, page_fd: int) -> None:
         """Prepare a process; `start` starts it.
 
         Args:
+            start (Start): Starts it, in its way.
             name (str): Its name.
             connection_fd (int): The worker's end of its socket; still the caller's to close.
             page_fd (int): Its shared page; still the caller's to close.
         """
         super().__init__(name=name, daemon=False)
+        self._start_by = start
         self._channel = (connection_fd, page_fd)
+
+    @staticmethod
+    def _Popen(process_obj: WorkerProcess) -> Popen:  # noqa: N802 - the standard library's name
+        return process_obj._start_by(process_obj)
 
     @property
     def popen(self) -> Popen:
@@ -96,6 +123,7 @@ class WorkerProcess(BaseProcess):
 
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
+        del state["_start_by"]  # or the new process would load what starts others
         popen = get_spawning_popen()
         state["_channel"] = tuple(popen.duplicate_for_child(fd) for fd in self._channel)
         return state
@@ -105,10 +133,6 @@ class ForkWorker(WorkerProcess):
     """A copy of this process."""
 
     _start_method = "fork"
-
-    @staticmethod
-    def _Popen(process_obj: WorkerProcess) -> ForkPopen:  # noqa: N802 - the standard library's name
-        return ForkPopen(process_obj)
 
     def _inherited(self) -> tuple[int, int]:
         # The thread that forked is a daemon and is this process's main thread now; threads take that after it, and
@@ -127,9 +151,12 @@ class SpawnWorker(WorkerProcess):
 
     _start_method = "spawn"
 
-    @staticmethod
-    def _Popen(process_obj: WorkerProcess) -> SpawnPopen:  # noqa: N802 - the standard library's name
-        return SpawnPopen(process_obj)
+    def run(self) -> None:
+        # What has been loaded so far stays to the end. To look through it again and again for garbage, while loading
+        # and when the interpreter ends, takes a tenth of the time of starting and ending a worker.
+        gc.freeze()
+        gc.enable()
+        super().run()
 
 
 class ForkServerWorker(WorkerProcess):
@@ -137,17 +164,6 @@ class ForkServerWorker(WorkerProcess):
 
     _start_method = "forkserver"
 
-    @staticmethod
-    def _Popen(process_obj: WorkerProcess) -> ForkServerPopen:  # noqa: N802 - the standard library's name
-        return ForkServerPopen(process_obj)
-
     def _inherited(self) -> tuple[int, int]:
         first, second = self._channel
-        return _server.inherited[first], _server.inherited[second]
-
-
-METHODS: dict[str, type[WorkerProcess]] = {
-    "fork": ForkWorker,
-    "spawn": SpawnWorker,
-    "forkserver": ForkServerWorker,
-}
+        return inherited[first], inherited[second]

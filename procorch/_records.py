@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from procorch._job import Job
+from procorch._logs import of_multiprocessing
 from procorch._messages import LevelTable, Logged
 from procorch._outcome import PROTOCOL
 
@@ -44,7 +45,7 @@ def _look() -> LevelTable:
     loggers = {
         name: int(logger.level)  # as it may be a member of an enumeration that workers do not know
         for name, logger in sorted(manager.loggerDict.copy().items())
-        if isinstance(logger, logging.Logger) and logger.level and name.partition(".")[0] != "multiprocessing"
+        if isinstance(logger, logging.Logger) and logger.level and not of_multiprocessing(name)
     }
     return LevelTable(int(logging.root.level), int(manager.disable), loggers)
 

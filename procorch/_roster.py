@@ -229,6 +229,17 @@ class Roster:
             self.retire(slot, now)
         self.idle.clear()
 
+    def drop_starting(self) -> None:
+        """End the processes of the pool that are about to start: there is nothing left to do for them.
+
+        None of the user's code has run in them, so that nobody can miss anything that they would do at their end.
+        """
+        if not (self._limits.initializes or self._limits.finalizes):
+            for slot in self.slots.values():
+                if slot.phase is Phase.STARTING and slot.dedicated is None:
+                    slot.phase = Phase.ENDING
+                    self._order(e.Kill(slot.number))
+
     def stop(self, slot: Slot, now: float) -> None:
         """Send a process SIGTERM, and SIGKILL later; a SIGKILL that is due already is not put off.
 

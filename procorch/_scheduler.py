@@ -482,3 +482,5 @@ class Scheduler:
             self._recalls.share(self._jobs, self._roster.most, now)
         elif idle and (self._refusing or (self._closing and all(job.sealed for job in self._jobs.values()))):
             self._roster.retire_idle(now)
+        if self._closing and not self._jobs:
+            self._roster.drop_starting()

@@ -2,13 +2,15 @@
 
 What differs from the standard library's: it is reached through a socket without a name, so that no death leaves a file
 behind and nobody else can ask it for anything; a worker's process group ends with the worker; and it never loads the
-caller's ``__main__``. Loaded in every worker, which may use a server of its own.
+caller's ``__main__``. Workers of a server have this loaded, others do not.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
+import importlib
 import os
 import select
 import signal
@@ -22,6 +24,7 @@ from multiprocessing import spawn as spawn_module
 from multiprocessing import util as util_module
 from typing import Any, NoReturn
 
+from procorch import _process
 from procorch._pgroup import interrupts_held_back, signal_group
 
 # Typeshed leaves out much of what is used of these here.
@@ -32,8 +35,8 @@ util: Any = util_module
 _NUMBER = struct.Struct("q")
 _MOST_FDS = 16
 
-inherited: tuple[int, ...] = ()
-"""In a worker that a server has forked: the descriptors that were sent with the request."""
+_IDLE_MS = 100
+"""A server that has had nothing to do for so long loads what can wait; longer than a group's first workers take."""
 
 
 def read_number(fd: int) -> int:
@@ -68,7 +71,7 @@ class ForkServer:
         """Ask for a worker.
 
         Args:
-            fds (Sequence[int]): Descriptors for it; it finds them as `inherited`.
+            fds (Sequence[int]): Descriptors for it; it finds them as `_process.inherited`.
 
         Returns:
             tuple[int, int]: Descriptors of this process: from the first `read_number` reads, to the second goes what
@@ -96,12 +99,12 @@ class ForkServer:
 
     def _send(self, fds: Sequence[int]) -> None:
         try:
-            socket.send_fds(self._running(), [b"\0"], fds)
+            socket.send_fds(self._running(), [_wanted()], fds)
         except (BrokenPipeError, ConnectionResetError):
             self.forget()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._pid, 0)  # it died since it was last used
-            socket.send_fds(self._running(), [b"\0"], fds)
+            socket.send_fds(self._running(), [_wanted()], fds)
 
     def _running(self) -> socket.socket:
         if self._socket is None:
@@ -109,9 +112,8 @@ class ForkServer:
             with end:
                 entries: list[object] = [*sys.path]
                 path = [entry or _here() for entry in entries if isinstance(entry, str)]  # others are not looked at
-                # The worker's side is loaded here, so that workers find it loaded; and what forwards logs.
-                load = f"import procorch._process, procorch._logs; from {__name__} import main"
-                code = f"import sys; sys.path[:] = {path!r}; {load}; main({end.fileno()})"
+                code = f"import gc; gc.disable(); import sys; sys.path[:] = {path!r}"
+                code += f"; from {__name__} import main; main({end.fileno()})"
                 flags = util._args_from_interpreter_flags()  # noqa: SLF001 - as multiprocessing does
                 command = [spawn.get_executable(), *flags, "-c", code]
                 with interrupts_held_back():
@@ -123,6 +125,11 @@ class ForkServer:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _wanted() -> bytes:
+    """Tell the server whether workers are to find there what loads pickles by value, since this process uses it."""
+    return b"\1" if "cloudpickle" in sys.modules else b"\0"
 
 
 def _here() -> str:
@@ -147,6 +154,8 @@ def main(fd: int) -> None:
     Args:
         fd (int): The socket to its owner.
     """
+    gc.freeze()  # what has been loaded so far, here and in the workers
+    gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     news, wake = os.pipe()
     os.set_blocking(news, False)
@@ -158,9 +167,13 @@ def main(fd: int) -> None:
     poll.register(news, select.POLLIN)
     poll.register(fd, select.POLLIN)
     workers: dict[int, int] = {}  # their pipes by process id
+    to_load = {"procorch._logs"}
     with socket.socket(fileno=fd) as owner:
         while True:
-            ready = {ready for ready, _ in poll.poll()}
+            ready = {ready for ready, _ in poll.poll(_IDLE_MS if to_load else None)}
+            if not ready:
+                # What many workers come to need. The first did not have to wait for it.
+                _load(to_load)
             if news in ready:
                 os.read(news, 1 << 16)
                 _bury(workers)
@@ -168,9 +181,21 @@ def main(fd: int) -> None:
                 request, fds, _, _ = socket.recv_fds(owner, 1, _MOST_FDS)
                 if not request:
                     break
+                if request == b"\1" and "procorch._values" not in sys.modules:
+                    _load({"procorch._values", "cloudpickle"})
                 _fork(fds, [fd, news, wake], workers)
     for pid in workers:  # which the system has killed already, where it can
         signal_group(pid, signal.SIGKILL)
+
+
+def _load(names: set[str]) -> None:
+    """Load modules that workers find loaded then; empties the set."""
+    gc.disable()
+    while names:
+        with contextlib.suppress(Exception):  # workers that need it will say what is wrong with it
+            importlib.import_module(names.pop())
+    gc.freeze()
+    gc.enable()
 
 
 def _hear(signum: int, frame: object) -> None:
@@ -212,13 +237,12 @@ def _say(status: int, number: int) -> None:
 
 
 def _be_worker(data: int, fds: list[int], others: list[int]) -> int:
-    global inherited  # noqa: PLW0603 - it belongs to the process
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _close(*others)
     # So that shared memory and semaphores are tracked by one and the same process for the whole family.
     resource_tracker._resource_tracker._fd, *rest = fds  # noqa: SLF001 - as multiprocessing does
-    inherited = tuple(rest)
+    _process.inherited = tuple(rest)
     code: int = spawn._main(data, os.dup(data))  # noqa: SLF001 - likewise
     return code
 

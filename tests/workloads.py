@@ -14,7 +14,7 @@ from typing import Any, assert_never
 import attrs
 
 from procorch import _events as e
-from procorch._messages import Value
+from procorch._messages import Plain, Value
 from procorch._policy import Limits
 from procorch._scheduler import Scheduler
 
@@ -211,6 +211,7 @@ class World:
             case e.Look(slot):
                 self.look(slot)
             case e.Resolve(job, items, outcomes):
+                assert not isinstance(outcomes, Plain)
                 for item, outcome in zip(items, outcomes, strict=True):
                     assert item not in self.outcomes[job]
                     self.outcomes[job][item] = outcome

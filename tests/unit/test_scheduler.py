@@ -1018,6 +1018,24 @@ def test_closing_ends_idle_workers_at_once() -> None:
     assert mind.scheduler.finished
 
 
+def test_closing_ends_workers_that_nobody_needs_any_more_before_they_are_ready() -> None:
+    mind = Mind(3)
+    mind.hear(*call(1, 3), *ready(1), *finish(1, DONE), *finish(1, DONE))
+    assert of(e.Kill, mind.hear(e.CloseAsked())) == []  # one item is still running
+    assert of(e.Kill, mind.hear(*finish(1, DONE))) == [e.Kill(2), e.Kill(3)]
+    assert mind.hear(*ready(2)) == [e.Ask(2)]  # it became ready just before
+    mind.hear(e.WorkerDied(1, 0, 0), e.WorkerDied(2, -9, 0), e.WorkerDied(3, -9, 0))
+    assert mind.scheduler.finished
+
+
+@pytest.mark.parametrize("which", ["initializes", "finalizes"])
+def test_closing_waits_for_workers_that_have_something_to_do_at_their_start_or_end(which: str) -> None:
+    mind = Mind(2, **{which: True})
+    mind.hear(*call(1, 2), *ready(1), *finish(1, DONE), *finish(1, DONE))
+    assert of(e.Kill, mind.hear(e.CloseAsked())) == []
+    assert mind.hear(*ready(2)) == [e.Ask(2)]
+
+
 def test_closing_without_any_work_is_finished() -> None:
     mind = Mind()
     assert not mind.scheduler.finished

@@ -1,0 +1,94 @@
+"""Process: what workers load when they start, and what comes only when somebody wants it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import targets_start as targets
+from helpers import Method
+
+import procorch
+from procorch import ProcessGroup
+
+PATH = [str(Path(procorch.__file__).parent.parent), str(Path(targets.__file__).parent)]
+
+# In a process of its own, as the fork server of this one has been used before.
+SCRIPT = """
+import sys
+from procorch import ProcessGroup
+from targets_start import loaded
+
+if __name__ == "__main__":
+    with ProcessGroup(1, mp_context=sys.argv[1]) as group:
+        print(*group.submit(loaded, 1).result())
+"""
+
+STANDARD = "import multiprocessing.spawn, multiprocessing.resource_tracker, sys; print(*sys.modules)"
+"""What a worker of the standard library has loaded at the least."""
+
+OURS = {"_child", "_late_logs", "_messages", "_outcome", "_pgroup", "_process", "_queue", "_sender", "_setup"}
+OURS |= {"_signals", "_wire"}
+LOADS = {"__future__", "_typing", "faulthandler", "gc", "mmap", "typing", "typing.io", "typing.re", "targets_start"}
+MORE: dict[str, set[str]] = {"spawn": set(), "forkserver": {"procorch._server"}}
+
+
+class Collector(logging.Handler):
+    """Keeps the texts of the records that reach the parent's root."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@pytest.fixture
+def heard() -> Iterator[list[str]]:
+    collector = Collector()
+    logging.getLogger().addHandler(collector)
+    yield collector.texts
+    logging.getLogger().removeHandler(collector)
+
+
+def run(*arguments: str) -> set[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(PATH)}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True, env=environment)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_fresh_worker_has_loaded_next_to_nothing(method: Method, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    added = run(str(script), method) - run("-c", STANDARD)
+    assert added <= {"procorch", *(f"procorch.{name}" for name in OURS), *LOADS, *MORE[method]}
+
+
+def test_an_item_that_loads_logging_itself_is_heard(heard: list[str]) -> None:
+    with ProcessGroup(1, mp_context="spawn") as group:
+        assert group.map(targets.say_late, ["one", "two"]) == [False, True]
+    assert heard == ["one", "two"]
+
+
+def test_a_warning_is_heard_before_anything_has_loaded_logging(heard: list[str]) -> None:
+    with ProcessGroup(1, mp_context="spawn") as group:
+        assert group.map(targets.warn_late, ["one", "two"]) == [False, True]
+    assert ["one" in heard[0], "two" in heard[1], len(heard)] == [True, True, 2]
+
+
+def test_levels_hold_for_what_is_loaded_later(heard: list[str]) -> None:
+    logger = logging.getLogger("tests.late")
+    logger.setLevel(logging.ERROR)
+    try:
+        with ProcessGroup(1, mp_context="spawn") as group:
+            assert group.submit(targets.say_late, "one").result() is False
+    finally:
+        logger.setLevel(logging.NOTSET)
+    assert heard == []
