@@ -7,14 +7,13 @@ import resource
 from pathlib import Path
 
 import attrs
+import proc
 from cases import CASES
+from cases.base import Setting
 from peers import PEERS
 from peers.base import NotOffered
 from records import Found, Job
 from watch import Watch
-
-import proc
-from cases.base import Setting
 
 
 def main(job_text: str, path: str) -> int:

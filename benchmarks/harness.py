@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from records import Found, Job, Result
-
 import proc
+from records import Found, Job, Result
 
 _PR_SET_CHILD_SUBREAPER = 36  # of sys/prctl.h
 _AFTERWARDS = 5.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import platform
 from importlib import metadata
@@ -17,7 +17,7 @@ import procorch
 def facts() -> Facts:
     """Look at the machine, and at the versions of what is measured."""
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "processor": _processor(),
         "processors": os.cpu_count(),
         "usable processors": len(os.sched_getaffinity(0)),

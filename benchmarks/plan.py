@@ -1,4 +1,4 @@
-"""What is measured, and in which order: peers take turns, forwards and backwards, so that none has the quiet hours."""
+"""What is measured, and in which order: peers take turns, forwards and backwards."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 from cases import CASES
+from cases.base import Case, Setting
 from peers import PEERS
 from records import Job
-
-from cases.base import Case, Setting
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """Draw the results as SVG, if matplotlib is there.
 
-    python benchmarks/plot.py results.json FOLDER
+python benchmarks/plot.py results.json FOLDER
 """
 
 from __future__ import annotations

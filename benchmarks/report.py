@@ -1,6 +1,6 @@
 """Turn the JSON of a run into a table in Markdown.
 
-    python benchmarks/report.py results.json
+python benchmarks/report.py results.json
 """
 
 from __future__ import annotations
@@ -12,7 +12,19 @@ from cases import CASES
 from records import Facts, Report
 from summary import Line, find, tables
 
-_HEAD = ("peer", "range", "to procorch", "to serial", "items", "wall s", "CPU s", "parent MB", "worker MB", "all MB", "")
+_HEAD = (
+    "peer",
+    "range",
+    "to procorch",
+    "to serial",
+    "items",
+    "wall s",
+    "CPU s",
+    "parent MB",
+    "worker MB",
+    "all MB",
+    "",
+)
 
 
 def markdown(report: Report) -> str:
@@ -58,7 +70,7 @@ def _cells(line: Line, ours: Line | None, serial: Line | None) -> list[str]:
     spread = f"{number(line.least)} to {number(line.most)}" if line.least != line.most else ""
     return [
         f"**{line.peer}**" if line.peer == "procorch" else line.peer,
-        number(line.value) or "–",
+        number(line.value) or "none",
         spread,
         number(line.times(ours)),
         number(line.times(serial)),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import harness
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _named(given: list[str], known: dict[str, object] | dict[str, type]) -> tuple[str, ...]:
+def _named(given: list[str], known: Mapping[str, object]) -> tuple[str, ...]:
     """Read names, apart by spaces or commas; all if there are none."""
     names = [name for word in given for name in word.split(",") if name]
     unknown = [name for name in names if name not in known]

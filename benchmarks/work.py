@@ -57,9 +57,9 @@ def busy_or_sleep(seconds: float) -> float:
 def give_array(size: int) -> Any:
     """Give a large array, made the first time only."""
     if size not in _kept:
-        import numpy  # here: only the workers that give arrays need it
+        import numpy as np  # here: only the workers that give arrays need it
 
-        _kept[size] = numpy.ones(size, dtype=numpy.uint8)
+        _kept[size] = np.ones(size, dtype=np.uint8)
     return _kept[size]
 
 

@@ -8,11 +8,12 @@ import threading
 import time
 
 import work
-from cases.base import Case, Setting, percentiles, warm
 from peers.base import Peer
 from records import Found
 from typing_extensions import override
 from watch import Watch
+
+from cases.base import Case, Setting, percentiles, warm
 
 
 class RoundTrip(Case):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 import work
-from cases.base import Case, Setting, warm
 from peers.base import NotOffered, Peer, Pending
 from records import Found
 from typing_extensions import override
 from watch import Watch
+
+from cases.base import Case, Setting, warm
 
 _CALLS = 200
 
@@ -33,7 +33,7 @@ class Recovery(Case):
     tunable = False
     has_serial = False
     most_rounds = 2
-    seconds = (15.0, 8.0)
+    seconds = (30.0, 15.0)
 
     @override
     def run(self, setting: Setting, peer: Peer, watch: Watch) -> Found:
@@ -67,9 +67,10 @@ def _calls(peer: Peer, note: Path, patience: float) -> Found:
     took = _since(note)
     word = ", ".join(f"{count} {what}" for what, count in outcomes.most_common())
     if not outcomes["without an answer"]:
-        peer.close()
-    extra = {what: float(count) for what, count in outcomes.items()}
-    return Found(None if outcomes["without an answer"] else took, _CALLS, word, extra)
+        word += _close(peer)
+    # A pool that gives up at once is not the faster one.
+    costs_one = outcomes["delivered"] == _CALLS - 1 and not outcomes["without an answer"]
+    return Found(took if costs_one else None, _CALLS, word, {"known after ms": took})
 
 
 def _next(peer: Peer, note: Path, patience: float) -> Found:
@@ -80,13 +81,11 @@ def _next(peer: Peer, note: Path, patience: float) -> Found:
     try:
         peer.submit(work.die_or_sleep, "").result(patience)
     except Exception as error:  # noqa: BLE001 - broken for good; users then make a new one
-        word = f"had to be opened anew: {type(error).__name__}"
-        peer.close()
+        word = f"had to be opened anew: {type(error).__name__}{_close(peer)}"
         peer.open()
         peer.submit(work.die_or_sleep, "").result(patience)
     took = _since(note)
-    peer.close()
-    return Found(took, 1, word)
+    return Found(took, 1, word + _close(peer))
 
 
 def _map(peer: Peer, note: Path) -> Found:
@@ -97,8 +96,16 @@ def _map(peer: Peer, note: Path) -> Found:
     except Exception as error:  # noqa: BLE001 - each has its own
         word = f"raises {type(error).__name__}"
     took = _since(note)
-    peer.close()
-    return Found(took, _CALLS, word)
+    return Found(took, _CALLS, word + _close(peer))
+
+
+def _close(peer: Peer) -> str:
+    """Close it; what comes of that belongs to the answer."""
+    try:
+        peer.close()
+    except Exception as error:  # noqa: BLE001 - see above
+        return f"; closing it raises {type(error).__name__}"
+    return ""
 
 
 def _outcome(pending: Pending, until: float) -> str:
@@ -113,6 +120,6 @@ def _outcome(pending: Pending, until: float) -> str:
 
 def _since(note: Path) -> float:
     """Milliseconds since the kill."""
-    if not note.exists() or os.stat(note).st_size == 0:
+    if not note.exists() or not note.stat().st_size:
         raise RuntimeError("nobody was killed")
     return (time.monotonic() - float(note.read_text())) * 1000

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import work
-from cases.base import Case, Setting, warm
 from peers.base import Peer
 from records import Found
 from typing_extensions import override
 from watch import Watch
+
+from cases.base import Case, Setting, warm
 
 _COUNTS = {"0.5 ms": (600, 2000), "5 ms": (60, 200), "100 ms": (8, 24)}
 """Items, quick and full."""
 
 
 class Durations(Case):
-    """All alike. They are busy, until they have used so much of the processor themselves: what a peer spends in the
-    parent is taken from its workers, and that belongs to what it costs."""
+    """All alike.
+
+    They are busy, until they have used so much of the processor themselves: what a peer spends in the
+    parent is taken from its workers, and that belongs to what it costs.
+    """
 
     name = "durations"
-    title = "busy items of one duration: wall time over (sum / workers)"
-    unit = "× ideal"
+    title = "busy items of one duration: wall time over (sum / workers); the limit is what the machine gives just then"
+    unit = "of ideal"
     call = "map"
     variants = tuple(_COUNTS)
     quick_variants = ("0.5 ms",)
+    has_limit = True
 
     @override
     def chunk(self, variant: str, items: int, workers: int) -> int:
@@ -33,20 +39,45 @@ class Durations(Case):
 
     @override
     def run(self, setting: Setting, peer: Peer, watch: Watch) -> Found:
-        seconds = float(setting.variant.split()[0]) / 1000
-        few, many = _COUNTS[setting.variant]
-        items = [seconds] * (few if setting.quick else many)
+        items = _items(setting)
         chunk = self.chunk(setting.variant, len(items), setting.workers)
         return _against_ideal(peer, watch, items, setting.workers, chunk)
 
+    @override
+    def limit(self, setting: Setting, watch: Watch) -> Found:
+        items = _items(setting)
+        ideal = sum(items) / setting.workers
+        with watch:
+            pids = [_fork(items[number :: setting.workers]) for number in range(setting.workers)]
+            for pid in pids:
+                os.waitpid(pid, 0)
+        return Found(watch.seconds / ideal, len(items), "bare processes, each with its share from the start")
+
+
+def _items(setting: Setting) -> list[float]:
+    few, many = _COUNTS[setting.variant]
+    return [float(setting.variant.split()[0]) / 1000] * (few if setting.quick else many)
+
+
+def _fork(items: list[float]) -> int:
+    pid = os.fork()
+    if not pid:
+        for seconds in items:
+            work.busy(seconds)
+        os._exit(0)
+    return pid
+
 
 class Uneven(Case):
-    """Light and heavy ones. The heavy ones sleep: the question is who gets what, and on a machine with few processors
-    the parent's own work would hide the answer. The light ones are busy, since so short a sleep is not exact."""
+    """Light and heavy ones.
+
+    The heavy ones sleep: the question is who gets what, and on a machine with few processors
+    the parent's own work would hide the answer. The light ones are busy, since so short a sleep is not exact.
+    """
 
     name = "uneven"
     title = "3,000 items of 0.1 ms and 20 of 50 ms: wall time over (sum / workers)"
-    unit = "× ideal"
+    unit = "of ideal"
     call = "map"
     variants = ("light first", "heavy first", "shuffled")
     quick_variants = ("light first",)
@@ -54,6 +85,8 @@ class Uneven(Case):
     @override
     def run(self, setting: Setting, peer: Peer, watch: Watch) -> Found:
         light, heavy = [0.0001] * 3000, [-0.050] * 20
+        if setting.quick:
+            light, heavy = light[:1000], heavy[:8]
         items = heavy + light if setting.variant == "heavy first" else light + heavy
         if setting.variant == "shuffled":
             random.Random(1).shuffle(items)

@@ -7,11 +7,12 @@ import math
 from typing import Any
 
 import work
-from cases.base import Case, Setting, warm
 from peers.base import Peer
 from records import Found
 from typing_extensions import override
 from watch import Watch
+
+from cases.base import Case, Setting, warm
 
 _SIZE = 64 * 1024 * 1024
 
@@ -60,9 +61,10 @@ class Arguments(_Large):
 
     @override
     def run(self, setting: Setting, peer: Peer, watch: Watch) -> Found:
-        arrays = [_array(number) for number in range(_count(setting))]
         with peer:
             warm(peer)
+            # Not before: what forks from this process counts its memory as its own.
+            arrays = [_array(number) for number in range(_count(setting))]
             with watch:
                 reads = peer.map(work.take_array, arrays, 1)
         return _checked(reads, list(range(len(arrays))), watch)

@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
+import proc
 import work
-from cases.base import Case, Setting, affordable, warm
 from peers.base import NotOffered, Peer
 from records import Found
 from typing_extensions import override
 from watch import Watch
 
-import proc
+from cases.base import Case, Setting, affordable, warm
 
 _RESULTS: dict[str, Callable[[int], Any]] = {
     "int": work.plus_one,
@@ -67,7 +67,7 @@ class Scale(Case):
     unit = "µs/item"
     call = "map"
     variants = ("1,000", "10,000", "100,000", "1,000,000", "10,000,000")
-    quick_variants = ("1,000", "100,000")
+    quick_variants = ("1,000", "10,000")
     most_rounds = 1
     _MOST: ClassVar[tuple[float, float]] = (12.0, 1.0)
     """Seconds, full and quick, beyond which a size is left out."""
@@ -86,7 +86,7 @@ class Scale(Case):
         with peer:
             warm(peer)
             most = self._MOST[setting.quick]
-            if affordable(call, count, most / 4, enough=most) < count:
+            if affordable(call, count, most / 8, enough=most) < count:
                 raise NotOffered(f"takes over {most:.0f} s")
             with watch:
                 call(count)
@@ -115,7 +115,7 @@ class Stream(Case):
         def call(count: int) -> None:
             deque(peer.stream(work.plus_one, _inputs(count), 1000), maxlen=0)
 
-        wanted, seconds, enough = (200_000, 0.4, 1.0) if setting.quick else (10_000_000, 6.0, 60.0)
+        wanted, seconds, enough = (200_000, 0.3, 0.6) if setting.quick else (10_000_000, 6.0, 60.0)
         with peer:
             warm(peer)
             count = affordable(call, wanted, seconds, enough=enough)

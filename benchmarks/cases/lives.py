@@ -5,11 +5,12 @@ from __future__ import annotations
 import statistics
 
 import work
-from cases.base import Case, Setting, warm
 from peers.base import Peer
 from records import Found
 from typing_extensions import override
 from watch import Watch
+
+from cases.base import Case, Setting, warm
 
 
 class Open(Case):
@@ -73,7 +74,7 @@ class Workers(Case):
     unit = "ms"
     call = "open"
     variants = ("1", "2", "4", "8", "16", "32", "64")
-    quick_variants = ("2", "8")
+    quick_variants = ("8",)
     tunable = False
     most_rounds = 1
 

@@ -7,8 +7,9 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from peers.base import Peer, Pending
 from typing_extensions import override
+
+from peers.base import Peer, Pending
 
 
 class Deadpool(Peer):

@@ -6,8 +6,9 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from peers.base import Call, Peer, Pending
 from typing_extensions import override
+
+from peers.base import Call, Peer, Pending
 
 
 class Loky(Peer):

@@ -6,18 +6,19 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from peers.base import Call, Peer, Pending
 from peers.standard import PoolResult
-from typing_extensions import override
 
 
 class Mpire(Peer):
-    """`mpire.WorkerPool`. Tuned: the chunk size is given, and ``keep_alive`` keeps the workers from call to call."""
+    """`mpire.WorkerPool`. Tuned: the chunk size is given, and workers are kept: else each map has its own."""
 
     name = "mpire"
     library = "mpire"
     distribution = "mpire"
-    tunes: ClassVar[frozenset[Call]] = frozenset({"map", "stream"})
+    tunes: ClassVar[frozenset[Call]] = frozenset({"map", "stream", "close"})
 
     def __init__(self, workers: int, method: str, *, tuned: bool) -> None:
         super().__init__(workers, method, tuned=tuned)

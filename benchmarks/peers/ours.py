@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
-from peers.base import Peer, Pending
 from typing_extensions import override
 
-from procorch import ProcessGroup
+from peers.base import Peer, Pending
 
 
 class Procorch(Peer):
@@ -18,9 +17,15 @@ class Procorch(Peer):
     library = "procorch"
     distribution = "procorch"
 
+    def __init__(self, workers: int, method: str, *, tuned: bool) -> None:
+        super().__init__(workers, method, tuned=tuned)
+        from procorch import ProcessGroup  # here, as the others': only the process that measures it is to load it
+
+        self._type = ProcessGroup
+
     @override
     def open(self) -> None:
-        self._group = ProcessGroup(self.workers, mp_context=cast("Any", self.method))
+        self._group = self._type(self.workers, mp_context=cast("Any", self.method))
 
     @override
     def close(self) -> None:

@@ -8,8 +8,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.pool import AsyncResult
 from typing import Any, ClassVar
 
-from peers.base import Call, NotOffered, Peer, Pending
 from typing_extensions import override
+
+from peers.base import Call, NotOffered, Peer, Pending
 
 
 class Serial(Peer):
