@@ -35,20 +35,22 @@ def plan(wish: Wish) -> list[Job]:
     jobs: list[Job] = []
     for number in range(max(_rounds(CASES[name], wish) for name in wish.cases)):
         for name in wish.cases:
-            case = CASES[name]
-            if number < _rounds(case, wish):
-                jobs += _turn(case, wish, number)
+            jobs += _turn(CASES[name], wish, number)
     return jobs
 
 
-def _rounds(case: Case, wish: Wish) -> int:
-    return wish.rounds if wish.rounds is not None else 1 if wish.quick else case.most_rounds
+def _rounds(case: Case, wish: Wish, variant: str = "") -> int:
+    if wish.rounds is not None:
+        return wish.rounds
+    return 1 if wish.quick or variant in case.once else case.most_rounds
 
 
 def _turn(case: Case, wish: Wish, number: int) -> Iterator[Job]:
     """One round of a case."""
     limit = case.seconds[wish.quick]
     for variant in case.quick_variants if wish.quick else case.variants:
+        if number >= _rounds(case, wish, variant):
+            continue
         setting = Setting(variant, wish.workers, wish.quick)
         rows = list(_rows(case, setting, wish.peers))
         for peer, tuned in reversed(rows) if number % 2 else rows:

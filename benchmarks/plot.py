@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import CASES
+from peers import PEERS
 from records import Report
 from summary import Line, find, tables
 
@@ -53,37 +54,43 @@ def _curves(pyplot: Any, grouped: Tables, case: str, across: str, up: str, folde
         return None
     figure, axes = pyplot.subplots(figsize=(9, 6))
     for peer, all_ in points.items():
-        ours = peer == "procorch"
-        style = "--" if "tuned" in peer else "-"
-        axes.loglog(*zip(*sorted(all_), strict=True), style, marker="o", label=peer, linewidth=3 if ours else 1.2)
-    axes.set(xlabel=across, ylabel=up, title=CASES[case].title)
-    axes.grid(visible=True, which="major", alpha=0.3)
-    axes.legend(fontsize="small")
-    return _saved(pyplot, figure, folder / f"{case}.svg")
+        look = "--" if _is_tuned(peer) else "-"
+        width = 3 if peer == "procorch" else 1.2
+        axes.loglog(*zip(*sorted(all_), strict=True), look, marker="o", label=peer, linewidth=width, color=_color(peer))
+    axes.set(xlabel=across, ylabel=up, title=CASES[case].title.replace("`", ""))
+    return _saved(pyplot, figure, axes, folder / f"{case}.svg")
 
 
 def _ratios(pyplot: Any, grouped: Tables, folder: Path) -> Path | None:
-    """Bars: how many times as long as procorch, or how many times as little where more is better."""
-    shown = {key: bars for key, lines in grouped.items() if (bars := _bars(key[0], lines))}
+    """A dot for each peer in each variant: how many times as long as procorch it takes, or as little it carries."""
+    shown = {key: ratios for key, lines in grouped.items() if (ratios := _times_as_long(key[0], lines))}
     if not shown:
         return None
-    height = sum(len(bars) + 2 for bars in shown.values()) * 0.17
-    sizes = [len(bars) + 1 for bars in shown.values()]
-    figure, all_axes = pyplot.subplots(
-        len(shown), figsize=(9, height + 1), squeeze=False, gridspec_kw={"height_ratios": sizes, "hspace": 0.9}
-    )
-    for axes, ((case, variant), bars) in zip(all_axes[:, 0], shown.items(), strict=True):
-        names = list(bars)[::-1]
-        axes.barh(names, [bars[name] for name in names], color=["C1" if name == "procorch" else "C0" for name in names])
-        axes.set_xscale("log")
-        axes.axvline(1, color="black", linewidth=0.8)
-        axes.set_title(f"{case}: {variant}", fontsize="small", loc="left")
-        axes.tick_params(labelsize=6)
-    figure.suptitle("times as long as procorch (right of the line: procorch is faster)", y=0.995)
-    return _saved(pyplot, figure, folder / "ratios.svg")
+    figure, axes = pyplot.subplots(figsize=(9, 1.5 + 0.3 * len(shown)))
+    labels = [f"{case}, {variant}" for case, variant in shown]
+    for peer in dict.fromkeys(peer for ratios in shown.values() for peer in ratios):
+        dots = [(ratios[peer], number) for number, ratios in enumerate(shown.values()) if peer in ratios]
+        fill = "none" if _is_tuned(peer) else _color(peer)
+        axes.scatter(*zip(*dots, strict=True), label=peer, edgecolors=_color(peer), facecolors=fill, zorder=3)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("times as long as procorch: to the right of the line procorch is faster")
+    return _saved(pyplot, figure, axes, folder / "ratios.svg")
 
 
-def _bars(case: str, lines: list[Line]) -> dict[str, float]:
+def _is_tuned(row: str) -> bool:
+    return row.endswith("(tuned)")
+
+
+def _color(row: str) -> str:
+    """Give both lines of a peer the same colour, in all drawings."""
+    name = row.removesuffix(" (tuned)")
+    return "black" if name == "procorch" else f"C{[peer for peer in PEERS if peer != 'procorch'].index(name)}"
+
+
+def _times_as_long(case: str, lines: list[Line]) -> dict[str, float]:
     ours = find(lines, "procorch")
     times = {line.peer: line.times(ours) for line in lines}
     if CASES[case].better == "more":
@@ -91,7 +98,9 @@ def _bars(case: str, lines: list[Line]) -> dict[str, float]:
     return {peer: ratio for peer, ratio in times.items() if ratio}
 
 
-def _saved(pyplot: Any, figure: Any, path: Path) -> Path:
+def _saved(pyplot: Any, figure: Any, axes: Any, path: Path) -> Path:
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     figure.savefig(path, bbox_inches="tight")
     pyplot.close(figure)
     return path

@@ -16,8 +16,6 @@ class Watch:
         """Seconds of each block."""
         self.cpu_before = 0.0
         """Processor seconds used before the first block."""
-        self.memory_before = 0.0
-        """Resident memory of this process before the first block, in MB."""
         self._began = 0.0
 
     @property
@@ -28,7 +26,6 @@ class Watch:
     def __enter__(self) -> Self:
         if not self.laps:
             proc.forget_peak()
-            self.memory_before = proc.peak()
             self.cpu_before = proc.cpu_seconds()
         self._began = time.perf_counter()
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -48,6 +48,8 @@ class Case:
     """Whether memory is what it is about."""
     most_rounds: ClassVar[int] = 3
     """Rounds of a full run unless a number is asked for: what takes long is done once."""
+    once: ClassVar[frozenset[str]] = frozenset()
+    """Variants that are done once in any case, unless a number is asked for."""
     seconds: ClassVar[tuple[float, float]] = (60.0, 20.0)
     """Hard limit of one measurement, full and quick."""
 
@@ -87,6 +89,25 @@ def warm(peer: Peer, fn: Callable[[Any], int] = work.who, item: object = 0.005) 
     until = time.monotonic() + 1.0
     while len(seen) < peer.workers and time.monotonic() < until:
         seen.update(peer.map(fn, [item] * 2 * peer.workers, 1))
+
+
+def laps(watch: Watch, act: Callable[[], None], *, quick: bool) -> Iterator[int]:
+    """Time something some times.
+
+    Args:
+        watch (Watch): Times it.
+        act (Callable[[], None]): What to time.
+        quick (bool): Whether twice is enough; else until it has taken most of a second, 3 to 10 times.
+
+    Yields:
+        int: Before each time, for what is to be done before, how often it was done.
+    """
+    done = 0
+    while done < 2 or (not quick and (done < 3 or (done < 10 and watch.seconds < 0.7))):
+        yield done
+        with watch:
+            act()
+        done += 1
 
 
 def affordable(call: Callable[[int], object], wanted: int, seconds: float, *, enough: float = 0.0) -> int:

@@ -32,7 +32,7 @@ class RoundTrip(Case):
             warm(peer)
             trips = _trips(peer, 50)  # the first ones teach the peer
             with watch:
-                trips = _trips(peer, 300 if setting.quick else 2000)
+                trips = _trips(peer, 300 if setting.quick else 1000)
         return _found(trips, {})
 
     @override
@@ -47,7 +47,7 @@ class RoundTrip(Case):
         theirs.close()
         with ours, watch:
             trips = []
-            for _ in range(300 if setting.quick else 2000):
+            for _ in range(300 if setting.quick else 1000):
                 began = time.perf_counter()
                 ours.send(b"x")
                 ours.recv(1)
@@ -65,12 +65,13 @@ class Latency(Case):
     call = "submit"
     variants = ("4 threads", "16 threads")
     quick_variants = ("4 threads",)
+    most_rounds = 2
     has_serial = False
 
     @override
     def run(self, setting: Setting, peer: Peer, watch: Watch) -> Found:
         count = int(setting.variant.split()[0])
-        each = (600 if setting.quick else 4000) // count
+        each = (600 if setting.quick else 2000) // count
         trips: list[float] = []
         failures: list[BaseException] = []
 

@@ -32,8 +32,8 @@ class Recovery(Case):
     quick_variants = ("calls",)
     tunable = False
     has_serial = False
-    most_rounds = 2
-    seconds = (30.0, 15.0)
+    most_rounds = 1
+    seconds = (20.0, 15.0)
 
     @override
     def run(self, setting: Setting, peer: Peer, watch: Watch) -> Found:
@@ -41,7 +41,7 @@ class Recovery(Case):
         peer.open()
         warm(peer)
         note = Path(tempfile.mkdtemp()) / "killed"
-        patience = 2.0 if setting.quick else 8.0
+        patience = 2.0 if setting.quick else 5.0
         with watch:
             if setting.variant == "calls":
                 return _calls(peer, note, patience)

@@ -13,7 +13,7 @@ from watch import Watch
 
 from cases.base import Case, Setting, warm
 
-_COUNTS = {"0.5 ms": (600, 2000), "5 ms": (60, 200), "100 ms": (8, 24)}
+_COUNTS = {"0.5 ms": (600, 1000), "5 ms": (60, 100), "100 ms": (8, 12)}
 """Items, quick and full."""
 
 
@@ -30,6 +30,7 @@ class Durations(Case):
     call = "map"
     variants = tuple(_COUNTS)
     quick_variants = ("0.5 ms",)
+    once = frozenset({"100 ms"})
     has_limit = True
 
     @override
@@ -81,6 +82,7 @@ class Uneven(Case):
     call = "map"
     variants = ("light first", "heavy first", "shuffled")
     quick_variants = ("light first",)
+    once = frozenset({"heavy first", "shuffled"})
 
     @override
     def run(self, setting: Setting, peer: Peer, watch: Watch) -> Found:

@@ -71,7 +71,7 @@ class Arguments(_Large):
 
 
 def _count(setting: Setting) -> int:
-    return math.ceil((2 if setting.quick else 6) / setting.workers) * setting.workers
+    return math.ceil((2 if setting.quick else 4) / setting.workers) * setting.workers
 
 
 def _array(value: int) -> Any:
