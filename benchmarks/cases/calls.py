@@ -66,6 +66,7 @@ class Latency(Case):
     variants = ("4 threads", "16 threads")
     quick_variants = ("4 threads",)
     most_rounds = 2
+    seconds = (15.0, 10.0)
     has_serial = False
 
     @override
