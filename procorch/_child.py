@@ -288,11 +288,16 @@ def serve(connection: socket.socket, page_fd: int) -> int:
         int: The exit code for this process.
     """
     _signals.forked = False
-    os.register_at_fork(after_in_child=_signals.let_go)
     _signals.handle(page_fd, PAGE_BYTES)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:
         send = Sender(connection.fileno()).send
         runner = Runner(writer := Writer(page), send)
+
+        def let_go() -> None:
+            writer.close()
+            _signals.let_go()
+
+        os.register_at_fork(after_in_child=let_go)
         try:
             _loop(runner, connection, send, writer)
         except (BrokenPipeError, ConnectionResetError):
