@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain
 
 import attrs
@@ -24,7 +25,9 @@ class Job:
 
     number: int
     spec: JobSpec
-    sizer: ChunkSizer
+    _limits: Limits
+    only: bool
+    """Whether it has one item, ever: then nobody asks how large its chunks should be."""
     offered: int = 0
     """Items so far."""
     queue: deque[range] = attrs.field(factory=deque[range])
@@ -41,6 +44,14 @@ class Job:
     """How often a process has died with an item before it, as the next one, began; for those where one has."""
     sealed: bool = False
     stopped: bool = False
+
+    @cached_property
+    def sizer(self) -> ChunkSizer:
+        """Says how large its chunks should be."""
+        limits = self._limits
+        return ChunkSizer(
+            limits.chunk_seconds, limits.max_chunk_items, limits.least_chunk_seconds, limits.chunk_seconds_per_worker
+        )
 
     @property
     def active(self) -> bool:
@@ -65,21 +76,18 @@ class Backlog:
         self._ready: deque[Job] = deque()  # jobs with such items, in turn
         self._resting: list[tuple[float, int, int]] = []  # heap of (when, job, item), also of jobs that are gone
 
-    def open(self, number: int, spec: JobSpec) -> Job:
+    def open(self, number: int, spec: JobSpec, *, only: bool = False) -> Job:
         """Begin a job.
 
         Args:
             number (int): Its number.
             spec (JobSpec): What it is like.
+            only (bool): Whether it has one item, ever.
 
         Returns:
             Job: Without items.
         """
-        limits = self._limits
-        sizer = ChunkSizer(
-            limits.chunk_seconds, limits.max_chunk_items, limits.least_chunk_seconds, limits.chunk_seconds_per_worker
-        )
-        job = Job(number, spec, sizer)
+        job = Job(number, spec, self._limits, only)
         self.jobs[number] = job
         return job
 

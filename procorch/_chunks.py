@@ -10,7 +10,7 @@ _GROWTH = 8
 some 20 ms, not a chunk, and each step on the way to the thousands of cheap items costs a message."""
 
 
-@attrs.define
+@attrs.define(on_setattr=attrs.setters.NO_OP)  # as `Window`
 class ChunkSizer:
     """Finds, for one job, how many items make a good chunk: from one item towards a fixed amount of work.
 

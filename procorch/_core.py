@@ -143,10 +143,7 @@ class Core:
 
     def _take(self, job: Job, deliveries: Deliveries) -> None:
         """Take what is in a job's deck."""
-        count = 0
-        while job.deck:
-            batch = job.deck.popleft()
-            count += len(job.items.add(batch.values, plain=batch.plain))
+        count = job.take()
         if count:
             self._tell(e.ItemsOffered(job.number, count), deliveries)
 

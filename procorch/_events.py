@@ -104,10 +104,14 @@ Outcomes: TypeAlias = Sequence[Outcome] | Plain
 
 @attrs.frozen
 class JobOpened:
-    """Items of a new job may come."""
+    """There is a new job."""
 
     job: int
     spec: JobSpec
+    items: int = 0
+    """The first of its items, which are there to be run."""
+    sealed: bool = False
+    """Whether these are all."""
 
 
 @attrs.frozen

@@ -77,7 +77,7 @@ class Hands:
         """
         deliveries: Deliveries = deque()
         for job in self.jobs.values():
-            items = list(job.items)
+            items = job.left()
             deliveries.append(partial(job.sink.deliver, items, [e.Dropped()] * len(items), None))
         deliveries.extend(partial(owner.ended, None) for owner in self._owners.values())
         self.jobs.clear()
@@ -169,7 +169,7 @@ class Hands:
                 place = self._places.get(slot) if slot is not None else None
                 # First: what is interrupted in between is delivered twice rather than never.
                 deliveries.append(partial(job.sink.deliver, items, outcomes, place))
-                job.items.drop(items)
+                job.drop(items)
             case e.Send(slot, number, items):
                 job = self.jobs[number]
                 timed = job.spec.timeout is not None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import attrs
+from typing_extensions import override
 
 from procorch._engine import Function
 from procorch._events import JobSpec, Outcomes
@@ -90,6 +91,34 @@ class Job:
     items: Items = attrs.field(factory=Items)
     """The arguments of the items without an outcome: plain data as they are, others `Packed`."""
 
+    def take(self) -> int:
+        """Take what is in the deck. Called under the lock, as the others here.
+
+        Returns:
+            int: How many items that is.
+        """
+        count = 0
+        while self.deck:
+            batch = self.deck.popleft()
+            count += len(self.items.add(batch.values, plain=batch.plain))
+        return count
+
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Let the arguments of items go.
+
+        Args:
+            numbers (Sequence[int]): Those that have an outcome now.
+        """
+        self.items.drop(numbers)
+
+    def left(self) -> list[int]:
+        """Tell which items have no outcome.
+
+        Returns:
+            list[int]: Their numbers.
+        """
+        return list(self.items)
+
     def load(self, numbers: Sequence[int]) -> list[Bytes] | Pack:
         """Give the arguments of items as they go to a worker.
 
@@ -103,3 +132,28 @@ class Job:
         if plain:
             return Pack(len(values), pickle.dumps(values, PROTOCOL))
         return [one.payload if type(one) is Packed else pickle.dumps(one, PROTOCOL) for one in values]
+
+
+@attrs.define(eq=False)
+class Call(Job):
+    """One with a single item, as `submit` and `start` make it."""
+
+    payload: Bytes | None = None
+    """The pickled arguments; None once it has its outcome."""
+
+    @override
+    def take(self) -> int:
+        return 1
+
+    @override
+    def drop(self, numbers: Sequence[int]) -> None:
+        self.payload = None
+
+    @override
+    def left(self) -> list[int]:
+        return [] if self.payload is None else [0]
+
+    @override
+    def load(self, numbers: Sequence[int]) -> list[Bytes] | Pack:
+        assert self.payload is not None
+        return [self.payload]

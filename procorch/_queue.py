@@ -408,7 +408,7 @@ class Reader:
         self._next = _FIRST  # where the next record is, or the last run
         self._seen = 0  # records before that
         self._before = 0  # items in these
-        self._words[_STOP] = 0
+        self._words[_STOP] = 0  # by this side alone: the writer might undo a request
         self._items = self._bytes = 0  # of that run, taken already
 
     def take(self, seq: int) -> list[Record]:

@@ -48,8 +48,11 @@ class Recalls:
             workers (int): Workers that share them.
             now (float): Monotonic seconds.
         """
+        slot.recalled, slot.recall_at = None, NEVER
+        if job.only:
+            return
         sizer, limits = job.sizer, self._limits
-        slot.era, slot.recalled, slot.recall_at = sizer.era, None, NEVER
+        slot.era = sizer.era
         if len(slot.items) > 1 and job.spec.chunksize is None:
             slot.overdue = now + limits.overrun * sizer.expected(len(slot.items), workers) + limits.overrun_slack
             slot.overrun = max(slot.overdue, now + limits.overrun * sizer.budget(workers))

@@ -124,8 +124,8 @@ class Scheduler:
                 self._chunk_ended(self.slots[slot], busy, now, worn=worn)
             case e.Looked():
                 self._looked(event, now)
-            case e.JobOpened(job, spec):
-                self._opened(job, spec)
+            case e.JobOpened():
+                self._opened(event)
             case e.JobSealed(job):
                 self._sealed(job)
             case e.JobStopped(job):
@@ -166,13 +166,18 @@ class Scheduler:
     def _refusing(self) -> bool:
         return self._terminated or self._broken
 
-    def _opened(self, number: int, spec: e.JobSpec) -> None:
-        self._backlog.open(number, spec)
+    def _opened(self, opened: e.JobOpened) -> None:
+        number, spec = opened.job, opened.spec
+        job = self._backlog.open(number, spec, only=opened.sealed and opened.items == 1)
         self._roster.most = self._limits.max_workers  # what the system refused once it may give now
         if spec.dedicated and self._refusing:
             self._order(e.ProcessOver(number, None))
         elif spec.dedicated:
             self._roster.start(self._roster.add(spec.name, number))
+        if opened.items:
+            self._offered(job, opened.items)
+        if opened.sealed:
+            self._sealed(number)
 
     def _offered(self, job: Job, count: int) -> None:
         items = range(job.offered, job.offered + count)
@@ -238,7 +243,7 @@ class Scheduler:
     # --- workers at work ----------------------------------------------------------------------------------------------
 
     def _send(self, slot: Slot, job: Job, now: float) -> None:
-        size = job.spec.chunksize or job.sizer.size(job.waiting, self._roster.most)
+        size = 1 if job.only else job.spec.chunksize or job.sizer.size(job.waiting, self._roster.most)
         if self._limits.max_tasks is not None:
             size = min(size, self._limits.max_tasks - slot.tasks)
         count = min(size, job.waiting)
@@ -304,7 +309,7 @@ class Scheduler:
         job = self._jobs[slot.job]
         slot.busy += busy
         slot.tasks += slot.done
-        if slot.done:
+        if slot.done and not job.only:
             job.sizer.learn(slot.done, busy, slot.era)
         self._release(slot, job, slot.items[slot.done :])
         if slot.phase is not Phase.BUSY:

@@ -70,10 +70,7 @@ class Supervisor(Loop):
         self.check_open()
         job.number = next(self._numbers)
         self._hands.add(job, sealed=sealed)
-        self._tell(e.JobOpened(job.number, job.spec), deliveries)
-        self._take(job, deliveries)
-        if sealed:
-            self._tell(e.JobSealed(job.number), deliveries)
+        self._tell(e.JobOpened(job.number, job.spec, job.take(), sealed), deliveries)
 
     def offer(self, job: Job) -> bool:
         """Take all that is in a job's deck.

@@ -12,7 +12,7 @@ from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions, name_of
 from procorch._future import FutureSink, TaskFuture
 from procorch._handle import Handles, HandleSink, ProcessHandle
-from procorch._job import Batch, Job, Packed
+from procorch._job import Call
 from procorch._messages import Style
 from procorch._options import TaskOptions
 from procorch._policy import check_count
@@ -113,9 +113,8 @@ class Tasks:
             future.set_exception(payload)
         else:
             sink = FutureSink(future, task, self._supervisor.ending)
-            job = Job(function, Style.CALL, self._options.spec(), sink)
+            job = Call(function, Style.CALL, self._options.spec(), sink, payload=payload)
             future.bind(job)
-            job.deck.append(Batch([Packed(payload)], plain=False))
             self._supervisor.open(job, sealed=True)
         return future
 
@@ -156,8 +155,8 @@ class Tasks:
             handle._refuse(payload)
         else:
             spec = self._options.spec(dedicated=True, name=name)
-            job = Job(function, Style.CALL, spec, HandleSink(handle, task, self._supervisor.ending))
-            job.deck.append(Batch([Packed(payload)], plain=False))
+            sink = HandleSink(handle, task, self._supervisor.ending)
+            job = Call(function, Style.CALL, spec, sink, payload=payload)
             self._supervisor.open(job, sealed=True)
             handle._bind(job)
         self._handles.add(handle)
