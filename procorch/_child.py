@@ -28,8 +28,11 @@ from typing import TYPE_CHECKING, assert_never
 
 from procorch import _messages as m
 from procorch import _signals
+from procorch._buffers import loads
 from procorch._messages import Failure
-from procorch._outcome import capture, dumps
+from procorch._outcome import capture, pack
+from procorch._parcel import Parcel
+from procorch._passing import receive
 from procorch._queue import PAGE_BYTES, Writer
 from procorch._sender import Sender
 from procorch._setup import Call, set_up, try_call
@@ -142,7 +145,7 @@ class Runner:
             if timed:
                 queue.note_time(0)
             now = clock()
-            if not queue.put(kind, result, now):
+            if isinstance(result, Parcel) or not queue.put(kind, result, now):
                 self._send(m.Large(seq, position, kind, result))
                 queue.put(m.Kind.BESIDE, b"", now)
             if kind is m.Kind.FAILURE and chunk.stop_on_error:
@@ -154,12 +157,12 @@ class Runner:
                 self._send(m.Noted())
         self._send(m.Ended(seq, worn))
 
-    def _outcome(self, loaded: m.Retrying | Failure, style: m.Style, payload: m.Bytes) -> tuple[m.Kind, m.Bytes]:
+    def _outcome(self, loaded: m.Retrying | Failure, style: m.Style, payload: m.Payload) -> tuple[m.Kind, m.Payload]:
         if isinstance(loaded, Failure):
             return m.Kind.FAILURE, loaded.payload
         function, retry_on = loaded
         try:
-            argument = pickle.loads(payload)
+            argument = loads(payload)
         except BaseException as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
             return m.Kind.FAILURE, capture(error, "argument").payload
         self._leave_if_forked()
@@ -182,7 +185,7 @@ class Runner:
         _signals.in_item = False
         self._leave_if_forked()
         try:
-            return m.Kind.VALUE, dumps(value)
+            return m.Kind.VALUE, pack(value)
         except BaseException as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
             return m.Kind.FAILURE, capture(error, "result").payload
 
@@ -270,7 +273,7 @@ def _forward_logs(send: Send, page: Writer) -> Logs:
 def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:
     reader = FrameReader()
     while True:
-        count = connection.recv_into(reader.space())
+        count = receive(connection, reader)
         if not count:
             return
         yield from reader.filled(count)  # type: ignore[misc]  # what comes this way is ToWorker

@@ -18,9 +18,10 @@ from procorch._events import (
     WorkerEvent,
     WorkerReady,
 )
-from procorch._messages import Bytes, Ended, Failure, FromWorker, Kind, Large, Logged, Noted, Ready, Retriable, Value
+from procorch._messages import Ended, Failure, FromWorker, Kind, Large, Logged, Noted, Payload, Ready, Retriable, Value
 from procorch._messages import Finalized as FinalizedMessage
 from procorch._messages import SetupFailed as SetupFailedMessage
+from procorch._parcel import Parcel
 from procorch._queue import Beside, Reader, Record
 
 
@@ -165,7 +166,7 @@ class Inbox:
         return events
 
 
-def _outcome(kind: Kind, payload: Bytes) -> Value | Failure | Retriable:
-    if kind is Kind.VALUE:
+def _outcome(kind: Kind, payload: Payload) -> Value | Failure | Retriable:
+    if kind is Kind.VALUE or isinstance(payload, Parcel):
         return Value(payload)
     return Retriable(payload) if kind is Kind.RETRIABLE else Failure(payload)

@@ -9,7 +9,7 @@ import attrs
 
 from procorch._engine import Function
 from procorch._events import JobSpec, Outcome
-from procorch._messages import Bytes, Style
+from procorch._messages import Payload, Style
 from procorch._verdict import Place
 
 
@@ -65,10 +65,10 @@ class Job:
     sink: Sink
     number: int = 0
     """Given by `Supervisor.open`."""
-    deck: deque[Bytes] = attrs.field(factory=deque[Bytes])
+    deck: deque[Payload] = attrs.field(factory=deque[Payload])
     """The pickled arguments of items that nobody else knows of yet. Its owner appends without a lock; the supervisor
     takes, under its own: whole chunks of a stream before it hears of a worker's end of work, all when told to."""
     taken: int = 0
     """Items taken from the deck so far."""
-    payloads: dict[int, Bytes] = attrs.field(factory=dict[int, Bytes])
+    payloads: dict[int, Payload] = attrs.field(factory=dict[int, Payload])
     """The pickled arguments of the items without an outcome."""

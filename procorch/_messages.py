@@ -11,8 +11,13 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from procorch._parcel import Parcel
+
 Bytes: TypeAlias = bytes | bytearray | memoryview
 """A pickle, on its way out or as it came in."""
+
+Payload: TypeAlias = Bytes | Parcel
+"""The same of an item's arguments or result, which may be large."""
 
 
 class Style(enum.IntEnum):
@@ -48,7 +53,7 @@ Stage = Literal["raised", "function", "argument", "result"]
 class Value(NamedTuple):
     """The item's function returned."""
 
-    payload: Bytes
+    payload: Payload
     """What it returned, pickled."""
 
 
@@ -130,7 +135,7 @@ class Run(NamedTuple):
     style: Style
     stop_on_error: bool
     """Whether to begin no further item of the chunk after one that failed."""
-    items: Sequence[Bytes]
+    items: Sequence[Payload]
     """The pickled arguments."""
     timed: bool = False
     """Whether to note when each item begins."""
@@ -175,7 +180,8 @@ class Large(NamedTuple):
     position: int
     """Place of the item in its chunk, from 0."""
     kind: Kind
-    payload: Bytes
+    payload: Payload
+    """A parcel only if it is a value."""
 
 
 class Logged(NamedTuple):

@@ -11,7 +11,9 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from procorch import _buffers
 from procorch._messages import Failure, Report, Stage
+from procorch._parcel import Parcel
 
 PROTOCOL = 5
 """Pickle protocol of everything that crosses; named, so that the interpreters' differing defaults do not matter."""
@@ -41,6 +43,28 @@ def dumps(value: object) -> bytes:
         if _values.cloudpickle() is None:
             raise
     return _values.reply(value)
+
+
+def pack(value: object) -> bytes | Parcel:
+    """Pickle a result as `dumps` does, with large data beside it.
+
+    Args:
+        value (object): The result.
+
+    Returns:
+        bytes | Parcel: A parcel if it is large.
+
+    Raises:
+        BaseException: What pickle, or an object's own code, raises.
+    """
+    try:
+        return _buffers.dumps(value)
+    except REFUSALS:
+        from procorch import _values  # as above
+
+        if _values.cloudpickle() is None:
+            raise
+    return _buffers.packed(lambda callback: _values.reply(value, buffer_callback=callback))
 
 
 def capture(error: BaseException, stage: Stage) -> Failure:

@@ -7,11 +7,13 @@ its own thread is in the middle of sending. Loaded in every worker.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections import deque
 
-from procorch._messages import Bytes, FromWorker
-from procorch._wire import encode
+from procorch._messages import FromWorker
+from procorch._passing import NO_ROOM, rights, wait_for_room
+from procorch._wire import Piece, WithDescriptor, encode
 
 _JOINED_BYTES = 1 << 15
 """Up to this size the pieces of a message are copied together: one system call more costs more than the copy."""
@@ -20,10 +22,11 @@ _JOINED_BYTES = 1 << 15
 class _Piece:
     """Some bytes, and how much of them is out."""
 
-    __slots__ = ("_sent", "_view")
+    __slots__ = ("_sent", "_view", "_with_descriptor")
 
-    def __init__(self, piece: Bytes) -> None:
-        self._view = memoryview(piece)
+    def __init__(self, piece: Piece) -> None:
+        self._with_descriptor = piece if isinstance(piece, WithDescriptor) else None
+        self._view = memoryview(piece.data if isinstance(piece, WithDescriptor) else piece)
         self._sent: list[int] = []
 
     def write(self, fd: int) -> bool:
@@ -36,12 +39,25 @@ class _Piece:
             bool: Whether nothing is left.
         """
         done = sum(self._sent)
-        if done < len(self._view):
+        if not done and self._with_descriptor is not None:
+            self._write_with_descriptor(fd, self._with_descriptor)
+        elif done < len(self._view):
             # No Python code runs between the system call and the note of what it wrote, so no signal handler either.
             # One that raises in between would leave half a frame behind, and nobody would know how much of it.
             self._sent.extend(map(os.write, (fd,), (self._view[done:],)))
-            done = sum(self._sent)
-        return done == len(self._view)
+        return sum(self._sent) == len(self._view)
+
+    def _write_with_descriptor(self, fd: int, piece: WithDescriptor) -> None:
+        connection = socket.socket(fileno=fd)
+        try:
+            # As above.
+            self._sent.extend(map(connection.sendmsg, ((self._view,),), (rights(piece),)))
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            wait_for_room()
+        finally:
+            connection.detach()
 
 
 class Sender:
@@ -69,9 +85,9 @@ class Sender:
         Raises:
             ConnectionError: The parent is gone.
         """
-        pieces = list(encode(message))
-        if sum(map(len, pieces)) <= _JOINED_BYTES:
-            pieces = [b"".join(pieces)]
+        pieces = encode(message)
+        if WithDescriptor not in map(type, pieces) and sum(map(len, pieces)) <= _JOINED_BYTES:
+            pieces = [b"".join(pieces)]  # type: ignore[arg-type]  # there are only bytes
         # From a list, the deque takes them in one go, so that no other thread's come in between.
         self._unsent.extend([_Piece(piece) for piece in pieces])
         self._flush()

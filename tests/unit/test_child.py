@@ -7,7 +7,7 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -15,9 +15,11 @@ import attrs
 import pytest
 
 from procorch import _messages as m
+from procorch._buffers import loads
 from procorch._child import Runner
 from procorch._messages import Failure, Report, Retriable, Value
 from procorch._outcome import read_report
+from procorch._parcel import Parcel
 from procorch._queue import PAGE_BYTES, Beside, Reader, Record, Writer
 
 MILLISECOND = 1_000_000
@@ -91,17 +93,20 @@ def _current() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench.new()
+def bench() -> Iterator[Bench]:
+    bench = Bench.new()
+    yield bench
+    bench.sent.clear()  # what is large has descriptors
 
 
 def values(records: Sequence[Record]) -> list[object]:
     assert all(type(record) is Value for record in records), records
-    return [pickle.loads(record.payload) for record in records]
+    return [loads(record.payload) for record in records]
 
 
 def report(record: Record | m.Large) -> Report:
-    assert isinstance(record, Failure) or (isinstance(record, m.Large) and record.kind is m.Kind.FAILURE)
+    assert isinstance(record, (Failure, Retriable)) or (isinstance(record, m.Large) and record.kind is m.Kind.FAILURE)
+    assert not isinstance(record.payload, Parcel)
     return read_report(Failure(record.payload))
 
 
@@ -245,7 +250,7 @@ def test_an_exception_of_a_given_type_is_worth_another_try(bench: Bench) -> None
     bench.runner.define(m.Define(5, pickle.dumps(m.Retrying(fail_on_two, (ArithmeticError, ValueError)))))
     records = bench.run_defined(5, [pickle.dumps(number) for number in (1, 2)])
     assert [type(record) for record in records] == [Value, Retriable]
-    assert read_report(Failure(records[1].payload)).text == "two"
+    assert report(records[1]).text == "two"
 
 
 @pytest.mark.parametrize("retry_on", [(), (KeyError,)])
@@ -426,7 +431,7 @@ def test_a_large_result_goes_beside_the_page(bench: Bench) -> None:
     large = bench.sent[0]
     assert isinstance(large, m.Large)
     assert large[:3] == (1, 1, m.Kind.VALUE)
-    assert pickle.loads(large.payload) == big
+    assert loads(large.payload) == big
 
 
 def test_a_large_result_is_sent_before_it_is_noted(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from procorch import _messages as m
-from procorch._wire import FrameReader, encode
+from procorch._wire import FrameReader, WithDescriptor, encode
 
 Message = m.ToWorker | m.FromWorker
 
@@ -44,7 +44,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
 
 
 def to_bytes(*sent: Message) -> bytes:
-    return b"".join(bytes(piece) for message in sent for piece in encode(message))
+    pieces = [piece for message in sent for piece in encode(message)]
+    return b"".join(piece.data if isinstance(piece, WithDescriptor) else piece for piece in pieces)
 
 
 def receive(reader: FrameReader, stream: bytes, cuts: Sequence[int]) -> list[Message]:

@@ -1,0 +1,238 @@
+"""Pickles whose large buffers go beside them: pickle protocol 5, out of band.
+
+Small items are what counts here: for them it costs no more than a word to pickle, that a large buffer is to be refused.
+Only when one is there, the object is pickled again, by a pickler that keeps its buffers. They go into a memfd, one for
+each item; its descriptor crosses with the frame (see `_passing`). What stands in the frame:
+
+    count of spans 8 | for each its offset and length 8 + 8 | the pickle, unless that is the first span
+
+Loaded in every worker.
+"""
+
+from __future__ import annotations
+
+import errno
+import pickle
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from procorch._memory import into_file, into_memory, most
+from procorch._parcel import Data, Parcel, held
+
+PROTOCOL = 5
+"""As `_outcome.PROTOCOL`."""
+
+LEAST = 1 << 19
+"""Bytes from which on a buffer, or a whole pickle, goes into a file."""
+
+_ALIGNED = 64
+"""Buffers begin at multiples of it: a line of the processor's cache, and more than any element of an array needs."""
+
+_PLAIN = (bytes, bytearray)
+"""Types that pickle keeps in band, and whose data can be written to a file without a copy before."""
+
+Callback: TypeAlias = Callable[[pickle.PickleBuffer], object]
+"""As pickle wants it: what is true keeps the buffer in band."""
+
+Write: TypeAlias = Callable[[Callback | None], bytes]
+"""Pickles an object, with such a callback."""
+
+
+class HasLarge(Exception):
+    """The object has a large buffer."""
+
+
+def refuse_large(buffer: pickle.PickleBuffer) -> bool:
+    """Keep a buffer in band, as a callback for pickle.
+
+    Args:
+        buffer (pickle.PickleBuffer): Of the object.
+
+    Returns:
+        bool: True.
+
+    Raises:
+        HasLarge: It is too large for that.
+    """
+    if memoryview(buffer).nbytes >= LEAST:
+        raise HasLarge
+    return True
+
+
+def dumps(value: object) -> bytes | Parcel:
+    """Pickle an object.
+
+    Args:
+        value (object): Anything.
+
+    Returns:
+        bytes | Parcel: A parcel if it is large.
+
+    Raises:
+        BaseException: What pickle, or an object's own code, raises.
+    """
+    if is_large(value):
+        pieces = Pieces()
+        pickle.Pickler(pieces, PROTOCOL).dump(value)
+        return pieces.pack()
+    return packed(lambda callback: pickle.dumps(value, PROTOCOL, buffer_callback=callback))
+
+
+def is_large(value: object) -> bool:
+    """Tell whether an object is of those whose pickle is better written in pieces.
+
+    Args:
+        value (object): Anything.
+
+    Returns:
+        bool: Whether it is large bytes or a large bytearray.
+    """
+    return type(value) in _PLAIN and len(value) >= LEAST  # type: ignore[arg-type]
+
+
+def packed(write: Write) -> bytes | Parcel:
+    """Pickle an object by a pickler of one's own.
+
+    Args:
+        write (Write): Called again if there is a large buffer, or no room for it.
+
+    Returns:
+        bytes | Parcel: A parcel if it is large.
+    """
+    try:
+        plain = write(refuse_large)
+    except HasLarge:
+        return write_apart(write) or write(None)
+    return shortened(plain)
+
+
+def shortened(plain: bytes) -> bytes | Parcel:
+    """Put a large pickle into a file.
+
+    Args:
+        plain (bytes): Any pickle.
+
+    Returns:
+        bytes | Parcel: The same, if it is small or there is no room.
+    """
+    return plain if len(plain) < LEAST else pack([plain], [], inside=True) or plain
+
+
+def write_apart(write: Write, is_wanted: Callable[[bytes], bool] | None = None) -> Parcel | None:
+    """Pickle an object with a large buffer.
+
+    Args:
+        write (Write): How.
+        is_wanted (Callable[[bytes], bool] | None): Asked about the pickle without its buffers.
+
+    Returns:
+        Parcel | None: None if it is not wanted, or there is no room.
+    """
+    views: list[memoryview] = []
+
+    def take(buffer: pickle.PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < LEAST:
+            return True
+        views.append(buffer.raw())
+        return False
+
+    head = write(take)
+    if is_wanted is not None and not is_wanted(head):
+        return None
+    return pack([head], views, inside=len(head) >= LEAST)
+
+
+class Pieces:
+    """A file for a pickler, which takes large bytes as they are."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Data] = []
+
+    def write(self, piece: Data) -> int:
+        """Take a piece.
+
+        Args:
+            piece (Data): Of the pickle.
+
+        Returns:
+            int: All of it.
+        """
+        self.pieces.append(piece)
+        return len(piece)
+
+    def pack(self) -> bytes | Parcel:
+        """Put the pickle into a file.
+
+        Returns:
+            bytes | Parcel: In one piece, if there is no room.
+        """
+        return pack(self.pieces, [], inside=True) or b"".join(self.pieces)
+
+
+def loads(payload: Data | Parcel) -> Any:
+    """Rebuild an object.
+
+    Args:
+        payload (Data | Parcel): Its pickle.
+
+    Returns:
+        Any: The object.
+
+    Raises:
+        Exception: What pickle, or an object's own code, raises.
+    """
+    return _load(payload) if isinstance(payload, Parcel) else pickle.loads(payload)
+
+
+def _load(parcel: Parcel) -> Any:
+    if parcel.descriptor is None:
+        raise OSError(errno.EMFILE, "the process that was to get it has too many open files")
+    spans, start = _spans(parcel.text)
+    memory = into_memory(parcel.descriptor.fd, max(stop for _, stop in spans))
+    if parcel.once:
+        parcel.descriptor = None
+    buffers = (memory[begin:end] for begin, end in spans)
+    text = memoryview(parcel.text)
+    head = text[start:] if start < len(text) else next(buffers)
+    return pickle.loads(head, buffers=buffers)
+
+
+def _spans(text: Data) -> tuple[list[tuple[int, int]], int]:
+    """Read where the buffers are, and where the rest of the text begins."""
+    (count,) = struct.unpack_from("=Q", text)
+    words = struct.unpack_from(f"={2 * count}Q", text, 8)
+    return [(begin, begin + length) for begin, length in zip(words[::2], words[1::2], strict=True)], 8 + 16 * count
+
+
+def pack(head: Sequence[Data], buffers: Iterable[Data], *, inside: bool) -> Parcel | None:
+    """Write a pickle's buffers to a file.
+
+    Args:
+        head (Sequence[Data]): The pickle, in pieces.
+        buffers (Iterable[Data]): Its buffers, in their order.
+        inside (bool): Whether the pickle goes into the file, too.
+
+    Returns:
+        Parcel | None: None if the system has no such files, or no room.
+    """
+    if len(held) >= most():
+        return None
+    spans: list[int] = []
+    pieces: list[tuple[int, Data]] = []
+    at = 0
+    if inside:
+        for piece in head:
+            pieces.append((at, piece))
+            at += len(piece)
+        spans += (0, at)
+    for buffer in buffers:
+        at = -(-at // _ALIGNED) * _ALIGNED
+        pieces.append((at, buffer))
+        spans += (at, len(buffer))
+        at += len(buffer)
+    descriptor = into_file(pieces)
+    if descriptor is None:
+        return None
+    table = struct.pack(f"={1 + len(spans)}Q", len(spans) // 2, *spans)
+    return Parcel(table if inside else b"".join((table, *head)), descriptor)
