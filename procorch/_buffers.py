@@ -116,31 +116,60 @@ def shortened(plain: bytes) -> bytes | Parcel:
     Returns:
         bytes | Parcel: The same, if it is small or there is no room.
     """
-    return plain if len(plain) < LEAST else pack([plain], [], inside=True) or plain
+    return plain if len(plain) < LEAST else pack([plain], []) or plain
 
 
-def write_apart(write: Write, is_wanted: Callable[[bytes], bool] | None = None) -> Parcel | None:
+def write_apart(
+    write: Write,
+    is_wanted: Callable[[bytes], bool] | None = None,
+    *,
+    least: int | None = None,
+    alone: bool = False,
+) -> Parcel | None:
     """Pickle an object with a large buffer.
 
     Args:
         write (Write): How.
         is_wanted (Callable[[bytes], bool] | None): Asked about the pickle without its buffers.
+        least (int | None): Bytes from which on a buffer is large; None takes `LEAST`.
+        alone (bool): As for `pack`.
 
     Returns:
         Parcel | None: None if it is not wanted, or there is no room.
     """
-    views: list[memoryview] = []
-
-    def take(buffer: pickle.PickleBuffer) -> bool:
-        if memoryview(buffer).nbytes < LEAST:
-            return True
-        views.append(buffer.raw())
-        return False
-
-    head = write(take)
+    taken = Taken(LEAST if least is None else least)
+    head = write(taken)
     if is_wanted is not None and not is_wanted(head):
         return None
-    return pack([head], views, inside=len(head) >= LEAST)
+    return pack([head], taken.views, alone=alone)
+
+
+class Taken:
+    """Keeps the large buffers of an object, as a callback for pickle."""
+
+    def __init__(self, least: int) -> None:
+        """Begin.
+
+        Args:
+            least (int): Bytes from which on a buffer is large.
+        """
+        self._least = least
+        self.views: list[memoryview] = []
+        """Those kept, in their order; of this very memory of the object."""
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        """Take a buffer, if it is large.
+
+        Args:
+            buffer (pickle.PickleBuffer): Of the object.
+
+        Returns:
+            bool: Whether it stays in band.
+        """
+        if memoryview(buffer).nbytes < self._least:
+            return True
+        self.views.append(buffer.raw())
+        return False
 
 
 class Pieces:
@@ -167,7 +196,7 @@ class Pieces:
         Returns:
             bytes | Parcel: In one piece, if there is no room.
         """
-        return pack(self.pieces, [], inside=True) or b"".join(self.pieces)
+        return pack(self.pieces, []) or b"".join(self.pieces)
 
 
 def loads(payload: Data | Parcel) -> Any:
@@ -189,7 +218,7 @@ def _load(parcel: Parcel) -> Any:
     if parcel.descriptor is None:
         raise OSError(errno.EMFILE, "the process that was to get it has too many open files")
     spans, start = _spans(parcel.text)
-    memory = into_memory(parcel.descriptor.fd, max(stop for _, stop in spans))
+    memory = into_memory(parcel.descriptor.fd, max(stop for _, stop in spans), lasting=not parcel.once)
     if parcel.once:
         parcel.descriptor = None
     buffers = (memory[begin:end] for begin, end in spans)
@@ -205,19 +234,20 @@ def _spans(text: Data) -> tuple[list[tuple[int, int]], int]:
     return [(begin, begin + length) for begin, length in zip(words[::2], words[1::2], strict=True)], 8 + 16 * count
 
 
-def pack(head: Sequence[Data], buffers: Iterable[Data], *, inside: bool) -> Parcel | None:
+def pack(head: Sequence[Data], buffers: Iterable[Data], *, alone: bool = False) -> Parcel | None:
     """Write a pickle's buffers to a file.
 
     Args:
         head (Sequence[Data]): The pickle, in pieces.
         buffers (Iterable[Data]): Its buffers, in their order.
-        inside (bool): Whether the pickle goes into the file, too.
+        alone (bool): Whether the frame is to be as short as can be, and it does not matter how many others there are.
 
     Returns:
         Parcel | None: None if the system has no such files, or no room.
     """
-    if len(held) >= most():
+    if len(held) >= most() and not alone:
         return None
+    inside = alone or sum(map(len, head)) >= LEAST
     spans: list[int] = []
     pieces: list[tuple[int, Data]] = []
     at = 0

@@ -255,6 +255,8 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
                     logs = _forward_logs(send, page)
                     runner.after_load = logs.repeat
                 logs.follow(payload)
+            case m.Share() | m.Unshare():
+                _keep_shared(message)
             case m.Stop():
                 if finalizer is not None:
                     failed = try_call(finalizer)
@@ -268,6 +270,15 @@ def _forward_logs(send: Send, page: Writer) -> Logs:
     from procorch import _logs  # here: it takes some milliseconds, and the parent may not want it
 
     return _logs.Logs(send, page)
+
+
+def _keep_shared(message: m.Share | m.Unshare) -> None:
+    from procorch import _share  # here: few workers have something shared with them
+
+    if isinstance(message, m.Share):
+        _share.receive(message)
+    else:
+        _share.forget(message)
 
 
 def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:

@@ -22,6 +22,7 @@ from procorch._inbox import Inbox
 from procorch._main import being_imported
 from procorch._process import METHODS, WorkerProcess
 from procorch._records import levels
+from procorch._shares import Shares
 from procorch._signals import STACK_SIGNAL
 
 _MOST_FUNCTIONS = 256
@@ -53,6 +54,8 @@ class LocalWorker(Worker):
         self._functions: dict[int, None] = {}  # those by reference that it has, the youngest last
         self._data: Function | None = None  # the one that is not; it may hold any amount of data
         self._levels = b""  # of loggers, as it knows them
+        self._shared: set[int] = set()  # what it has got of what is shared
+        self._shares_version: object = None
         with _process.starting:  # by its module: a forked worker gets another
             self.channel = Channel()
             try:
@@ -99,9 +102,18 @@ class LocalWorker(Worker):
                 self.say(m.Levels(now))
             self._levels = now
 
+    def _tell_shares(self) -> None:
+        """Send what is shared and the worker does not have, and let it forget what is not shared any more."""
+        shares = self._engine.shares
+        if self._shares_version is not shares.version:
+            self._shares_version = shares.version  # first: a change in between is seen the next time
+            for message in shares.catch_up(self._shared):
+                self.say(message)
+
     @override
     def send(self, chunk: Chunk) -> None:
         self._tell_levels()
+        self._tell_shares()
         seq = self._inbox.expect()
         self._introduce(chunk.function)
         self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items, chunk.timed))
@@ -163,6 +175,7 @@ class LocalWorker(Worker):
 
     @override
     def read(self) -> Iterator[WorkerEvent]:
+        self._tell_shares()
         # Also where somebody else has sent the rest by now, or the engine would hear of room in the socket for ever.
         if self.channel.writing and self.channel.flush():
             self._engine.watch(self)
@@ -213,14 +226,16 @@ class LocalWorker(Worker):
 class LocalEngine(Engine):
     """Starts processes and waits for them. See `_engine.Engine`."""
 
-    def __init__(self, method: str, setup: m.Setup, *, forward_logs: bool) -> None:
+    def __init__(self, method: str, setup: m.Setup, *, forward_logs: bool, shares: Shares | None = None) -> None:
         """Begin without processes.
 
         Args:
             method (str): Start method: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
             setup (m.Setup): How each process gets ready.
             forward_logs (bool): Whether workers send here what is logged in them.
+            shares (Shares | None): What workers share; None for nothing.
         """
+        self.shares: Shares = Shares("") if shares is None else shares
         self.forward_logs: bool = forward_logs
         if multiprocessing.current_process().daemon:
             raise RuntimeError("a group cannot start processes here: this one is daemonic, as the workers of Pool are")
@@ -233,6 +248,8 @@ class LocalEngine(Engine):
         self._setup = setup
         self._pid = os.getpid()
         self._unsent: set[LocalWorker] = set()
+        self._workers: set[LocalWorker] = set()
+        self._shares_version: object = self.shares.version
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -240,6 +257,7 @@ class LocalEngine(Engine):
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         for end in (self._selector, self._wake_reader, self._wake_writer):
             _process.ends.add(end)
+        self.shares.changed = self.wake
 
     @property
     @override
@@ -261,6 +279,7 @@ class LocalEngine(Engine):
             worker.close()
             raise
         worker.set_up(self._setup)
+        self._workers.add(worker)
         return worker
 
     @override
@@ -276,6 +295,10 @@ class LocalEngine(Engine):
             worker, ended = key.data
             worker.ended |= ended
             news[worker] = None
+        if self._shares_version is not self.shares.version:
+            # To be read is to be told what has been closed: an idle worker would keep it.
+            self._shares_version = self.shares.version
+            news.update(dict.fromkeys(self._workers))
         return list(news)
 
     @override
@@ -332,4 +355,5 @@ class LocalEngine(Engine):
         """
         self.hung_up(worker)
         self._selector.unregister(worker.death_fd)
+        self._workers.discard(worker)
         worker.close()

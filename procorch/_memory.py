@@ -13,10 +13,13 @@ import sys
 import weakref
 from collections.abc import Iterable
 
-from procorch._parcel import Data, Descriptor
+from procorch._parcel import Data, Descriptor, held
 
 _FEWEST, _MOST, _SHARE = 8, 256, 8
 """Descriptors for parcels, and as many for mappings: this part of what the process may have, between these bounds."""
+
+_AHEAD_BYTES = 1 << 28
+"""Bytes on their way from which on no further inputs are read ahead."""
 
 _WITHOUT_DESCRIPTOR = sys.version_info >= (3, 13)
 """Whether a mapping can do without a descriptor of its own."""
@@ -32,6 +35,16 @@ def most() -> int:
         int: Few where the process may have few.
     """
     return max(_FEWEST, min(_MOST, os.sysconf("SC_OPEN_MAX") // _SHARE))
+
+
+def is_crowded() -> bool:
+    """Tell whether so much is on its way that nobody should read ahead any further.
+
+    Returns:
+        bool: By number and by bytes, of this process.
+    """
+    now = list(held)
+    return len(now) > most() // 2 or sum(one.size for one in now) > _AHEAD_BYTES
 
 
 def into_file(pieces: Iterable[tuple[int, Data]]) -> Descriptor | None:
@@ -53,17 +66,19 @@ def into_file(pieces: Iterable[tuple[int, Data]]) -> Descriptor | None:
                 # Written, not copied into a mapping: that would have each page cleared before.
                 count = os.pwrite(descriptor.fd, view, at)
                 view, at = view[count:], at + count  # noqa: PLW2901 - the rest of it
+            descriptor.size = at
     except OSError:
         return None
     return descriptor
 
 
-def into_memory(fd: int, size: int) -> memoryview:
+def into_memory(fd: int, size: int, *, lasting: bool = False) -> memoryview:
     """Make a file's data memory of this process, which the file's other users do not see.
 
     Args:
         fd (int): May be closed afterwards.
         size (int): Bytes.
+        lasting (bool): Whether it is worth a descriptor of its own in any case.
 
     Returns:
         memoryview: Writable; keeps the memory alive.
@@ -73,7 +88,7 @@ def into_memory(fd: int, size: int) -> memoryview:
     """
     if not size:
         return memoryview(bytearray())
-    if _WITHOUT_DESCRIPTOR or len(_mapped) < most():
+    if _WITHOUT_DESCRIPTOR or lasting or len(_mapped) < most():
         with contextlib.suppress(OSError):
             return memoryview(_map(fd, size))
     # Else every array that somebody keeps would keep a descriptor, and a process may have 1024 of them.

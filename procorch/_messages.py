@@ -125,6 +125,22 @@ class Forget(NamedTuple):
     key: int
 
 
+class Share(NamedTuple):
+    """Parent to worker: an object that items may refer to by its number."""
+
+    key: int
+    group: str
+    """The name of the group, for messages."""
+    payload: Payload
+    """The pickled object."""
+
+
+class Unshare(NamedTuple):
+    """Parent to worker: no later item will refer to it."""
+
+    key: int
+
+
 class Run(NamedTuple):
     """Parent to worker: do these items, one after the other."""
 
@@ -214,5 +230,5 @@ class Finalized(NamedTuple):
     """Empty, or as in `Failure` if it raised."""
 
 
-ToWorker: TypeAlias = Setup | Define | Forget | Run | Levels | Stop
+ToWorker: TypeAlias = Setup | Define | Forget | Share | Unshare | Run | Levels | Stop
 FromWorker: TypeAlias = Ready | SetupFailed | Large | Logged | Noted | Ended | Finalized

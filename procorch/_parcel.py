@@ -15,7 +15,7 @@ Data: TypeAlias = bytes | bytearray | memoryview
 class Descriptor:
     """Owns a descriptor: the last reference closes it."""
 
-    __slots__ = ("__weakref__", "fd")
+    __slots__ = ("__weakref__", "fd", "size")
 
     def __init__(self, fd: int) -> None:
         """Own it from now on.
@@ -24,6 +24,8 @@ class Descriptor:
             fd (int): Open.
         """
         self.fd = fd
+        self.size = 0
+        """Bytes, if this process wrote them."""
         held.add(self)
 
     def close(self) -> None:

@@ -54,6 +54,7 @@ class Pickles:
         """
         self._have_main = have_main
         self._references: dict[type, _tokens.Reference] = {}
+        self._kept: object = None  # the function, as it may hold what is shared only as long as somebody refers to it
 
     def function(self, value: object, what: str, task: Callable[[], Task]) -> bytes | NotPicklable:
         """Pickle what is loaded before all items.
@@ -66,16 +67,17 @@ class Pickles:
         Returns:
             bytes | NotPicklable: The pickle, or the error that its items get.
         """
+        self._kept = value
         plain = _plain(value)
         if isinstance(plain, bytes) and not mentions_main(plain):
             return plain
         # In one: what its parts share, they share there too.
-        if self._goes_by_value(plain):
+        if self.goes_by_value(plain):
             try:
                 return _values.dumps(value, self._references)
             except Exception as failure:  # noqa: BLE001 - the user's __reduce__ may raise anything
-                return self._not_by_value(value, plain, failure, what, task)
-        return self._not_by_value(value, plain, None, what, task)
+                return self.not_by_value(value, plain, failure, what, task)
+        return self.not_by_value(value, plain, None, what, task)
 
     def item(self, value: object, task: Callable[[], Task]) -> bytes | Parcel | NotPicklable:
         """Pickle the arguments of an item.
@@ -120,25 +122,32 @@ class Pickles:
     def _otherwise_item(
         self, value: object, plain: bytes | Exception, task: Callable[[], Task]
     ) -> bytes | Parcel | NotPicklable:
-        if self._goes_by_value(plain):
+        if self.goes_by_value(plain):
             references = self._references
             try:
                 return _buffers.packed(
                     lambda callback: _values.dumps(value, references, apart=True, buffer_callback=callback)
                 )
             except Exception as failure:  # noqa: BLE001 - the user's __reduce__ may raise anything
-                return self._not_by_value(value, plain, failure, "argument", task)
-        return self._not_by_value(value, plain, None, "argument", task)
+                return self.not_by_value(value, plain, failure, "argument", task)
+        return self.not_by_value(value, plain, None, "argument", task)
 
     @staticmethod
-    def _goes_by_value(plain: bytes | Exception) -> bool:
-        """Tell whether what plain pickle refused, or names something in ``__main__``, is tried by value."""
+    def goes_by_value(plain: bytes | Exception) -> bool:
+        """Tell whether what plain pickle refused, or names something in ``__main__``, is to be tried by value.
+
+        Args:
+            plain (bytes | Exception): What plain pickle made of it.
+
+        Returns:
+            bool: Whether cloudpickle is there, and may help.
+        """
         if not isinstance(plain, bytes):
             return isinstance(plain, REFUSALS) and _values.cloudpickle() is not None
         # A worker that has imported its parent's __main__ has no other: its own workers are to import it too.
         return sys.modules["__main__"].__name__ != NAME and _values.cloudpickle() is not None
 
-    def _not_by_value(
+    def not_by_value(
         self,
         value: object,
         plain: bytes | Exception,
@@ -146,6 +155,18 @@ class Pickles:
         what: str,
         task: Callable[[], Task],
     ) -> bytes | NotPicklable:
+        """Pickle what does not go by value.
+
+        Args:
+            value (object): The object.
+            plain (bytes | Exception): What plain pickle made of it.
+            failure (Exception | None): What came of trying it by value.
+            what (str): ``"function"`` or ``"argument"``.
+            task (Callable[[], Task]): Names the work; called only if it fails.
+
+        Returns:
+            bytes | NotPicklable: The pickle, or the error that its items get.
+        """
         if isinstance(plain, bytes):
             return self._by_name(value, plain, failure, what, task)
         return _refuse(plain if failure is None else failure, what, task)

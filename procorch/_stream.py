@@ -20,8 +20,10 @@ from procorch._engine import Function
 from procorch._errors import NotPicklable, Task
 from procorch._events import Dropped, JobSpec, Outcome
 from procorch._job import Job, Sink
+from procorch._memory import is_crowded
 from procorch._messages import Style, Value
 from procorch._options import TaskOptions
+from procorch._parcel import Parcel
 from procorch._pickles import Pickles
 from procorch._supervisor import Supervisor
 from procorch._verdict import Place, annotate, fault_of, open_value, shorten
@@ -110,6 +112,7 @@ class Stream(Sink):
         self._job = Job(function, style, shape.spec(options), self)
         self._input_over = False
         self._sealed = False
+        self._has_large = False  # whether an item has gone into a file
         self._numbers = 0  # items that got a number of the job
         self._items: dict[int, Any] = {}  # by index, those whose result is still to come or to be given: for messages
         self._next = 0  # the index whose turn it is
@@ -131,7 +134,7 @@ class Stream(Sink):
                 if index in self._arrived or index not in self._items:
                     continue  # told twice, since a call was interrupted
                 self._arrive(index, outcome, place, failed=type(outcome) is not Value and type(outcome) is not Dropped)
-            if self._waiting and self._ready():
+            if self._waiting and (self._ready() or (self._has_large and self._may_take())):
                 self._news.notify_all()
 
     @override
@@ -204,7 +207,12 @@ class Stream(Sink):
             self._wait()
 
     def _may_take(self) -> bool:
-        return not self._input_over and self._window.room > 0 and not (self._stops and self._failed is not None)
+        if self._input_over or self._window.room <= 0 or (self._stops and self._failed is not None):
+            return False
+        if not self._has_large or self._window.taken == self._window.given:
+            return True
+        # Not further ahead of large items than memory allows, but never so that a worker goes without.
+        return not is_crowded() or self._supervisor.hungry
 
     def _take(self) -> None:
         index = self._window.taken
@@ -225,6 +233,8 @@ class Stream(Sink):
         if isinstance(payload, NotPicklable):
             self._fail(index, payload)
             return
+        if type(payload) is Parcel:
+            self._has_large = True
         if self._numbers != index:
             with self._news:
                 self._indexes[self._numbers] = index
@@ -285,7 +295,7 @@ class Stream(Sink):
                 return
             self._waiting = True
             try:
-                self._news.wait_for(self._ready)
+                self._news.wait_for(lambda: self._ready() or (self._has_large and self._may_take()))
             finally:
                 self._waiting = False
 

@@ -35,15 +35,17 @@ from procorch._messages import (
     Run,
     Setup,
     SetupFailed,
+    Share,
     Stop,
     Style,
     ToWorker,
+    Unshare,
 )
 from procorch._parcel import Descriptor, Parcel
 
 _HEADER = struct.Struct("=BBHIQQQ")
 _SETUP, _DEFINE, _FORGET, _RUN, _STOP, _READY, _SETUP_FAILED, _LARGE, _NOTED, _ENDED = range(10)
-_FINALIZED, _LEVELS, _LOGGED = range(10, 13)
+_FINALIZED, _LEVELS, _LOGGED, _SHARE, _UNSHARE = range(10, 15)
 
 _PARCEL = 1 << 63
 
@@ -80,6 +82,13 @@ def encode(message: ToWorker | FromWorker) -> list[Piece]:
             return [_HEADER.pack(_DEFINE, 0, 0, 0, key, 0, len(payload)), payload]
         case Setup(payload, most_memory, memory_limit):
             return [_HEADER.pack(_SETUP, 0, 0, 0, most_memory, memory_limit, len(payload)), payload]
+        case Share(key, group, payload):
+            name = group.encode("utf-8", "surrogatepass")
+            parcel = type(payload) is Parcel
+            header = _HEADER.pack(_SHARE, 0, 0, parcel, key, len(name), len(name) + len(payload))
+            return [header + name, _piece(payload)]
+        case Unshare(key):
+            return [_HEADER.pack(_UNSHARE, 0, 0, 0, key, 0, 0)]
         case Forget(key):
             return [_HEADER.pack(_FORGET, 0, 0, 0, key, 0, 0)]
         case Stop():
@@ -156,6 +165,11 @@ def _decode(header: tuple[int, ...], body: memoryview, descriptors: deque[Descri
             return Levels(body)
         case 12:
             return Logged(a, b, body)
+        case 13:
+            name, rest = str(body[:b], "utf-8", "surrogatepass"), body[b:]
+            return Share(a, name, Parcel.received(rest, descriptors.popleft()) if count else rest)
+        case 14:
+            return Unshare(a)
         case _:
             raise ValueError(f"a frame of unknown type {type_}")
 

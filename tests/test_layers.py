@@ -54,6 +54,8 @@ FLOORS = {
     "_passing": 3,
     "_outcome": 3,
     "_buffers": 2,
+    "_share": 3,
+    "_shares": 6,
     "_memory": 1,
     "_parcel": 0,
     "_queue": 2,
@@ -81,6 +83,7 @@ NOT_IN_THE_MIND = {"multiprocessing", "threading", "queue", "pickle", "time", "r
 
 INSIDE_FUNCTIONS = {
     ("__init__", "importlib"): "few who import the package need it at once",
+    ("_child", "procorch._share"): "few workers have something shared with them",
     ("_child", "procorch._logs"): "it loads logging, which a worker needs only if its records are wanted",
     ("_outcome", "traceback"): "a worker whose items do not fail need not load it",
     ("_setup", "resource"): "few workers have a limit on their memory",
