@@ -218,7 +218,8 @@ def _load(parcel: Parcel) -> Any:
     if parcel.descriptor is None:
         raise OSError(errno.EMFILE, "the process that was to get it has too many open files")
     spans, start = _spans(parcel.text)
-    memory = into_memory(parcel.descriptor.fd, max(stop for _, stop in spans), lasting=not parcel.once)
+    descriptor = parcel.descriptor
+    memory = descriptor.memory or into_memory(descriptor.fd, max(stop for _, stop in spans), lasting=parcel.lasting)
     if parcel.once:
         parcel.descriptor = None
     buffers = (memory[begin:end] for begin, end in spans)
@@ -264,5 +265,7 @@ def pack(head: Sequence[Data], buffers: Iterable[Data], *, alone: bool = False) 
     descriptor = into_file(pieces)
     if descriptor is None:
         return None
+    if alone:
+        descriptor.size = 0  # it is not on its way, but there to stay
     table = struct.pack(f"={1 + len(spans)}Q", len(spans) // 2, *spans)
     return Parcel(table if inside else b"".join((table, *head)), descriptor)

@@ -13,7 +13,7 @@ import sys
 import weakref
 from collections.abc import Iterable
 
-from procorch._parcel import Data, Descriptor, held
+from procorch._parcel import Data, Descriptor, all_held, held
 
 _FEWEST, _MOST, _SHARE = 8, 256, 8
 """Descriptors for parcels, and as many for mappings: this part of what the process may have, between these bounds."""
@@ -43,7 +43,7 @@ def is_crowded() -> bool:
     Returns:
         bool: By number and by bytes, of this process.
     """
-    now = list(held)
+    now = all_held()
     return len(now) > most() // 2 or sum(one.size for one in now) > _AHEAD_BYTES
 
 
@@ -93,6 +93,18 @@ def into_memory(fd: int, size: int, *, lasting: bool = False) -> memoryview:
             return memoryview(_map(fd, size))
     # Else every array that somebody keeps would keep a descriptor, and a process may have 1024 of them.
     return _read(fd, size)
+
+
+def keep_few_open(descriptor: Descriptor) -> None:
+    """Take in that there is another descriptor, and close it at once if there are too many.
+
+    Args:
+        descriptor (Descriptor): Of a file from another process.
+    """
+    if len(held) > most():
+        with contextlib.suppress(MemoryError):
+            descriptor.memory = into_memory(descriptor.fd, os.fstat(descriptor.fd).st_size)
+            descriptor.close()
 
 
 def _map(fd: int, size: int) -> mmap.mmap:

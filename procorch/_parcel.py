@@ -15,7 +15,7 @@ Data: TypeAlias = bytes | bytearray | memoryview
 class Descriptor:
     """Owns a descriptor: the last reference closes it."""
 
-    __slots__ = ("__weakref__", "fd", "size")
+    __slots__ = ("__weakref__", "fd", "memory", "size")
 
     def __init__(self, fd: int) -> None:
         """Own it from now on.
@@ -26,12 +26,15 @@ class Descriptor:
         self.fd = fd
         self.size = 0
         """Bytes, if this process wrote them."""
-        held.add(self)
+        self.memory: memoryview | None = None
+        """What the file held, if it had to be closed before anybody asked for that."""
+        held[id(self)] = weakref.ref(self)
 
     def close(self) -> None:
         """Close it, if it is open."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
+            held.pop(id(self), None)
             os.close(fd)
 
     def __del__(self) -> None:
@@ -39,13 +42,22 @@ class Descriptor:
         self.close()
 
 
-held: weakref.WeakSet[Descriptor] = weakref.WeakSet()
-"""All of this process."""
+held: dict[int, weakref.ref[Descriptor]] = {}
+"""All open ones of this process. Not a WeakSet, which other threads may change while one looks through it."""
+
+
+def all_held() -> list[Descriptor]:
+    """Give all of this process that are open now.
+
+    Returns:
+        list[Descriptor]: In no order.
+    """
+    return [one for reference in held.copy().values() if (one := reference()) is not None]
 
 
 def _close_in_child() -> None:
     """Let go of what is on its way in the process that was copied: a worker would keep it for its whole life."""
-    for descriptor in list(held):
+    for descriptor in all_held():
         descriptor.close()
 
 
@@ -55,7 +67,7 @@ os.register_at_fork(after_in_child=_close_in_child)
 class Parcel:
     """A pickle whose large buffers lie in a file."""
 
-    __slots__ = ("descriptor", "once", "text")
+    __slots__ = ("descriptor", "lasting", "once", "text")
 
     def __init__(self, text: Data, descriptor: Descriptor | None, *, once: bool = False) -> None:
         """Put it together.
@@ -69,6 +81,8 @@ class Parcel:
         self.text = text
         self.descriptor = descriptor
         self.once = once
+        self.lasting = False
+        """Whether it is there to stay, and worth a descriptor of its own."""
 
     def __len__(self) -> int:
         """Count what stands in the frame.

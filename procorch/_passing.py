@@ -11,6 +11,7 @@ import errno
 import select
 import socket
 
+from procorch._memory import keep_few_open
 from procorch._parcel import Data, Descriptor
 from procorch._wire import FrameReader, WithDescriptor
 
@@ -39,7 +40,10 @@ def receive(connection: socket.socket, reader: FrameReader) -> int:
         fds = array.array("i")
         for _, _, data in ancillary:
             fds.frombytes(data)
-        reader.descriptors.extend(map(Descriptor, fds))
+        descriptors = [Descriptor(fd) for fd in fds]
+        reader.descriptors.extend(descriptors)
+        for descriptor in descriptors:
+            keep_few_open(descriptor)
     elif flags & socket.MSG_CTRUNC:
         reader.descriptors.append(None)
     return count

@@ -20,7 +20,7 @@ from typing import Any
 from typing_extensions import override
 
 from procorch import _buffers, _tokens, _values
-from procorch._buffers import LEAST, HasLarge, refuse_large
+from procorch._buffers import HasLarge, refuse_large
 from procorch._errors import NotPicklable, Task
 from procorch._main import NAME, load_with_main
 from procorch._outcome import PROTOCOL, REFUSALS, capture, read_report
@@ -99,7 +99,7 @@ class Pickles:
             plain = error
         else:
             if len(plain) < _LEAST or not mentions_main(plain):
-                return plain if len(plain) < LEAST else _buffers.shortened(plain)
+                return plain if len(plain) < _FRAMED else _buffers.shortened(plain)
         return self._otherwise_item(value, plain, task)
 
     def _large_item(self, value: object, task: Callable[[], Task]) -> bytes | Parcel | NotPicklable:

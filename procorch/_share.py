@@ -177,6 +177,7 @@ def receive(message: m.Share) -> None:
     """
     payload = message.payload
     if isinstance(payload, Parcel):
+        payload.lasting = True
         payload.once = False  # if it cannot be loaded, the next access shall see the same error
     _received[message.key] = Shared(message.key, message.group, None, payload, _nothing)
 
