@@ -114,7 +114,8 @@ def test_classes_of_a_script_without_a_guard(tmp_path: Path) -> None:
         "    print(group.submit(lambda: (shared.value[0].x, isinstance(shared.value[0], Point))).result())\n"
     )
     with script(str(path), stdout=subprocess.PIPE) as running:
-        assert running.communicate()[0] == "(5, True)\n"
+        assert running.stdout is not None
+        assert running.stdout.read() == "(5, True)\n"
 
 
 # --- crashes ----------------------------------------------------------------------------------------------------------
