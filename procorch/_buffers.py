@@ -262,10 +262,8 @@ def pack(head: Sequence[Data], buffers: Iterable[Data], *, alone: bool = False) 
         pieces.append((at, buffer))
         spans += (at, len(buffer))
         at += len(buffer)
-    descriptor = into_file(pieces)
+    descriptor = into_file(pieces, lasting=alone)
     if descriptor is None:
         return None
-    if alone:
-        descriptor.size = 0  # it is not on its way, but there to stay
     table = struct.pack(f"={1 + len(spans)}Q", len(spans) // 2, *spans)
     return Parcel(table if inside else b"".join((table, *head)), descriptor)

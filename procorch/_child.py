@@ -21,13 +21,14 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, assert_never
 
 from procorch import _messages as m
-from procorch import _signals
+from procorch import _signals, _spares
 from procorch._buffers import loads
 from procorch._messages import Failure
 from procorch._outcome import capture, pack
@@ -284,6 +285,8 @@ def _keep_shared(message: m.Share | m.Unshare) -> None:
 def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:
     reader = FrameReader()
     while True:
+        if _spares.are_there() and not select.select([connection], [], [], _spares.IDLE_SECONDS)[0]:
+            _spares.drop()
         count = receive(connection, reader)
         if not count:
             return

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing_extensions import override
 
 from procorch import _messages as m
-from procorch import _pgroup, _process, _tree
+from procorch import _pgroup, _process, _spares, _tree
 from procorch._channel import Channel
 from procorch._engine import Chunk, Engine, Function, Worker
 from procorch._events import Remains, WorkerEvent
@@ -287,7 +287,12 @@ class LocalEngine(Engine):
         while self._unsent:
             self.watch(self._unsent.pop())
         news: dict[LocalWorker, None] = {}
-        for key, _ in self._selector.select(timeout):
+        if _spares.are_there() and (timeout is None or timeout > _spares.IDLE_SECONDS):
+            timeout = _spares.IDLE_SECONDS
+        ready = self._selector.select(timeout)
+        if not ready and timeout == _spares.IDLE_SECONDS:
+            _spares.drop()
+        for key, _ in ready:
             if key.data is None:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_reader.recv(4096)
@@ -310,6 +315,7 @@ class LocalEngine(Engine):
 
     @override
     def close(self) -> None:
+        _spares.drop()
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()

@@ -13,6 +13,7 @@ import sys
 import weakref
 from collections.abc import Iterable
 
+from procorch import _spares
 from procorch._parcel import Data, Descriptor, all_held, held
 
 _FEWEST, _MOST, _SHARE = 8, 256, 8
@@ -47,11 +48,12 @@ def is_crowded() -> bool:
     return len(now) > most() // 2 or sum(one.size for one in now) > _AHEAD_BYTES
 
 
-def into_file(pieces: Iterable[tuple[int, Data]]) -> Descriptor | None:
+def into_file(pieces: Iterable[tuple[int, Data]], *, lasting: bool = False) -> Descriptor | None:
     """Write data to a file without a name.
 
     Args:
-        pieces (Iterable[tuple[int, Data]]): Each with the place where it belongs; bytes.
+        pieces (Iterable[tuple[int, Data]]): In their order, each with the place where it belongs; bytes.
+        lasting (bool): Whether it is there to stay.
 
     Returns:
         Descriptor | None: None if the system has no such files, or no room.
@@ -59,17 +61,24 @@ def into_file(pieces: Iterable[tuple[int, Data]]) -> Descriptor | None:
     if not hasattr(os, "memfd_create"):
         return None
     try:
-        descriptor = Descriptor(os.memfd_create("procorch", os.MFD_CLOEXEC))
+        spare = None if lasting else _spares.take()
+        descriptor = spare or Descriptor(os.memfd_create("procorch", os.MFD_CLOEXEC))
+        end = 0
         for at, piece in pieces:
             view = memoryview(piece)
             while view:
                 # Written, not copied into a mapping: that would have each page cleared before.
                 count = os.pwrite(descriptor.fd, view, at)
                 view, at = view[count:], at + count  # noqa: PLW2901 - the rest of it
-            descriptor.size = at
+            end = at
+        if spare is not None:
+            os.ftruncate(spare.fd, end)  # or who keeps a little of it would keep much
     except OSError:
         return None
-    return descriptor
+    if lasting:
+        return descriptor
+    descriptor.size = end
+    return _spares.lend(descriptor)
 
 
 def into_memory(fd: int, size: int, *, lasting: bool = False) -> memoryview:

@@ -25,7 +25,7 @@ class Descriptor:
         """
         self.fd = fd
         self.size = 0
-        """Bytes, if this process wrote them."""
+        """Bytes on their way, if this process wrote them."""
         self.memory: memoryview | None = None
         """What the file held, if it had to be closed before anybody asked for that."""
         held[id(self)] = weakref.ref(self)

@@ -57,7 +57,8 @@ FLOORS = {
     "_share": 3,
     "_shares": 6,
     "_memory": 1,
-    "_parcel": 0,
+    "_spares": 0,
+    "_parcel": -1,
     "_queue": 2,
     "_values": 2,
     "_wire": 2,
@@ -242,6 +243,7 @@ def test_a_worker_loads_little_more_than_one_of_the_standard_library(standard_wo
         "procorch._server",
         "procorch._setup",
         "procorch._signals",
+        "procorch._spares",
         "procorch._wire",
     }
     assert loaded - ours - standard_worker <= set(WORKER_LOADS)

@@ -76,14 +76,16 @@ def test_an_argument_is_sent_as_it_was_at_the_call(gate: Path, log: Path) -> Non
         assert data == bytes(SIZE)
 
 
-def test_large_data_need_no_page_and_no_pipe() -> None:
+def test_an_idle_process_gives_back_what_it_keeps_to_write_again() -> None:
     with a_group() as group:
         before = group.submit(targets_large.count_memfds).result()
-        pid = the_worker(group).pid
+        here = len(_parcel.held)
+        fds = Path(f"/proc/{the_worker(group).pid}/fd")
         for _ in range(20):
-            assert len(group.submit(targets_large.make_bytes, 1 << 22).result()) == 1 << 22
-        assert the_worker(group).pid == pid
-        assert group.submit(targets_large.count_memfds).result() == before
+            assert len(group.submit(targets_large.give, bytes(SIZE)).result()) == SIZE
+        assert len(_parcel.held) > here
+        wait_until(lambda: sum("memfd" in os.readlink(fd) for fd in fds.iterdir()) == before)  # noqa: PTH115
+        wait_until(lambda: len(_parcel.held) == here)
 
 
 def test_the_fake_engine_takes_large_items(tmp_path: Path) -> None:

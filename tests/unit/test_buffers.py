@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from procorch import _buffers, _memory, _parcel, _passing
+from procorch import _buffers, _memory, _parcel, _passing, _spares
 from procorch import _messages as m
 from procorch._buffers import dumps, loads
 from procorch._channel import Channel
@@ -31,6 +31,7 @@ LARGE = bytes(range(256)) * 64
 def _low_threshold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_buffers, "LEAST", LEAST)
     yield
+    _spares.drop()
     gc.collect()
 
 
@@ -184,7 +185,7 @@ def test_without_such_files_it_goes_in_band(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_descriptors_on_their_way_are_bounded() -> None:
     kept = [dumps(np.arange(5000)) for _ in range(_memory.most() + 10)]
-    assert sum(isinstance(one, Parcel) for one in kept) == _memory.most()
+    assert _memory.most() - 2 <= sum(isinstance(one, Parcel) for one in kept) <= _memory.most()  # two may be spare
     assert _memory.is_crowded()
     assert all(loads(one).sum() == 12497500 for one in kept)
     kept.clear()
@@ -196,7 +197,7 @@ def test_mappings_that_hold_a_descriptor_are_bounded(monkeypatch: pytest.MonkeyP
     before = count_descriptors()
     packed = dumps(np.arange(5000))
     arrays = [loads(packed) for _ in range(50)]
-    assert count_descriptors() <= before + 1 + 5
+    assert count_descriptors() <= before + 1 + 5 + 2  # two are spare
     assert len({array.ctypes.data for array in arrays}) == 50
     arrays[7][:] = 0
     assert all(array.sum() == 12497500 for array in arrays[8:])
@@ -220,6 +221,69 @@ def test_a_forked_copy_lets_go_of_what_is_on_its_way() -> None:
         os._exit(0 if packed.descriptor.fd == -1 else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert loads(packed).sum() == 12497500
+
+
+# --- files that are written again ---
+
+
+def inode(packed: bytes | Parcel) -> int:
+    assert isinstance(packed, Parcel)
+    assert packed.descriptor is not None
+    return os.fstat(packed.descriptor.fd).st_ino
+
+
+def test_a_file_is_written_again_once_nobody_has_it() -> None:
+    packed = dumps(np.full(5000, 1))
+    first = inode(packed)
+    array = loads(packed)
+    del packed
+    second = dumps(np.full(5000, 2))
+    assert inode(second) != first  # the array still lies in it
+    del array
+    third = dumps(np.full(4000, 3))
+    assert inode(third) == first
+    assert os.stat(f"/proc/self/fd/{third.descriptor.fd}").st_size < 8 * 4100  # type: ignore[union-attr]  # noqa: PTH116
+    assert (loads(second)[0], loads(third)[0]) == (2, 3)
+
+
+def test_a_file_is_in_use_as_long_as_a_forked_process_maps_it() -> None:
+    packed = dumps(np.full(5000, 1))
+    first = inode(packed)
+    array = loads(packed)
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(writes)
+        os.read(reads, 1)
+        os._exit(int(array[4999]))
+    del packed, array
+    others = [dumps(np.full(5000, 7))]
+    assert inode(others[0]) != first
+    os.close(writes)
+    os.close(reads)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert inode(dumps(np.full(5000, 8))) == first
+
+
+def test_only_some_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_spares, "_MOST_BYTES", 100_000)
+    before = count_descriptors()
+    kept: list[Any] = [dumps(np.arange(5000)) for _ in range(10)]
+    kept.clear()
+    assert count_descriptors() == before + 2
+    kept = [dumps(np.arange(50_000))]
+    kept.clear()
+    assert count_descriptors() <= before + 2
+    assert all(size <= 100_000 for size, _ in _spares._spares)
+
+
+def test_without_a_second_opening_it_works_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> int:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert loads(dumps(np.arange(5000))).sum() == 12497500
+    assert not _spares.are_there()
 
 
 # --- across a socket --------------------------------------------------------------------------------------------------
@@ -335,6 +399,7 @@ def test_what_a_closed_channel_had_to_send_is_let_go(ends: Ends) -> None:
     ends.channel.send(m.Run(1, 2, m.Style.ONE, False, [parcel(1)] * 2000))
     assert len(_parcel.held) > before
     ends.channel.close()
+    _spares.drop()
     assert len(_parcel.held) == before
 
 
