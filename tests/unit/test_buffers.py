@@ -416,3 +416,19 @@ def test_too_much_on_its_way_is_tried_again(ends: Ends, monkeypatch: pytest.Monk
     ends.sender.send(m.Large(1, 0, m.Kind.VALUE, parcel(1)))
     assert not refusals
     assert [type(message) for message in ends.channel.receive() or ()] == [m.Large]
+
+
+def test_too_much_on_its_way_to_a_worker_is_kept_and_sent_later(ends: Ends) -> None:
+    refusals = [errno.ETOOMANYREFS]
+
+    class Refusing(socket.socket):
+        def sendmsg(self, buffers: Any, *rest: Any) -> int:
+            if refusals and rest:
+                raise OSError(refusals.pop(), "too many references")
+            return super().sendmsg(buffers, *rest)
+
+    ends.channel._socket = Refusing(fileno=ends.channel._socket.detach())
+    assert not ends.channel.send(m.Run(1, 2, m.Style.ONE, False, [parcel(1)]))
+    assert ends.channel.flush()
+    (run,) = ends.heard()
+    assert numbers(run.items) == [1]

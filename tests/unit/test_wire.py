@@ -40,6 +40,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(m.Finalized, payloads),
     st.builds(m.Levels, payloads),
     st.builds(m.Logged, words, words, payloads),
+    st.builds(m.Share, words, st.text(max_size=10), payloads),
+    st.builds(m.Unshare, words),
 )
 
 
@@ -94,6 +96,8 @@ def test_every_message_keeps_its_type() -> None:
         m.Levels(b"v"),
         m.Logged(3, 4, b"r"),
         m.Finalized(b"z"),
+        m.Share(5, "group", b"h"),
+        m.Unshare(5),
     ]
     seen = receive(FrameReader(), to_bytes(*sent), [1])
     # Tuples of different types may be equal.
