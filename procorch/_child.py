@@ -222,7 +222,7 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     os.register_at_fork(after_in_child=_mark_forked)
     _signals.handle(page_fd, PAGE_BYTES)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:
-        send = Sender(connection.fileno()).send
+        send = Sender(connection).send
         runner = Runner(writer := Writer(page), send)
         try:
             _loop(runner, connection, send, writer)

@@ -29,26 +29,26 @@ class _Piece:
         self._view = memoryview(piece.data if isinstance(piece, WithDescriptor) else piece)
         self._sent: list[int] = []
 
-    def write(self, fd: int) -> bool:
+    def write(self, fd: int, connection: socket.socket) -> bool:
         """Write once, if anything is left.
 
         Args:
             fd (int): Blocking.
+            connection (socket.socket): The same, for what is sent with a descriptor.
 
         Returns:
             bool: Whether nothing is left.
         """
         done = sum(self._sent)
         if not done and self._with_descriptor is not None:
-            self._write_with_descriptor(fd, self._with_descriptor)
+            self._write_with_descriptor(connection, self._with_descriptor)
         elif done < len(self._view):
             # No Python code runs between the system call and the note of what it wrote, so no signal handler either.
             # One that raises in between would leave half a frame behind, and nobody would know how much of it.
             self._sent.extend(map(os.write, (fd,), (self._view[done:],)))
         return sum(self._sent) == len(self._view)
 
-    def _write_with_descriptor(self, fd: int, piece: WithDescriptor) -> None:
-        connection = socket.socket(fileno=fd)
+    def _write_with_descriptor(self, connection: socket.socket, piece: WithDescriptor) -> None:
         try:
             # As above.
             self._sent.extend(map(connection.sendmsg, ((self._view,),), (rights(piece),)))
@@ -56,20 +56,20 @@ class _Piece:
             if error.errno not in NO_ROOM:
                 raise
             wait_for_room()
-        finally:
-            connection.detach()
 
 
 class Sender:
     """Sends messages; any thread, also a signal handler in the middle of `send`."""
 
-    def __init__(self, fd: int) -> None:
-        """Send to a descriptor.
+    def __init__(self, connection: socket.socket) -> None:
+        """Send over a socket.
 
         Args:
-            fd (int): Of a blocking socket; stays the caller's.
+            connection (socket.socket): Blocking; stays the caller's. If it is detached, only what comes without
+                descriptors is sent.
         """
-        self._fd = fd
+        self._connection = connection
+        self._fd = connection.fileno()
         self._lock = threading.RLock()
         self._unsent: deque[_Piece] = deque()  # whole messages, but for the first, which may be out in part
 
@@ -98,7 +98,7 @@ class Sender:
             with self._lock:
                 while self._unsent:
                     try:
-                        if self._unsent[0].write(self._fd):
+                        if self._unsent[0].write(self._fd, self._connection):
                             self._unsent.popleft()
                     except (BrokenPipeError, ConnectionResetError):
                         self._unsent.clear()  # or it would grow as long as somebody logs

@@ -140,6 +140,7 @@ _received: dict[int, Shared[Any]] = {}
 def _forget_in_child() -> None:
     """A forked worker gets from its parent what is shared with it, as all others do."""
     given.clear()
+    _received.clear()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -10,7 +10,7 @@ from typing import Any
 
 import targets
 
-from procorch import Shared, _buffers
+from procorch import NotPicklable, ProcessGroup, Shared, _buffers
 
 
 def lower_threshold(least: int) -> None:
@@ -133,3 +133,13 @@ class Unloadable:
 
 def not_here() -> None:
     raise LookupError("not here")
+
+
+def pass_on(shared: Shared[Any], method: Any) -> tuple[Any, str]:
+    """Use it here, and try to use it in a worker of this worker."""
+    value = shared.value[0]
+    with ProcessGroup(1, mp_context=method) as group:
+        try:
+            return value, group.submit(value_at, shared, 0).result()
+        except NotPicklable as error:
+            return value, str(error)

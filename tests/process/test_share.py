@@ -208,6 +208,14 @@ def test_workers_of_another_group_do_not_find_it() -> None:
         assert other.submit(targets.doubler, 1).result() == 2
 
 
+def test_workers_of_a_worker_do_not_find_it(method: Method) -> None:
+    with ProcessGroup(1, name="outer") as group:
+        shared = group.share([5])
+        outcome = group.submit(targets_large.pass_on, shared, method).result()
+        assert outcome[0] == 5
+        assert "with the group 'outer' is known to that group's workers only" in outcome[1]
+
+
 def test_another_process_does_not_find_it() -> None:
     with ProcessGroup(1) as group:
         payload = pickle.dumps(group.share(LARGE))

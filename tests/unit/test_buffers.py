@@ -295,7 +295,7 @@ class Ends:
     def __init__(self) -> None:
         self.channel = Channel()
         self.worker = socket.socket(fileno=os.dup(self.channel.worker_fds[0]))
-        self.sender = Sender(self.worker.fileno())
+        self.sender = Sender(self.worker)
         self.reader = FrameReader()
 
     def heard(self) -> list[Any]:
@@ -374,7 +374,7 @@ def test_more_of_them_than_the_socket_takes(ends: Ends) -> None:
     assert numbers(message.items) == [1] * 2000
 
 
-def test_a_descriptor_that_was_lost_costs_its_own_item(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_descriptor_that_was_lost_costs_its_own_item(ends: Ends) -> None:
     """The receiver has room for no other descriptor, and the kernel drops one."""
     honest = socket.socket.recvmsg_into
     turn = iter([False, True, False, False, False])
@@ -403,7 +403,7 @@ def test_what_a_closed_channel_had_to_send_is_let_go(ends: Ends) -> None:
     assert len(_parcel.held) == before
 
 
-def test_too_much_on_its_way_is_tried_again(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_on_its_way_is_tried_again(ends: Ends) -> None:
     refusals = [errno.ETOOMANYREFS] * 2
 
     class Refusing(socket.socket):
@@ -412,8 +412,8 @@ def test_too_much_on_its_way_is_tried_again(ends: Ends, monkeypatch: pytest.Monk
                 raise OSError(refusals.pop(), "too many references")
             return super().sendmsg(buffers, *rest)
 
-    monkeypatch.setattr("procorch._sender.socket.socket", Refusing)
-    ends.sender.send(m.Large(1, 0, m.Kind.VALUE, parcel(1)))
+    ends.worker = Refusing(fileno=ends.worker.detach())
+    Sender(ends.worker).send(m.Large(1, 0, m.Kind.VALUE, parcel(1)))
     assert not refusals
     assert [type(message) for message in ends.channel.receive() or ()] == [m.Large]
 
