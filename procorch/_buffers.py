@@ -29,9 +29,6 @@ LEAST = 1 << 19
 _ALIGNED = 64
 """Buffers begin at multiples of it: a line of the processor's cache, and more than any element of an array needs."""
 
-_PLAIN = (bytes, bytearray)
-"""Types that pickle keeps in band, and whose data can be written to a file without a copy before."""
-
 Callback: TypeAlias = Callable[[pickle.PickleBuffer], object]
 """As pickle wants it: what is true keeps the buffer in band."""
 
@@ -60,35 +57,18 @@ def refuse_large(buffer: pickle.PickleBuffer) -> bool:
     return True
 
 
-def dumps(value: object) -> bytes | Parcel:
-    """Pickle an object.
+def dumps_plain(value: bytes | bytearray) -> bytes | Parcel:
+    """Pickle large bytes, without a copy before they are in a file.
 
     Args:
-        value (object): Anything.
+        value (bytes | bytearray): At least `LEAST` of them.
 
     Returns:
-        bytes | Parcel: A parcel if it is large.
-
-    Raises:
-        BaseException: What pickle, or an object's own code, raises.
+        bytes | Parcel: A parcel if there is room.
     """
-    if is_large(value):
-        pieces = Pieces()
-        pickle.Pickler(pieces, PROTOCOL).dump(value)
-        return pieces.pack()
-    return packed(lambda callback: pickle.dumps(value, PROTOCOL, buffer_callback=callback))
-
-
-def is_large(value: object) -> bool:
-    """Tell whether an object is of those whose pickle is better written in pieces.
-
-    Args:
-        value (object): Anything.
-
-    Returns:
-        bool: Whether it is large bytes or a large bytearray.
-    """
-    return type(value) in _PLAIN and len(value) >= LEAST  # type: ignore[arg-type]
+    pieces = Pieces()
+    pickle.Pickler(pieces, PROTOCOL).dump(value)
+    return pieces.pack()
 
 
 def packed(write: Write) -> bytes | Parcel:

@@ -98,8 +98,10 @@ class Pickles:
         except Exception as error:  # noqa: BLE001 - as in _plain
             plain = error
         else:
-            if len(plain) < _LEAST or not mentions_main(plain):
-                return plain if len(plain) < _FRAMED else _buffers.shortened(plain)
+            if len(plain) < _LEAST:
+                return plain
+            if not mentions_main(plain):
+                return _buffers.shortened(plain)
         return self._otherwise_item(value, plain, task)
 
     def _large_item(self, value: object, task: Callable[[], Task]) -> bytes | Parcel | NotPicklable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import resource
@@ -161,7 +162,8 @@ def kill_until(group: ProcessGroup, done: threading.Event, log: Path) -> None:
         seen = now
         for info in group.processes[:1]:
             if info.pid is not None and info.state == "busy":
-                os.kill(info.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(info.pid, signal.SIGKILL)
 
 
 # --- descriptors ------------------------------------------------------------------------------------------------------

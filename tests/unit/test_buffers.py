@@ -15,8 +15,9 @@ import pytest
 
 from procorch import _buffers, _memory, _parcel, _passing, _spares
 from procorch import _messages as m
-from procorch._buffers import dumps, loads
+from procorch._buffers import loads
 from procorch._channel import Channel
+from procorch._outcome import pack as dumps
 from procorch._parcel import Parcel
 from procorch._sender import Sender
 from procorch._wire import FrameReader
@@ -24,7 +25,7 @@ from procorch._wire import FrameReader
 np = pytest.importorskip("numpy")
 
 LEAST = 1 << 12
-LARGE = bytes(range(256)) * 64
+LARGE = bytes(range(256)) * 512
 
 
 @pytest.fixture(autouse=True)
@@ -60,12 +61,12 @@ def test_small_objects_are_plain_pickles() -> None:
         np.arange(5000.0),
         np.arange(5000).reshape(50, 100),
         np.asfortranarray(np.arange(5000).reshape(50, 100)),
-        np.arange(20_000)[::2],
-        np.arange(20_000).reshape(100, 200)[:, ::-1],
+        np.arange(50_000)[::2],
+        np.arange(50_000).reshape(100, 500)[:, ::-1],
         np.array([(1, 2.0)] * 2000, dtype=[("a", "i4"), ("b", "f8")]),
-        np.array(["text", None, 7] * 2000, dtype=object),
+        np.array(["text", None, 7] * 20_000, dtype=object),
         np.arange(5000, dtype=">i8"),
-        np.arange(5000).astype("M8[s]"),
+        np.arange(20_000).astype("M8[s]"),
     ],
     ids=["vector", "c", "fortran", "strided", "reversed", "structured", "object", "big-endian", "times"],
 )
@@ -117,7 +118,7 @@ def test_small_and_large_buffers_in_one() -> None:
         np.testing.assert_array_equal(arrived, array)
 
 
-@pytest.mark.parametrize("value", [LARGE, bytearray(LARGE), [LARGE, bytearray(LARGE)], {"text": "ü" * LEAST}])
+@pytest.mark.parametrize("value", [LARGE, bytearray(LARGE), [LARGE, bytearray(LARGE)], {"text": "ü" * 16 * LEAST}])
 def test_what_pickle_keeps_in_band_arrives_as_what_it_was(value: Any) -> None:
     arrived = there_and_back(value)
     assert arrived == value

@@ -15,6 +15,7 @@ import attrs
 import pytest
 
 from procorch import _messages as m
+from procorch import _spares
 from procorch._buffers import loads
 from procorch._child import Runner
 from procorch._messages import Failure, Report, Retriable, Value
@@ -97,6 +98,7 @@ def bench() -> Iterator[Bench]:
     bench = Bench.new()
     yield bench
     bench.sent.clear()  # what is large has descriptors
+    _spares.drop()
 
 
 def values(records: Sequence[Record]) -> list[object]:
