@@ -230,3 +230,13 @@ def test_results_that_nobody_takes_are_let_go() -> None:
         stream: Any = group.imap(targets_large.make_bytes, [SIZE] * 100)
         assert len(next(stream)) == SIZE
         stream.close()
+
+
+@pytest.mark.limit(60)
+def test_a_worker_without_memory_loses_that_item_only() -> None:
+    with ProcessGroup(1, memory_limit=200 << 20) as group:
+        with pytest.raises(NotPicklable, match="no room for") as caught:
+            group.submit(len, bytearray(250 << 20)).result()
+        assert "memory_limit" in caught.value.remedy
+        assert group.submit(len, bytearray(1 << 20)).result() == 1 << 20
+        assert group.processes[0].restarts == 0
