@@ -11,8 +11,9 @@ from collections import deque
 
 from procorch import _process
 from procorch._messages import FromWorker, ToWorker
+from procorch._passing import NO_ROOM, receive, rights
 from procorch._queue import PAGE_BYTES, Reader
-from procorch._wire import FrameReader, encode
+from procorch._wire import FrameReader, WithDescriptor, encode
 
 _STACK_BYTES = 1 << 16
 """Most of a stack that is read: as it comes by the hundred frames of each thread, the thread in question is there."""
@@ -39,7 +40,7 @@ class Channel:
             os.close(self._page_fd)
             raise
         self._reader = FrameReader()
-        self.unsent: deque[memoryview] = deque()
+        self.unsent: deque[memoryview | WithDescriptor] = deque()
         """What the socket did not take yet."""
         self.listening = False
         """Whether the engine waits for news on it."""
@@ -88,7 +89,9 @@ class Channel:
         Returns:
             bool: Whether all of it is out.
         """
-        self.unsent.extend(memoryview(piece) for piece in encode(message) if len(piece))
+        self.unsent.extend(
+            piece if isinstance(piece, WithDescriptor) else memoryview(piece) for piece in encode(message) if len(piece)
+        )
         return self.flush()
 
     def flush(self) -> bool:
@@ -100,9 +103,10 @@ class Channel:
         unsent = self.unsent
         try:
             while unsent:
-                sent = self._socket.sendmsg(list(itertools.islice(unsent, _MOST_PIECES)))
+                sent = self._send_next()
                 while sent:
                     first = unsent[0]
+                    assert not isinstance(first, WithDescriptor)  # such is replaced when it is sent
                     if sent < len(first):
                         unsent[0] = first[sent:]
                         break
@@ -110,9 +114,22 @@ class Channel:
                     unsent.popleft()
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                return False
             unsent.clear()  # the worker is gone; its death is found by other means
         return True
+
+    def _send_next(self) -> int:
+        """Send once, as far as to the next piece with a descriptor."""
+        unsent = self.unsent
+        first = unsent[0]
+        if isinstance(first, WithDescriptor):
+            sent = self._socket.sendmsg([first.data], rights(first))
+            unsent[0] = memoryview(first.data)  # without the descriptor, which went with the first byte
+            return sent
+        views = itertools.takewhile(_is_plain, itertools.islice(unsent, _MOST_PIECES))
+        return self._socket.sendmsg(list(views))  # type: ignore[arg-type]
 
     def receive(self) -> list[FromWorker] | None:
         """Read once.
@@ -124,7 +141,7 @@ class Channel:
             EOFError: The worker's end is closed, and all that was sent has been read.
         """
         try:
-            count = self._socket.recv_into(self._reader.space())
+            count = receive(self._socket, self._reader)
         except BlockingIOError:
             return None
         except ConnectionResetError:
@@ -142,6 +159,10 @@ class Channel:
             self.drop_worker_fds()
             self.page.close()
             os.close(self._page_fd)
+
+
+def _is_plain(piece: memoryview | WithDescriptor) -> bool:
+    return type(piece) is memoryview
 
 
 def _anonymous_file(size: int) -> int:

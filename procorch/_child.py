@@ -21,16 +21,20 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
 from procorch import _messages as m
-from procorch import _signals
+from procorch import _signals, _spares
+from procorch._buffers import loads
 from procorch._late_logs import LateLogs
 from procorch._messages import Failure
-from procorch._outcome import capture, dumps
+from procorch._outcome import capture, pack
+from procorch._parcel import Parcel
+from procorch._passing import receive
 from procorch._plain import KINDS
 from procorch._queue import NOTHING, PAGE_BYTES, Writer
 from procorch._sender import Sender
@@ -170,7 +174,7 @@ class Runner:
             kind, payload = _pickled(outcome.value)
         else:
             kind, payload = outcome
-        if not queue.put(kind, payload, now):
+        if isinstance(payload, Parcel) or not queue.put(kind, payload, now):
             self._send(m.Large(seq, position, kind, payload))
             queue.put(m.Kind.BESIDE, b"", now)
         return kind is not m.Kind.FAILURE
@@ -205,7 +209,7 @@ class Runner:
             return m.Kind.FAILURE, loaded.payload
         if not isinstance(chunk.items, m.Pack):
             try:
-                argument = pickle.loads(argument)
+                argument = loads(argument)
             except BaseException as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
                 return m.Kind.FAILURE, capture(error, "argument").payload
         self._leave_if_forked()
@@ -241,7 +245,7 @@ class _Returned(NamedTuple):
     value: Any
 
 
-_Outcome: TypeAlias = _Returned | tuple[m.Kind, m.Bytes]
+_Outcome: TypeAlias = _Returned | tuple[m.Kind, m.Payload]
 
 
 def _arguments(chunk: m.Run) -> tuple[int, Iterator[Any]]:
@@ -261,9 +265,9 @@ def _caller(function: Callable[..., Any], style: m.Style) -> Callable[[Any], Any
     return lambda item: function(*item[0], **item[1])
 
 
-def _pickled(value: object) -> tuple[m.Kind, m.Bytes]:
+def _pickled(value: object) -> tuple[m.Kind, m.Payload]:
     try:
-        return m.Kind.VALUE, dumps(value)
+        return m.Kind.VALUE, pack(value)
     except BaseException as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
         return m.Kind.FAILURE, capture(error, "result").payload
 
@@ -290,7 +294,7 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     _signals.forked = False
     _signals.handle(page_fd, PAGE_BYTES)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:
-        send = Sender(connection.fileno()).send
+        send = Sender(connection).send
         runner = Runner(writer := Writer(page), send)
 
         def let_go() -> None:
@@ -330,6 +334,8 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
                     logs = LateLogs(send, page)
                     runner.after_load = logs.repeat
                 logs.follow(payload)
+            case m.Share() | m.Unshare():
+                _keep_shared(message)
             case m.Stop():
                 if finalizer is not None:
                     failed = try_call(finalizer)
@@ -339,10 +345,21 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
                 assert_never(message)
 
 
+def _keep_shared(message: m.Share | m.Unshare) -> None:
+    from procorch import _share  # here: few workers have something shared with them
+
+    if isinstance(message, m.Share):
+        _share.receive(message)
+    else:
+        _share.forget(message)
+
+
 def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:
     reader = FrameReader()
     while True:
-        count = connection.recv_into(reader.space())
+        if _spares.are_there() and not select.select([connection], [], [], _spares.IDLE_SECONDS)[0]:
+            _spares.drop()
+        count = receive(connection, reader)
         if not count:
             return
         yield from reader.filled(count)  # type: ignore[misc]  # what comes this way is ToWorker

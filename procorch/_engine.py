@@ -8,7 +8,7 @@ from typing import Protocol
 import attrs
 
 from procorch._events import WorkerEvent
-from procorch._messages import Bytes, Logged, Pack, Style
+from procorch._messages import Bytes, Logged, Pack, Payload, Style
 
 
 @attrs.frozen(eq=False)
@@ -33,7 +33,7 @@ class Chunk:
     style: Style
     stop_on_error: bool
     """Whether to begin no further item after one that failed."""
-    items: Sequence[Bytes] | Pack
+    items: Sequence[Payload] | Pack
     """The pickled arguments: each item's by itself, or of all in one."""
     timed: bool = False
     """Whether somebody will want to know since when an item runs."""

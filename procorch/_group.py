@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
+from procorch import _spares
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions, name_of
@@ -24,9 +25,14 @@ from procorch._pickles import Pickles
 from procorch._policy import Limits, check_bool, check_count, check_wait, usable_cpus
 from procorch._popen import METHODS
 from procorch._public import public
+from procorch._share import Shared
+from procorch._shares import Shares, pickled
 from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
 from procorch._tasks import Tasks, check_callable, check_name
+from procorch._verdict import shorten
+
+T = TypeVar("T")
 
 
 class _Map:
@@ -144,13 +150,17 @@ class ProcessGroup(Tasks):
         if max_tasks_per_child is not None:
             check_count("max_tasks_per_child", max_tasks_per_child, least=1)
         check_bool("forward_logs", forward_logs)
+        shares = self._shares = Shares(name)
+        self._own_engine = engine is None
         if engine is None:
             method = _start_method(mp_context)
             have_main = method == "fork"
             calls = (*_call("init", initializer, initargs), *_call("final", finalizer, finalargs))
             payload = _pickled(calls, Pickles(have_main=have_main))
             setup = Setup(payload, _most_memory(max_memory_per_child), _memory_limit(memory_limit))
-            make_engine: Callable[[], Engine] = lambda: LocalEngine(method, setup, forward_logs=forward_logs)  # noqa: E731
+            make_engine: Callable[[], Engine] = lambda: LocalEngine(  # noqa: E731
+                method, setup, forward_logs=forward_logs, shares=shares
+            )
         else:
             _refuse_for_engine(mp_context, initializer, finalizer, max_memory_per_child, memory_limit)
             given = engine
@@ -202,6 +212,32 @@ class ProcessGroup(Tasks):
         """
         return GroupView(self, checked_options(timeout, retries, retry_on, backoff))
 
+    def share(self, obj: T) -> Shared[T]:
+        """Put an object once where all workers of this group find it, those that are started later included.
+
+        What items carry is a handle of some hundred bytes, as an argument, inside of one, or with a function that holds
+        it; ``handle.value`` is the object. Its data lie in memory once for all workers, as long as nobody writes to
+        them; who does so has a copy of that part.
+
+        Args:
+            obj (T): Pickled here: later changes to it do not reach the workers.
+
+        Returns:
+            Shared[T]: Lives until it is closed, nobody refers to it, or the group has ended. Keep it as long as items
+            need it.
+
+        Raises:
+            GroupClosed: The group has been closed or left, or cannot start its workers.
+            NotPicklable: ``obj`` cannot be pickled.
+        """
+        self._supervisor.check_open()
+        task = Task("procorch.ProcessGroup.share", shorten(obj))
+        payload = pickled(obj, self._functions.pickles(), lambda: task)
+        if isinstance(payload, NotPicklable):
+            raise payload
+        # Elsewhere than in processes of ours, items find the object itself.
+        return self._shares.add(obj, payload if self._own_engine else None)
+
     def as_completed(self) -> Iterator[ProcessHandle[Any]]:
         """Wait for the processes of `start`.
 
@@ -235,7 +271,11 @@ class ProcessGroup(Tasks):
             TypeError: ``timeout`` is neither a number nor None.
             ValueError: ``timeout`` is negative or not a number.
         """
-        return self._supervisor.join(check_wait("timeout", timeout))
+        joined = self._supervisor.join(check_wait("timeout", timeout))
+        if joined and self._supervisor.state != "open":
+            self._shares.close()
+            _spares.drop()
+        return joined
 
     def terminate(self) -> None:
         """End all processes now, and what they have started: SIGTERM, and SIGKILL 1.5 s later.

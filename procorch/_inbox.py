@@ -19,7 +19,6 @@ from procorch._events import (
     WorkerReady,
 )
 from procorch._messages import (
-    Bytes,
     Ended,
     Failure,
     FromWorker,
@@ -27,6 +26,7 @@ from procorch._messages import (
     Large,
     Logged,
     Noted,
+    Payload,
     Plain,
     Ready,
     Retriable,
@@ -34,6 +34,7 @@ from procorch._messages import (
 )
 from procorch._messages import Finalized as FinalizedMessage
 from procorch._messages import SetupFailed as SetupFailedMessage
+from procorch._parcel import Parcel
 from procorch._queue import Beside, Reader, Record
 
 
@@ -186,7 +187,7 @@ class Inbox:
         return events
 
 
-def _outcome(kind: Kind, payload: Bytes) -> Value | Failure | Retriable:
-    if kind is Kind.VALUE:
+def _outcome(kind: Kind, payload: Payload) -> Value | Failure | Retriable:
+    if kind is Kind.VALUE or isinstance(payload, Parcel):
         return Value(payload)
     return Retriable(payload) if kind is Kind.RETRIABLE else Failure(payload)

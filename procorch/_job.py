@@ -13,7 +13,7 @@ from typing_extensions import override
 from procorch._engine import Function
 from procorch._events import JobSpec, Outcomes
 from procorch._items import Items
-from procorch._messages import Bytes, Pack, Style
+from procorch._messages import Pack, Payload, Style
 from procorch._outcome import PROTOCOL
 from procorch._verdict import Place
 
@@ -21,7 +21,7 @@ from procorch._verdict import Place
 class Packed(NamedTuple):
     """An item's arguments, pickled."""
 
-    payload: Bytes
+    payload: Payload
 
 
 class Batch(NamedTuple):
@@ -119,14 +119,14 @@ class Job:
         """
         return list(self.items)
 
-    def load(self, numbers: Sequence[int]) -> list[Bytes] | Pack:
+    def load(self, numbers: Sequence[int]) -> list[Payload] | Pack:
         """Give the arguments of items as they go to a worker.
 
         Args:
             numbers (Sequence[int]): Some without an outcome.
 
         Returns:
-            list[Bytes] | Pack: Plain data is pickled now.
+            list[Payload] | Pack: Plain data is pickled now.
         """
         values, plain = self.items.get(numbers)
         if plain:
@@ -138,7 +138,7 @@ class Job:
 class Call(Job):
     """One with a single item, as `submit` and `start` make it."""
 
-    payload: Bytes | None = None
+    payload: Payload | None = None
     """The pickled arguments; None once it has its outcome."""
 
     @override
@@ -154,6 +154,6 @@ class Call(Job):
         return [] if self.payload is None else [0]
 
     @override
-    def load(self, numbers: Sequence[int]) -> list[Bytes] | Pack:
+    def load(self, numbers: Sequence[int]) -> list[Payload] | Pack:
         assert self.payload is not None
         return [self.payload]

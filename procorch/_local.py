@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing_extensions import override
 
 from procorch import _messages as m
-from procorch import _pgroup, _process, _tree
+from procorch import _pgroup, _process, _spares, _tree
 from procorch._channel import Channel
 from procorch._engine import Chunk, Engine, Function, Worker
 from procorch._events import Remains, WorkerEvent
@@ -23,6 +23,7 @@ from procorch._main import being_imported
 from procorch._popen import METHODS
 from procorch._process import WorkerProcess
 from procorch._records import levels
+from procorch._shares import Shares
 from procorch._signals import STACK_SIGNAL
 
 _MOST_FUNCTIONS = 256
@@ -57,6 +58,8 @@ class LocalWorker(Worker):
         self._functions: dict[int, None] = {}  # those by reference that it has, the youngest last
         self._data: Function | None = None  # the one that is not; it may hold any amount of data
         self._levels = b""  # of loggers, as it knows them
+        self._shared: set[int] = set()  # what it has got of what is shared
+        self._shares_version: object = None
         with _process.starting:  # by its module: a forked worker gets another
             self.channel = Channel()
             try:
@@ -103,9 +106,18 @@ class LocalWorker(Worker):
                 self.say(m.Levels(now))
             self._levels = now
 
+    def _tell_shares(self) -> None:
+        """Send what is shared and the worker does not have, and let it forget what is not shared any more."""
+        shares = self._engine.shares
+        if self._shares_version is not shares.version:
+            self._shares_version = shares.version  # first: a change in between is seen the next time
+            for message in shares.catch_up(self._shared):
+                self.say(message)
+
     @override
     def send(self, chunk: Chunk) -> None:
         self._tell_levels()
+        self._tell_shares()
         seq = self._inbox.expect()
         self._introduce(chunk.function)
         self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items, chunk.timed))
@@ -222,14 +234,16 @@ class LocalEngine(Engine):
 
     shareable = True
 
-    def __init__(self, method: str, setup: m.Setup, *, forward_logs: bool) -> None:
+    def __init__(self, method: str, setup: m.Setup, *, forward_logs: bool, shares: Shares | None = None) -> None:
         """Begin without processes.
 
         Args:
             method (str): Start method: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
             setup (m.Setup): How each process gets ready.
             forward_logs (bool): Whether workers send here what is logged in them.
+            shares (Shares | None): What workers share; None for nothing.
         """
+        self.shares: Shares = Shares("") if shares is None else shares
         self.forward_logs: bool = forward_logs
         if multiprocessing.current_process().daemon:
             raise RuntimeError("a group cannot start processes here: this one is daemonic, as the workers of Pool are")
@@ -242,6 +256,8 @@ class LocalEngine(Engine):
         self._setup = setup
         self._pid = os.getpid()
         self._unsent: set[LocalWorker] = set()
+        self._workers: set[LocalWorker] = set()
+        self._shares_version: object = self.shares.version
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -249,6 +265,7 @@ class LocalEngine(Engine):
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         for end in (self._selector, self._wake_reader, self._wake_writer):
             _process.ends.add(end)
+        self.shares.changed = self.wake
 
     @property
     @override
@@ -270,6 +287,7 @@ class LocalEngine(Engine):
             worker.close()
             raise
         worker.set_up(self._setup)
+        self._workers.add(worker)
         return worker
 
     @override
@@ -278,7 +296,12 @@ class LocalEngine(Engine):
             while True:
                 self.watch(self._unsent.pop())
         news: dict[LocalWorker, None] = {}
-        for key, _ in self._selector.select(timeout):
+        if _spares.are_there() and (timeout is None or timeout > _spares.IDLE_SECONDS):
+            timeout = _spares.IDLE_SECONDS
+        ready = self._selector.select(timeout)
+        if not ready and timeout == _spares.IDLE_SECONDS:
+            _spares.drop()
+        for key, _ in ready:
             if key.data is None:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_reader.recv(4096)
@@ -286,6 +309,10 @@ class LocalEngine(Engine):
             worker, ended = key.data
             worker.ended |= ended
             news[worker] = None
+        if self._shares_version is not self.shares.version:
+            # To be read is to be told what has been closed: an idle worker would keep it.
+            self._shares_version = self.shares.version
+            news.update(dict.fromkeys(self._workers))
         return list(news)
 
     @override
@@ -297,6 +324,7 @@ class LocalEngine(Engine):
 
     @override
     def close(self) -> None:
+        _spares.drop()
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()
@@ -342,4 +370,5 @@ class LocalEngine(Engine):
         """
         self.hung_up(worker)
         self._selector.unregister(worker.death_fd)
+        self._workers.discard(worker)
         worker.close()

@@ -11,8 +11,13 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from procorch._parcel import Parcel
+
 Bytes: TypeAlias = bytes | bytearray | memoryview
 """A pickle, on its way out or as it came in."""
+
+Payload: TypeAlias = Bytes | Parcel
+"""The same of an item's arguments or result, which may be large."""
 
 
 class Style(enum.IntEnum):
@@ -60,7 +65,7 @@ Stage = Literal["raised", "function", "argument", "result"]
 class Value(NamedTuple):
     """The item's function returned."""
 
-    payload: Bytes
+    payload: Payload
     """What it returned, pickled."""
 
 
@@ -169,6 +174,22 @@ class Pack(NamedTuple):
     """A pickled list of them."""
 
 
+class Share(NamedTuple):
+    """Parent to worker: an object that items may refer to by its number."""
+
+    key: int
+    group: str
+    """The name of the group, for messages."""
+    payload: Payload
+    """The pickled object."""
+
+
+class Unshare(NamedTuple):
+    """Parent to worker: no later item will refer to it."""
+
+    key: int
+
+
 class Run(NamedTuple):
     """Parent to worker: do these items, one after the other."""
 
@@ -179,7 +200,7 @@ class Run(NamedTuple):
     style: Style
     stop_on_error: bool
     """Whether to begin no further item of the chunk after one that failed."""
-    items: Sequence[Bytes] | Pack
+    items: Sequence[Payload] | Pack
     """The pickled arguments: each item's by itself, or of all in one."""
     timed: bool = False
     """Whether to note when each item begins."""
@@ -224,7 +245,8 @@ class Large(NamedTuple):
     position: int
     """Place of the item in its chunk, from 0."""
     kind: Kind
-    payload: Bytes
+    payload: Payload
+    """A parcel only if it is a value."""
 
 
 class Logged(NamedTuple):
@@ -257,5 +279,5 @@ class Finalized(NamedTuple):
     """Empty, or as in `Failure` if it raised."""
 
 
-ToWorker: TypeAlias = Setup | Define | Forget | Run | Levels | Stop
+ToWorker: TypeAlias = Setup | Define | Forget | Share | Unshare | Run | Levels | Stop
 FromWorker: TypeAlias = Ready | SetupFailed | Large | Logged | Noted | Ended | Finalized

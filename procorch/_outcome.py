@@ -11,11 +11,17 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from procorch import _buffers
+from procorch._buffers import HasLarge, refuse_large
 from procorch._messages import Failure, Report, Stage
+from procorch._parcel import Parcel
 
 PROTOCOL = 5
 """Pickle protocol of everything that crosses; named, so that the interpreters' differing defaults do not matter."""
 
+
+_FRAMED = 1 << 16
+"""Bytes of a pickle from which on it may count as large."""
 
 REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
 """What pickle raises for what it cannot do. Anything else comes from an object's own code, which is not asked again."""
@@ -41,6 +47,51 @@ def dumps(value: object) -> bytes:
         if _values.cloudpickle() is None:
             raise
     return _values.reply(value)
+
+
+def pack(value: object) -> bytes | Parcel:
+    """Pickle a result as `dumps` does, with large data beside it.
+
+    Args:
+        value (object): The result.
+
+    Returns:
+        bytes | Parcel: A parcel if it is large.
+
+    Raises:
+        BaseException: What pickle, or an object's own code, raises.
+    """
+    # Without a call more than needed: this is done for every item.
+    if (type(value) is bytes or type(value) is bytearray) and len(value) >= _buffers.LEAST:
+        return _buffers.dumps_plain(value)
+    try:
+        plain = pickle.dumps(value, PROTOCOL, buffer_callback=refuse_large)
+        return plain if len(plain) < _FRAMED else _buffers.shortened(plain)
+    except HasLarge:
+        return _pack_large(value)
+    except REFUSALS:
+        from procorch import _values  # as above
+
+        if _values.cloudpickle() is None:
+            raise
+    return _pack_by_value(value)
+
+
+def _pack_large(value: object) -> bytes | Parcel:
+    try:
+        return _buffers.packed(lambda callback: pickle.dumps(value, PROTOCOL, buffer_callback=callback))
+    except REFUSALS:
+        from procorch import _values  # as above
+
+        if _values.cloudpickle() is None:
+            raise
+    return _pack_by_value(value)
+
+
+def _pack_by_value(value: object) -> bytes | Parcel:
+    from procorch import _values  # as above
+
+    return _buffers.packed(lambda callback: _values.reply(value, buffer_callback=callback))
 
 
 def capture(error: BaseException, stage: Stage) -> Failure:

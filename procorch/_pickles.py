@@ -19,17 +19,27 @@ from typing import Any
 
 from typing_extensions import override
 
-from procorch import _tokens, _values
+from procorch import _buffers, _tokens, _values
+from procorch._buffers import HasLarge, refuse_large
 from procorch._errors import NotPicklable, Task
 from procorch._main import NAME, load_with_main
 from procorch._outcome import PROTOCOL, REFUSALS, capture, read_report
+from procorch._parcel import Parcel
 from procorch._places import MainModule, find_main
 from procorch._verdict import INSTALL, refused
 
 _MAIN = ("__main__", NAME)
 """The names of the caller's module: its own, and the one that it has in a worker that has imported it."""
 
-_OURS = {__name__, _values.__name__, _tokens.__name__, "cloudpickle.cloudpickle", "copyreg", "pickle"}
+_OURS = {
+    __name__,
+    _buffers.__name__,
+    _values.__name__,
+    _tokens.__name__,
+    "cloudpickle.cloudpickle",
+    "copyreg",
+    "pickle",
+}
 """Modules whose lines in a traceback tell users nothing about their own objects."""
 
 
@@ -44,6 +54,7 @@ class Pickles:
         """
         self._have_main = have_main
         self._references: dict[type, _tokens.Reference] = {}
+        self._kept: object = None  # the function, as it may hold what is shared only as long as somebody refers to it
 
     def function(self, value: object, what: str, task: Callable[[], Task]) -> bytes | NotPicklable:
         """Pickle what is loaded before all items.
@@ -56,13 +67,19 @@ class Pickles:
         Returns:
             bytes | NotPicklable: The pickle, or the error that its items get.
         """
+        self._kept = value
         plain = _plain(value)
         if isinstance(plain, bytes) and not mentions_main(plain):
             return plain
         # In one: what its parts share, they share there too.
-        return self._otherwise(value, plain, what, task, apart=False)
+        if self.goes_by_value(plain):
+            try:
+                return _values.dumps(value, self._references)
+            except Exception as failure:  # noqa: BLE001 - the user's __reduce__ may raise anything
+                return self.not_by_value(value, plain, failure, what, task)
+        return self.not_by_value(value, plain, None, what, task)
 
-    def item(self, value: object, task: Callable[[], Task]) -> bytes | NotPicklable:
+    def item(self, value: object, task: Callable[[], Task]) -> bytes | Parcel | NotPicklable:
         """Pickle the arguments of an item.
 
         Args:
@@ -70,37 +87,91 @@ class Pickles:
             task (Callable[[], Task]): Names the work; called only if it fails.
 
         Returns:
-            bytes | NotPicklable: The pickle, or the error that the item gets.
+            bytes | Parcel | NotPicklable: The pickle, or the error that the item gets.
         """
         # As above, without a call more than needed: this is done for every item.
         plain: bytes | Exception
         try:
-            plain = pickle.dumps(value, PROTOCOL)
+            plain = pickle.dumps(value, PROTOCOL, buffer_callback=refuse_large)
+        except HasLarge:
+            return self._large_item(value, task)
         except Exception as error:  # noqa: BLE001 - as in _plain
             plain = error
         else:
-            if len(plain) < _LEAST or not mentions_main(plain):
+            if len(plain) < _LEAST:
                 return plain
-        return self._otherwise(value, plain, "argument", task, apart=True)
+            if not mentions_main(plain):
+                return _buffers.shortened(plain)
+        return self._otherwise_item(value, plain, task)
 
-    def _otherwise(
-        self, value: object, plain: bytes | Exception, what: str, task: Callable[[], Task], *, apart: bool
-    ) -> bytes | NotPicklable:
-        """Pickle what plain pickle refused, or names something in ``__main__``."""
-        error = None if isinstance(plain, bytes) else plain
-        if error is not None and not isinstance(error, REFUSALS):
-            return _refuse(error, what, task)
-        # A worker that has imported its parent's __main__ has no other: its own workers are to import it too.
-        imported = error is None and sys.modules["__main__"].__name__ == NAME
-        if not imported and _values.cloudpickle() is not None:
+    def _large_item(self, value: object, task: Callable[[], Task]) -> bytes | Parcel | NotPicklable:
+        """Pickle arguments with a large buffer."""
+
+        def write(callback: _buffers.Callback | None) -> bytes:
+            return pickle.dumps(value, PROTOCOL, buffer_callback=callback)
+
+        try:
+            parcel = _buffers.write_apart(write, lambda head: not mentions_main(head))
+        except Exception as error:  # noqa: BLE001 - as in _plain
+            return self._otherwise_item(value, error, task)
+        if parcel is not None:
+            return parcel
+        plain = _plain(value)
+        if isinstance(plain, bytes) and not mentions_main(plain):
+            return plain
+        return self._otherwise_item(value, plain, task)
+
+    def _otherwise_item(
+        self, value: object, plain: bytes | Exception, task: Callable[[], Task]
+    ) -> bytes | Parcel | NotPicklable:
+        if self.goes_by_value(plain):
+            references = self._references
             try:
-                return _values.dumps(value, self._references, apart=apart)
+                return _buffers.packed(
+                    lambda callback: _values.dumps(value, references, apart=True, buffer_callback=callback)
+                )
             except Exception as failure:  # noqa: BLE001 - the user's __reduce__ may raise anything
-                error = failure
+                return self.not_by_value(value, plain, failure, "argument", task)
+        return self.not_by_value(value, plain, None, "argument", task)
+
+    @staticmethod
+    def goes_by_value(plain: bytes | Exception) -> bool:
+        """Tell whether what plain pickle refused, or names something in ``__main__``, is to be tried by value.
+
+        Args:
+            plain (bytes | Exception): What plain pickle made of it.
+
+        Returns:
+            bool: Whether cloudpickle is there, and may help.
+        """
+        if not isinstance(plain, bytes):
+            return isinstance(plain, REFUSALS) and _values.cloudpickle() is not None
+        # A worker that has imported its parent's __main__ has no other: its own workers are to import it too.
+        return sys.modules["__main__"].__name__ != NAME and _values.cloudpickle() is not None
+
+    def not_by_value(
+        self,
+        value: object,
+        plain: bytes | Exception,
+        failure: Exception | None,
+        what: str,
+        task: Callable[[], Task],
+    ) -> bytes | NotPicklable:
+        """Pickle what does not go by value.
+
+        Args:
+            value (object): The object.
+            plain (bytes | Exception): What plain pickle made of it.
+            failure (Exception | None): What came of trying it by value.
+            what (str): ``"function"`` or ``"argument"``.
+            task (Callable[[], Task]): Names the work; called only if it fails.
+
+        Returns:
+            bytes | NotPicklable: The pickle, or the error that its items get.
+        """
         if isinstance(plain, bytes):
-            return self._by_name(value, plain, error, what, task)
-        assert error is not None  # at least that of plain pickle
-        return _refuse(error, what, task)
+            return self._by_name(value, plain, failure, what, task)
+        return _refuse(plain if failure is None else failure, what, task)
 
     def _by_name(
         self, value: object, payload: bytes, error: Exception | None, what: str, task: Callable[[], Task]

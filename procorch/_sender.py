@@ -7,11 +7,13 @@ its own thread is in the middle of sending. Loaded in every worker.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections import deque
 
-from procorch._messages import Bytes, FromWorker
-from procorch._wire import encode
+from procorch._messages import FromWorker
+from procorch._passing import NO_ROOM, rights, wait_for_room
+from procorch._wire import Piece, WithDescriptor, encode
 
 _JOINED_BYTES = 1 << 15
 """Up to this size the pieces of a message are copied together: one system call more costs more than the copy."""
@@ -20,40 +22,54 @@ _JOINED_BYTES = 1 << 15
 class _Piece:
     """Some bytes, and how much of them is out."""
 
-    __slots__ = ("_sent", "_view")
+    __slots__ = ("_sent", "_view", "_with_descriptor")
 
-    def __init__(self, piece: Bytes) -> None:
-        self._view = memoryview(piece)
+    def __init__(self, piece: Piece) -> None:
+        self._with_descriptor = piece if isinstance(piece, WithDescriptor) else None
+        self._view = memoryview(piece.data if isinstance(piece, WithDescriptor) else piece)
         self._sent: list[int] = []
 
-    def write(self, fd: int) -> bool:
+    def write(self, fd: int, connection: socket.socket) -> bool:
         """Write once, if anything is left.
 
         Args:
             fd (int): Blocking.
+            connection (socket.socket): The same, for what is sent with a descriptor.
 
         Returns:
             bool: Whether nothing is left.
         """
         done = sum(self._sent)
-        if done < len(self._view):
+        if not done and self._with_descriptor is not None:
+            self._write_with_descriptor(connection, self._with_descriptor)
+        elif done < len(self._view):
             # No Python code runs between the system call and the note of what it wrote, so no signal handler either.
             # One that raises in between would leave half a frame behind, and nobody would know how much of it.
             self._sent.extend(map(os.write, (fd,), (self._view[done:],)))
-            done = sum(self._sent)
-        return done == len(self._view)
+        return sum(self._sent) == len(self._view)
+
+    def _write_with_descriptor(self, connection: socket.socket, piece: WithDescriptor) -> None:
+        try:
+            # As above.
+            self._sent.extend(map(connection.sendmsg, ((self._view,),), (rights(piece),)))
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            wait_for_room()
 
 
 class Sender:
     """Sends messages; any thread, also a signal handler in the middle of `send`."""
 
-    def __init__(self, fd: int) -> None:
-        """Send to a descriptor.
+    def __init__(self, connection: socket.socket) -> None:
+        """Send over a socket.
 
         Args:
-            fd (int): Of a blocking socket; stays the caller's.
+            connection (socket.socket): Blocking; stays the caller's. If it is detached, only what comes without
+                descriptors is sent.
         """
-        self._fd = fd
+        self._connection = connection
+        self._fd = connection.fileno()
         self._lock = threading.RLock()
         self._unsent: deque[_Piece] = deque()  # whole messages, but for the first, which may be out in part
 
@@ -69,9 +85,9 @@ class Sender:
         Raises:
             ConnectionError: The parent is gone.
         """
-        pieces = list(encode(message))
-        if sum(map(len, pieces)) <= _JOINED_BYTES:
-            pieces = [b"".join(pieces)]
+        pieces = encode(message)
+        if WithDescriptor not in map(type, pieces) and sum(map(len, pieces)) <= _JOINED_BYTES:
+            pieces = [b"".join(pieces)]  # type: ignore[arg-type]  # there are only bytes
         # From a list, the deque takes them in one go, so that no other thread's come in between.
         self._unsent.extend([_Piece(piece) for piece in pieces])
         self._flush()
@@ -82,7 +98,7 @@ class Sender:
             with self._lock:
                 while self._unsent:
                     try:
-                        if self._unsent[0].write(self._fd):
+                        if self._unsent[0].write(self._fd, self._connection):
                             self._unsent.popleft()
                     except (BrokenPipeError, ConnectionResetError):
                         self._unsent.clear()  # or it would grow as long as somebody logs

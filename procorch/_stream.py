@@ -22,8 +22,10 @@ from procorch._errors import NotPicklable, Task
 from procorch._events import Dropped, JobSpec, Outcomes
 from procorch._items import Items
 from procorch._job import Batch, Job, Packed, Sink
+from procorch._memory import is_crowded
 from procorch._messages import Plain, Style, Value
 from procorch._options import TaskOptions
+from procorch._parcel import Parcel
 from procorch._pickles import Pickles
 from procorch._plain import are_plain
 from procorch._supervisor import Supervisor
@@ -124,6 +126,7 @@ class Stream(Sink):
         self._quick = False  # whether the last of them came at once
         self._pending: list[Any] = []  # less than a chunk of a given size, packed
         self._last = 1  # results given last, at a time
+        self._has_large = False  # whether an item has gone into a file
         self._numbers = 0  # items that got a number of the job
         self._news = Condition()
         # From here on under the lock of `_news`.
@@ -148,6 +151,8 @@ class Stream(Sink):
     def _enough(self) -> bool:
         """Whether to wake the consumer: it has something to give, and, where it gives all at the end, to take."""
         arrivals, window = self._arrivals, self._window
+        if self._has_large and self._may_take():
+            return True
         if not arrivals.ready or not self._shape.whole or arrivals.failed is not None:
             return arrivals.ready
         return 2 * (window.taken - window.given - arrivals.held) <= window.size
@@ -242,9 +247,12 @@ class Stream(Sink):
         return not self._ready_input and self._now() > until
 
     def _may_take(self) -> bool:
-        return (
-            not self._input_over and self._window.room > 0 and not (self._stops and self._arrivals.failed is not None)
-        )
+        if self._input_over or self._window.room <= 0 or (self._stops and self._arrivals.failed is not None):
+            return False
+        if not self._has_large or self._window.taken == self._window.given:
+            return True
+        # Not further ahead of large items than memory allows, but never so that a worker goes without.
+        return not is_crowded() or self._supervisor.hungry
 
     def _take(self) -> None:
         """Take some inputs, as many as are good to take in one go."""
@@ -276,6 +284,8 @@ class Stream(Sink):
             self._hand_over(all_of_it=False)
 
     def _how_many(self) -> int:
+        if self._has_large:
+            return 1
         if self._ready_input:
             return self._at_once
         if not self._shape.whole or not self._quick or not self._job.number or self._supervisor.hungry:
@@ -313,6 +323,7 @@ class Stream(Sink):
                     self._arrivals.skip(self._numbers + len(packed))
                 self._fail(index, payload)
             else:
+                self._has_large |= type(payload) is Parcel
                 packed.append(Packed(payload))
         return packed
 

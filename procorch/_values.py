@@ -50,6 +50,7 @@ class ValuePickler(pickle.Pickler):
         apart: bool = False,
         back: bool = False,
         first: Callable[[object], Any] | None = None,
+        buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
     ) -> None:
         """Begin.
 
@@ -59,8 +60,9 @@ class ValuePickler(pickle.Pickler):
             apart (bool): Give each further class a pickle of its own.
             back (bool): The other side is where functions that came here have their variables.
             first (Callable[[object], Any] | None): Asked before, as a `reducer_override`.
+            buffer_callback (Callable[[pickle.PickleBuffer], object] | None): As of `pickle.Pickler`.
         """
-        super().__init__(file, _PROTOCOL)
+        super().__init__(file, _PROTOCOL, buffer_callback=buffer_callback)
         # It is asked how to reduce things, and writes nothing itself.
         self._cloud = cloudpickle().Pickler(io.BytesIO(), _PROTOCOL)
         self.dispatch_table = _dispatch_table()
@@ -178,13 +180,20 @@ def _dispatch_table() -> dict[type, Any]:
     return table
 
 
-def dumps(value: object, references: dict[type, Reference], *, apart: bool = False) -> bytes:
+def dumps(
+    value: object,
+    references: dict[type, Reference],
+    *,
+    apart: bool = False,
+    buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
+) -> bytes:
     """Pickle by value what cannot be imported.
 
     Args:
         value (object): Anything.
         references (dict[type, Reference]): As for `ValuePickler`.
         apart (bool): As for `ValuePickler`.
+        buffer_callback (Callable[[pickle.PickleBuffer], object] | None): As for `ValuePickler`.
 
     Returns:
         bytes: The pickle.
@@ -195,17 +204,22 @@ def dumps(value: object, references: dict[type, Reference], *, apart: bool = Fal
     file = io.BytesIO()
     # A copy: a pickle that fails half-way has told the other side nothing.
     names = dict(references)
-    ValuePickler(file, names, apart=apart).dump(value)
+    ValuePickler(file, names, apart=apart, buffer_callback=buffer_callback).dump(value)
     references.update(names)
     return file.getvalue()
 
 
-def reply(value: object, first: Callable[[object], Any] | None = None) -> bytes:
+def reply(
+    value: object,
+    first: Callable[[object], Any] | None = None,
+    buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
+) -> bytes:
     """Pickle by value what cannot be imported, for the process that classes here come from.
 
     Args:
         value (object): Anything.
         first (Callable[[object], Any] | None): As for `ValuePickler`.
+        buffer_callback (Callable[[pickle.PickleBuffer], object] | None): As for `ValuePickler`.
 
     Returns:
         bytes: The pickle.
@@ -214,5 +228,6 @@ def reply(value: object, first: Callable[[object], Any] | None = None) -> bytes:
         Exception: What pickle, or an object's own code, raises.
     """
     file = io.BytesIO()
-    ValuePickler(file, _tokens.foreign_classes(), back=True, first=first).dump(value)
+    known = _tokens.foreign_classes()
+    ValuePickler(file, known, back=True, first=first, buffer_callback=buffer_callback).dump(value)
     return file.getvalue()

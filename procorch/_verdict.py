@@ -16,6 +16,7 @@ from typing import Any, Literal, assert_never
 import attrs
 
 from procorch import _values
+from procorch._buffers import loads
 from procorch._errors import GroupClosed, NotPicklable, Task, TaskError, TaskTimeout, WorkerCrashed, WorkerStartError
 from procorch._events import Dropped, Lost, NotStarted, Outcome, Remains, TimedOut
 from procorch._messages import Failure, Plain, Report, Value
@@ -234,7 +235,7 @@ def open_value(value: Value, task: Callable[[], Task]) -> Any:
         NotPicklable: It cannot be rebuilt.
     """
     try:
-        return pickle.loads(value.payload)
+        return loads(value.payload)
     except Exception as error:  # the user's __setstate__ may raise anything
         report = read_report(capture(error, "result"))
         raise refused(report, task(), 1, "loads") from error

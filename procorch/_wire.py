@@ -5,14 +5,18 @@ pickle that cannot be read costs its own item only, wherever it is read.
 
     header (32 bytes): type 1 | style or kind 1 | flags 2 | count 4 | a 8 | b 8 | length of the body 8
     body of `Run`:     count lengths of 8 bytes each, then the pickles one after the other; of a `Pack`, its pickle
+
+Of a parcel, what stands in its frame is sent together with its descriptor. A length with its highest bit set, or a
+`Large` with a count of 1, tells the reader to take the next descriptor that has come.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from procorch._messages import (
     Bytes,
@@ -27,45 +31,69 @@ from procorch._messages import (
     Logged,
     Noted,
     Pack,
+    Payload,
     Ready,
     Run,
     Setup,
     SetupFailed,
+    Share,
     Stop,
     Style,
     ToWorker,
+    Unshare,
 )
+from procorch._parcel import Descriptor, Parcel
 
 _HEADER = struct.Struct("=BBHIQQQ")
 _SETUP, _DEFINE, _FORGET, _RUN, _STOP, _READY, _SETUP_FAILED, _LARGE, _NOTED, _ENDED = range(10)
-_FINALIZED, _LEVELS, _LOGGED = range(10, 13)
+_FINALIZED, _LEVELS, _LOGGED, _SHARE, _UNSHARE = range(10, 15)
+
+_PARCEL = 1 << 63
 
 
-def encode(message: ToWorker | FromWorker) -> list[Bytes]:
+class WithDescriptor(NamedTuple):
+    """Bytes that are sent together with a descriptor."""
+
+    data: Bytes
+    descriptor: Descriptor
+
+
+Piece = Bytes | WithDescriptor
+"""What is sent, one after the other."""
+
+
+def encode(message: ToWorker | FromWorker) -> list[Piece]:
     """Turn a message into the buffers to send, in order, without copying its pickles.
 
     Args:
         message (ToWorker | FromWorker): Any message.
 
     Returns:
-        list[Bytes]: The header first.
+        list[Piece]: The header first.
     """
     match message:
         case Run(seq, key, style, stop_on_error, Pack() as pack, timed):
-            count, payload = pack
             flags = stop_on_error | timed << 1 | 1 << 2
-            return [_HEADER.pack(_RUN, style, flags, count, seq, key, len(payload)), payload]
+            return [_HEADER.pack(_RUN, style, flags, pack.items, seq, key, len(pack.payload)), pack.payload]
         case Run(seq, key, style, stop_on_error, items, timed):
             assert not isinstance(items, Pack)
             count = len(items)
             lengths = [len(item) for item in items]
-            table = struct.pack(f"={count}Q", *lengths)
+            parcels = Parcel in map(type, items)
+            table = struct.pack(f"={count}Q", *(_marked(items) if parcels else lengths))
             header = _HEADER.pack(_RUN, style, stop_on_error | timed << 1, count, seq, key, len(table) + sum(lengths))
-            return [header + table, *items]
+            return [header + table, *map(_piece, items)] if parcels else [header + table, *items]  # type: ignore[list-item]
         case Define(key, payload):
             return [_HEADER.pack(_DEFINE, 0, 0, 0, key, 0, len(payload)), payload]
         case Setup(payload, most_memory, memory_limit):
             return [_HEADER.pack(_SETUP, 0, 0, 0, most_memory, memory_limit, len(payload)), payload]
+        case Share(key, group, payload):
+            name = group.encode("utf-8", "surrogatepass")
+            parcel = type(payload) is Parcel
+            header = _HEADER.pack(_SHARE, 0, 0, parcel, key, len(name), len(name) + len(payload))
+            return [header + name, _piece(payload)]
+        case Unshare(key):
+            return [_HEADER.pack(_UNSHARE, 0, 0, 0, key, 0, 0)]
         case Forget(key):
             return [_HEADER.pack(_FORGET, 0, 0, 0, key, 0, 0)]
         case Stop():
@@ -75,7 +103,8 @@ def encode(message: ToWorker | FromWorker) -> list[Bytes]:
         case SetupFailed(payload):
             return [_HEADER.pack(_SETUP_FAILED, 0, 0, 0, 0, 0, len(payload)), payload]
         case Large(seq, position, kind, payload):
-            return [_HEADER.pack(_LARGE, kind, 0, 0, seq, position, len(payload)), payload]
+            parcel = type(payload) is Parcel
+            return [_HEADER.pack(_LARGE, kind, 0, parcel, seq, position, len(payload)), _piece(payload)]
         case Noted():
             return [_HEADER.pack(_NOTED, 0, 0, 0, 0, 0, 0)]
         case Ended(seq, worn):
@@ -90,17 +119,38 @@ def encode(message: ToWorker | FromWorker) -> list[Bytes]:
             assert_never(message)
 
 
-def _decode(header: tuple[int, ...], body: memoryview) -> ToWorker | FromWorker:
+def _marked(items: Sequence[Payload]) -> list[int]:
+    """Give the lengths of items, those of parcels with their mark."""
+    return [len(item) | _PARCEL if type(item) is Parcel else len(item) for item in items]
+
+
+def _piece(payload: Payload) -> Piece:
+    if type(payload) is not Parcel:
+        return payload  # type: ignore[return-value]
+    assert payload.descriptor is not None  # one that was made here
+    return WithDescriptor(payload.text, payload.descriptor)
+
+
+def _decode(header: tuple[int, ...], body: memoryview, descriptors: deque[Descriptor | None]) -> ToWorker | FromWorker:
     type_, extra, flag, count, a, b, _ = header
     match type_:
         case 3:  # _RUN; patterns take literals only
-            items: list[Bytes] | Pack
+            items: list[Payload] | Pack
             if flag & 4:
                 items = Pack(count, body)
             else:
                 start = 8 * count
-                ends = list(accumulate(body[:start].cast("Q"), initial=start))
+                lengths = body[:start].cast("Q")
+                parcels = bool(count) and max(lengths) >= _PARCEL
+                ends = list(
+                    accumulate((length & ~_PARCEL for length in lengths) if parcels else lengths, initial=start)
+                )
                 items = [body[begin:end] for begin, end in pairwise(ends)]
+                if parcels:
+                    items = [
+                        Parcel.received(item, descriptors.popleft()) if length >= _PARCEL else item  # type: ignore[arg-type]
+                        for item, length in zip(items, lengths, strict=True)
+                    ]
             return Run(a, b, Style(extra), bool(flag & 1), items, bool(flag & 2))
         case 0:
             return Setup(body, a, b)
@@ -115,7 +165,7 @@ def _decode(header: tuple[int, ...], body: memoryview) -> ToWorker | FromWorker:
         case 6:
             return SetupFailed(body)
         case 7:
-            return Large(a, b, Kind(extra), body)
+            return Large(a, b, Kind(extra), Parcel.received(body, descriptors.popleft()) if count else body)
         case 8:
             return Noted()
         case 9:
@@ -126,6 +176,11 @@ def _decode(header: tuple[int, ...], body: memoryview) -> ToWorker | FromWorker:
             return Levels(body)
         case 12:
             return Logged(a, b, body)
+        case 13:
+            name, rest = str(body[:b], "utf-8", "surrogatepass"), body[b:]
+            return Share(a, name, Parcel.received(rest, descriptors.popleft()) if count else rest)
+        case 14:
+            return Unshare(a)
         case _:
             raise ValueError(f"a frame of unknown type {type_}")
 
@@ -136,7 +191,7 @@ class FrameReader:
     Whoever owns the socket fills `space` and reports with `filled`; a frame that never becomes whole is never seen.
     """
 
-    __slots__ = ("_body", "_filled", "_header", "_small", "_start", "_stop")
+    __slots__ = ("_body", "_filled", "_header", "_small", "_start", "_stop", "descriptors")
 
     def __init__(self) -> None:
         """Begin between two frames."""
@@ -147,6 +202,9 @@ class FrameReader:
         self._header: tuple[int, ...] | None = None
         self._body: bytearray | None = None
         self._filled: int = 0
+        self.descriptors: deque[Descriptor | None] = deque()
+        """Those that have come, in their order, until the frames that they belong to are whole; None is one that was
+        lost."""
 
     def space(self) -> memoryview:
         """Give the place where the next bytes belong.
@@ -204,4 +262,4 @@ class FrameReader:
         header = self._header
         assert header is not None
         self._header = self._body = None
-        return _decode(header, body)
+        return _decode(header, body, self.descriptors)

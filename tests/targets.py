@@ -17,6 +17,7 @@ from procorch import ProcessGroup, _sender, _wire
 from procorch._messages import Bytes, Kind, Large
 from procorch._queue import Writer
 from procorch._sender import Sender
+from procorch._wire import Piece, WithDescriptor
 from procorch.testing import crash
 
 
@@ -312,12 +313,15 @@ def die_half_way_through_a_frame() -> None:
     """Die when half of a large result's frame has been sent."""
     encode, flush = _wire.encode, Sender._flush
 
-    def encode_half(message: Any) -> list[Bytes]:
+    def encode_half(message: Any) -> list[Piece]:
         header, *payload = encode(message)
         if not isinstance(message, Large):
             return [header, *payload]
         Sender._flush = flush_and_die  # type: ignore[method-assign]  # that is the sabotage
-        return [header, payload[0][: len(payload[0]) // 2]]
+        (piece,) = payload
+        if isinstance(piece, WithDescriptor):
+            return [header, WithDescriptor(piece.data[: len(piece.data) // 2], piece.descriptor)]
+        return [header, piece[: len(piece) // 2]]
 
     def flush_and_die(self: Sender) -> None:
         flush(self)

@@ -19,6 +19,7 @@ from procorch import (
     ProcessHandle,
     ProcessInfo,
     ProcorchError,
+    Shared,
     Task,
     TaskError,
     WorkerCrashed,
@@ -145,6 +146,11 @@ ProcessGroup(mp_context="vfork")  # type: ignore[arg-type]  # pyright: ignore[re
 ProcessGroup(4, "etl")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 group.options(retries=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 group.options(2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+assert_type(group.share([1, 2]), Shared[list[int]])
+assert_type(group.share({"a": 1}).value, dict[str, int])
+with group.share("text") as shared:
+    assert_type(shared, Shared[str])
+group.share([1]).value = []  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 group.join("soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

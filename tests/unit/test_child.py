@@ -15,9 +15,12 @@ import attrs
 import pytest
 
 from procorch import _messages as m
+from procorch import _spares
+from procorch._buffers import loads
 from procorch._child import Runner
 from procorch._messages import Failure, Plain, Report, Retriable, Value
 from procorch._outcome import read_report
+from procorch._parcel import Parcel
 from procorch._plain import are_plain
 from procorch._queue import PAGE_BYTES, Beside, Reader, Record, Writer
 
@@ -106,10 +109,12 @@ def _current() -> Callable[..., Any]:
 
 
 @pytest.fixture(params=["apart", "together"])
-def bench(request: pytest.FixtureRequest) -> Bench:
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     bench = Bench.new()
     bench.together = request.param == "together"
-    return bench
+    yield bench
+    bench.sent.clear()  # what is large has descriptors
+    _spares.drop()
 
 
 def one_by_one(records: Sequence[Record]) -> Iterator[Record]:
@@ -125,12 +130,13 @@ def values(records: Sequence[Record]) -> list[object]:
     found: list[object] = []
     for record in records:
         assert isinstance(record, Value | Plain), records
-        found += record.values if isinstance(record, Plain) else [pickle.loads(record.payload)]
+        found += record.values if isinstance(record, Plain) else [loads(record.payload)]
     return found
 
 
 def report(record: Record | m.Large) -> Report:
-    assert isinstance(record, Failure) or (isinstance(record, m.Large) and record.kind is m.Kind.FAILURE)
+    assert isinstance(record, (Failure, Retriable)) or (isinstance(record, m.Large) and record.kind is m.Kind.FAILURE)
+    assert not isinstance(record.payload, Parcel)
     return read_report(Failure(record.payload))
 
 
@@ -274,8 +280,7 @@ def test_an_exception_of_a_given_type_is_worth_another_try(bench: Bench) -> None
     bench.runner.define(m.Define(5, pickle.dumps(m.Retrying(fail_on_two, (ArithmeticError, ValueError)))))
     records = bench.run_defined(5, [pickle.dumps(number) for number in (1, 2)])
     assert [type(record) for record in records] == [Plain, Retriable]
-    assert isinstance(records[1], Retriable)
-    assert read_report(Failure(records[1].payload)).text == "two"
+    assert report(records[1]).text == "two"
 
 
 @pytest.mark.parametrize("retry_on", [(), (KeyError,)])
@@ -456,7 +461,7 @@ def test_a_large_result_goes_beside_the_page(bench: Bench) -> None:
     large = bench.sent[0]
     assert isinstance(large, m.Large)
     assert large[:3] == (1, 1, m.Kind.VALUE)
-    assert pickle.loads(large.payload) == big
+    assert loads(large.payload) == big
 
 
 def test_a_large_result_is_sent_before_it_is_noted(bench: Bench) -> None:

@@ -331,7 +331,7 @@ def line() -> Iterator[Line]:
     near, far = socket.socketpair()
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     with near, far:
-        yield Line(Sender(near.fileno()), near, far)
+        yield Line(Sender(near), near, far)
 
 
 class InThread:

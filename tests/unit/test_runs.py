@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from procorch import _messages as m
+from procorch._buffers import loads
 from procorch._child import Death, Runner
 from procorch._messages import Failure, Plain, Value
 from procorch._outcome import read_report
@@ -90,7 +91,7 @@ def opened(records: list[Record]) -> list[Any]:
         if isinstance(record, Plain):
             found += record.values
         elif isinstance(record, Value):
-            found.append(pickle.loads(record.payload))
+            found.append(loads(record.payload))
         else:
             assert isinstance(record, Failure)
             found.append(ValueError(read_report(record).text))
@@ -194,7 +195,7 @@ def test_a_long_run_ends_where_the_page_does() -> None:
     assert len(found) > (PAGE - 4096 - 64) // 8 - 3
     assert reader.begun(1) < 5000
     beside = [message for message in sent if isinstance(message, m.Large)]
-    assert [pickle.loads(one.payload) for one in beside] == list(range(len(found), reader.begun(1)))
+    assert [loads(one.payload) for one in beside] == list(range(len(found), reader.begun(1)))
 
 
 def test_a_run_of_the_chunk_before_is_not_gone_on_with() -> None:

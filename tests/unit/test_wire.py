@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from procorch import _messages as m
-from procorch._wire import FrameReader, encode
+from procorch._wire import FrameReader, WithDescriptor, encode
 
 Message = m.ToWorker | m.FromWorker
 
@@ -40,11 +40,14 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(m.Finalized, payloads),
     st.builds(m.Levels, payloads),
     st.builds(m.Logged, words, words, payloads),
+    st.builds(m.Share, words, st.text(max_size=10), payloads),
+    st.builds(m.Unshare, words),
 )
 
 
 def to_bytes(*sent: Message) -> bytes:
-    return b"".join(bytes(piece) for message in sent for piece in encode(message))
+    pieces = [piece for message in sent for piece in encode(message)]
+    return b"".join(piece.data if isinstance(piece, WithDescriptor) else piece for piece in pieces)
 
 
 def receive(reader: FrameReader, stream: bytes, cuts: Sequence[int]) -> list[Message]:
@@ -93,6 +96,8 @@ def test_every_message_keeps_its_type() -> None:
         m.Levels(b"v"),
         m.Logged(3, 4, b"r"),
         m.Finalized(b"z"),
+        m.Share(5, "group", b"h"),
+        m.Unshare(5),
     ]
     seen = receive(FrameReader(), to_bytes(*sent), [1])
     # Tuples of different types may be equal.
