@@ -44,7 +44,8 @@ class Loop(Core):
         super().__init__(name, make_engine, limits, own_engine=own_engine)
         self._thread: threading.Thread | None = None
         self._deliveries: Deliveries = deque()  # of that thread
-        self._helped = 0  # how often a caller has waited in its place
+        self._beats = 0  # grows while callers wait in its place
+        self._sleeps_deeply = False  # it will not look for itself whether one still does
 
     def _ensure_thread(self) -> None:
         if self._thread is not None:
@@ -112,7 +113,7 @@ class Loop(Core):
         with self._lock:
             if self._was_interrupted:
                 return True
-            self._napping = False
+            self._napping = self._sleeps_deeply = False
             self._take_in(ready, self._deliveries)
             starts = len(self._hands.to_start)
         self._deliver(self._deliveries)
@@ -122,11 +123,16 @@ class Loop(Core):
 
     def _sleep(self) -> None:
         """Leave the workers to callers, as long as there is one every now and then."""
-        helped = -1
-        while helped != self._helped or self._helper is not None:
-            helped = self._helped
-            if self._nap.acquire(True, _NAP_SECONDS if self._helper is None else -1):
-                return  # somebody has something for this thread
+        beats = -1
+        seconds = _NAP_SECONDS
+        while not self._nap.acquire(True, seconds):
+            with self._lock:
+                if beats == self._beats:
+                    self._helper = None  # nobody waits for workers: nobody came, or an interrupt let one go unnoticed
+                    return
+                beats = self._beats
+                self._sleeps_deeply = self._helper is not None
+                seconds = 2 * _SLICE_SECONDS if self._sleeps_deeply else _NAP_SECONDS
 
     def _plan(self) -> float | None:
         """Tell how long to wait. Called under the lock."""
@@ -178,12 +184,14 @@ class Loop(Core):
             if not napping:
                 self._place.wake()
             while not done() and not self._was_interrupted and (until is None or time.monotonic() < until):
+                self._beats += 1
                 self._help_once(until)
         finally:
-            self._helped += 1
-            self._helper = None
-            if not done() or not self._scheduler.unoccupied or self._hands.to_start or self._closing:
-                self._wake()
+            with self._lock:
+                self._helper = None
+                wanted = not done() or not self._scheduler.unoccupied or self._hands.to_start or self._closing
+                if wanted or self._sleeps_deeply:
+                    self._wake()
 
     def _may_help(self) -> bool:
         thread = self._thread

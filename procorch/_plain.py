@@ -26,7 +26,7 @@ _MOST_PARTS = 16
 _FORMAT = 2
 """Version of `marshal`: the last that writes each object by itself, without references to what came before it."""
 
-KINDS: dict[type, Kind] = {
+KINDS: dict[type[object], Kind] = {
     int: Kind.INTS,
     float: Kind.FLOATS,
     bool: Kind.BOOLS,
@@ -74,7 +74,7 @@ def marshal_one(value: Any) -> bytes | None:
     Returns:
         bytes | None: None if it is not plain after all.
     """
-    type_: type = type(value)
+    type_: type[object] = type(value)
     if type_ is tuple:
         if len(value) > _MOST_PARTS or not _are_atoms(value):
             return None

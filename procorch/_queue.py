@@ -243,7 +243,7 @@ class Writer:
         Returns:
             bool: False if it is not, or does not fit; then nothing was recorded.
         """
-        type_: type = type(value)
+        type_: type[object] = type(value)
         kind = KINDS.get(type_)
         if kind is None:
             return False
