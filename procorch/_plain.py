@@ -12,7 +12,7 @@ import marshal
 from collections.abc import Sequence
 from itertools import chain
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
 from procorch._messages import Bytes, Kind
 
@@ -74,7 +74,7 @@ def marshal_one(value: Any) -> bytes | None:
     Returns:
         bytes | None: None if it is not plain after all.
     """
-    type_: type[object] = type(value)
+    type_ = cast("type[object]", type(value))
     if type_ is tuple:
         if len(value) > _MOST_PARTS or not _are_atoms(value):
             return None

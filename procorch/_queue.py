@@ -31,7 +31,7 @@ import contextlib
 import mmap
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from procorch._messages import Bytes, Failure, Kind, Plain, Retriable, Value
 from procorch._plain import KINDS, marshal_one, read_run
@@ -243,7 +243,7 @@ class Writer:
         Returns:
             bool: False if it is not, or does not fit; then nothing was recorded.
         """
-        type_: type[object] = type(value)
+        type_ = cast("type[object]", type(value))
         kind = KINDS.get(type_)
         if kind is None:
             return False
