@@ -43,6 +43,7 @@ class Loop(Core):
         """
         super().__init__(name, make_engine, limits, own_engine=own_engine)
         self._thread: threading.Thread | None = None
+        self._has_thread = False  # whether it runs, and did not just seem to
         self._deliveries: Deliveries = deque()  # of that thread
         self._beats = 0  # grows while callers wait in its place
         self._sleeps_deeply = False  # it will not look for itself whether one still does
@@ -55,10 +56,11 @@ class Loop(Core):
             # A daemon, so that a group that was never closed keeps nobody from exiting; see _exit.
             self._thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
             self._thread.start()
+            self._has_thread = True
         except BaseException:
             # The system has no room for a thread; or an interrupt came. If it runs after all, it sees that it is not
             # wanted: see `_run`. Whoever comes next gets another.
-            self._thread = None
+            self._thread, self._has_thread = None, False
             if self._engine is not None:
                 self._close_engine()
                 self._engine = None

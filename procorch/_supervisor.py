@@ -61,9 +61,10 @@ class Supervisor(Loop):
         Raises:
             GroupClosed: See `check_open`.
         """
-        with self._lock:  # always, since another caller's attempt at a thread may just be failing
-            self.check_open()
-            self._ensure_thread()
+        if not self._has_thread:
+            with self._lock:
+                self.check_open()
+                self._ensure_thread()
         self._act(partial(self._open, job, sealed))
 
     def _open(self, job: Job, sealed: bool, deliveries: Deliveries) -> None:
