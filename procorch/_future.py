@@ -39,6 +39,7 @@ class TaskFuture(SafeFuture[R]):
         """
         super().__init__()
         self._supervisor = supervisor
+        self._cancelled_by: int | None = None
         self._job: Job | None = None  # None as long as, and if ever, there is nothing to run
 
     def bind(self, job: Job) -> None:
@@ -59,8 +60,17 @@ class TaskFuture(SafeFuture[R]):
         """
         job = self._job
         if not self.done() and job is not None:
-            self._supervisor.cancel(job)
+            self._cancelled_by = threading.get_ident()
+            try:
+                self._supervisor.cancel(job)
+            finally:
+                self._cancelled_by = None
         return self.cancelled()
+
+    @property
+    def cancelled_by(self) -> int | None:
+        """The thread that is inside `cancel`."""
+        return self._cancelled_by
 
     @override
     def result(self, timeout: float | None = None) -> R:
@@ -120,7 +130,9 @@ class TaskFuture(SafeFuture[R]):
                 done already; else later, in a thread that the group keeps for callbacks. It may use the group, wait
                 for it too. What it raises is logged and ignored.
         """
-        super().add_done_callback(_Callback(fn, self._supervisor.callbacks))
+        callback = _Callback(fn, self._supervisor.callbacks)
+        super().add_done_callback(callback)
+        callback.is_added = True
 
     def drop(self) -> None:
         """Become cancelled: the work was dropped."""
@@ -139,11 +151,15 @@ class _Callback:
         self._fn = fn
         self._callbacks = callbacks
         self._added_by = threading.get_ident()
+        self.is_added = False
+        """Set by that thread when it has added it."""
 
     def __call__(self, future: concurrent.futures.Future[Any]) -> None:
-        # The thread that adds it calls it itself only if the future is done by then; and the threads that finish
-        # futures are either not the user's, or inside `cancel`, where to call it at once is the standard behaviour.
-        if threading.get_ident() == self._added_by:
+        # At once, if the future was done when it was added, or is being cancelled by the user: that is the standard
+        # behaviour. Else not in the thread that finishes the future, which may be one that deals with others as well.
+        me = threading.get_ident()
+        cancelled = isinstance(future, TaskFuture) and future.cancelled_by == me
+        if cancelled or (me == self._added_by and not self.is_added):
             self._fn(future)
         else:
             self._callbacks.run(partial(_call, self._fn, future))

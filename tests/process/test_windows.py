@@ -70,10 +70,10 @@ def check_lost(outcome: object, index: int) -> None:
 def test_half_way_through_writing_a_result(method: Method, log: Path) -> None:
     with group_of_one(method, initializer=targets.die_half_way_through_a_record, initargs=(b"fatal",)) as group:
         double = partial(targets.double_logged, str(log))
-        words = ["a", "b", "fatal", "c", "d"]
+        words = [["a"], ["b"], ["fatal"], ["c"], ["d"]]
         results = group.map(double, range(5), words, chunksize=5, return_exceptions=True)
         check_lost(results.pop(2), 2)
-        assert results == ["aa", "bb", "cc", "dd"]
+        assert results == [["a", "a"], ["b", "b"], ["c", "c"], ["d", "d"]]
         assert executions(log) == dict.fromkeys(range(5), 1)
 
 
