@@ -145,18 +145,12 @@ class Window:
         """Inputs that may be taken now."""
         return self.size - (self.taken - self.given)
 
-    def waited(self, held: int, *, eager: bool = False) -> None:
+    def waited(self, held: int) -> None:
         """Take in that the consumer waits for a result.
 
         Args:
             held (int): Results that are there but out of turn. If they fill much of the window, its head is slow, and
                 to read on would only pile up results behind it.
-            eager (bool): Whether nothing is gained by a bound. Then it is there only to let the first results through
-                before all inputs are taken.
         """
-        if self.room > 0:
-            return
-        if eager and self.given > self._grown_at:
-            self.size, self._grown_at = 4 * self.size, self.given
-        elif held * 4 < self.size and (self.given - self._grown_at) * 2 >= self.size:
+        if self.room <= 0 and held * 4 < self.size and (self.given - self._grown_at) * 2 >= self.size:
             self.size, self._grown_at = min(self.size * 2, self.most), self.given

@@ -166,6 +166,14 @@ class Loop(Core):
             # not yet when it became free just now.
             self._look_into_decks(deliveries)
 
+    def attend(self) -> None:
+        """Deal with what workers have told so far, in the thread of a caller who has more to do before he waits.
+
+        While it does that the supervisor's thread would have to wait for the interpreter's lock, up to 5 ms each time.
+        """
+        if self._place.shareable and self._helper is None:
+            self._act(partial(self._take_in, self._place.wait(0.0)))
+
     def help(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Wait for workers in the place of the supervisor's thread, in a caller's: that saves the way between the two.
 

@@ -40,7 +40,10 @@ _TAKE_SECONDS = 0.001
 """How long further inputs are waited for while a result is there to be given."""
 
 _MOST_AT_ONCE = 16384
-"""Inputs taken in one go where they are there for the taking, and plain data."""
+"""Inputs taken in one go where they are there for the taking, and plain data: half a millisecond's work."""
+
+_MOST_AHEAD = 1 << 18
+"""Such inputs that are taken ahead of their results where these are kept anyway: nothing is saved by fewer."""
 
 _FEW_AT_ONCE = 64
 """The same where each may be long in coming, but workers have enough to do and the last ones were not; or where each
@@ -155,7 +158,7 @@ class Stream(Sink):
             return True
         if not arrivals.ready or not self._shape.whole or arrivals.failed is not None:
             return arrivals.ready
-        return 2 * (window.taken - window.given - arrivals.held) <= window.size
+        return 2 * (window.taken - window.given - arrivals.held) <= (_MOST_AHEAD if self._is_eager else window.size)
 
     # --- the consumer's thread ----------------------------------------------------------------------------------------
 
@@ -247,16 +250,26 @@ class Stream(Sink):
         return not self._ready_input and self._now() > until
 
     def _may_take(self) -> bool:
-        if self._input_over or self._window.room <= 0 or (self._stops and self._arrivals.failed is not None):
+        if self._input_over or self._room <= 0 or (self._stops and self._arrivals.failed is not None):
             return False
         if not self._has_large or self._window.taken == self._window.given:
             return True
         # Not further ahead of large items than memory allows, but never so that a worker goes without.
         return not is_crowded() or self._supervisor.hungry
 
+    @property
+    def _room(self) -> int:
+        """How many inputs may be taken."""
+        window = self._window
+        return max(window.room, _MOST_AHEAD - window.taken + window.given) if self._is_eager else window.room
+
+    @property
+    def _is_eager(self) -> bool:
+        return self._plain and self._ready_input and self._shape.eager
+
     def _take(self) -> None:
         """Take some inputs, as many as are good to take in one go."""
-        most = min(self._how_many(), self._window.room)
+        most = min(self._how_many(), self._room)
         taken: list[Any] = []
         error: Exception | None = None
         began = self._now()
@@ -282,6 +295,8 @@ class Stream(Sink):
             self._at_once = max(1, min(self._at_once // 2, _FEW_AT_ONCE))
         if self._is_time():
             self._hand_over(all_of_it=False)
+        if self._is_eager and self._job.number:
+            self._supervisor.attend()
 
     def _how_many(self) -> int:
         if self._has_large:
@@ -386,8 +401,7 @@ class Stream(Sink):
 
     def _wait(self) -> None:
         with self._news:
-            # Plain data that is there already costs nothing more by being taken.
-            self._window.waited(self._arrivals.held, eager=self._plain and self._ready_input and self._shape.eager)
+            self._window.waited(self._arrivals.held)
             if self._may_take():
                 return
             self._waiting = True
