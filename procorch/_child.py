@@ -36,10 +36,11 @@ from procorch._outcome import capture, pack
 from procorch._parcel import Parcel
 from procorch._passing import receive
 from procorch._plain import KINDS
-from procorch._queue import NOTHING, PAGE_BYTES, Writer
+from procorch._queue import PAGE_BYTES
 from procorch._sender import Sender
 from procorch._setup import Call, set_up, try_call
 from procorch._wire import FrameReader
+from procorch._writer import NOTHING, Writer
 
 Send = Callable[[m.FromWorker], None]
 

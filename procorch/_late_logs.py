@@ -13,7 +13,7 @@ from importlib import util
 from typing import TYPE_CHECKING
 
 from procorch import _messages as m
-from procorch._queue import Writer
+from procorch._writer import Writer
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from procorch import _messages as m
 from procorch._outcome import PROTOCOL
-from procorch._queue import Writer
+from procorch._writer import Writer
 
 if TYPE_CHECKING:
     from typing_extensions import override

@@ -49,9 +49,9 @@ class Kind(enum.IntEnum):
     FLOATS = 5
     """Each a float, in a word of its own."""
     BOOLS = 6
-    """Each a bool, in a word of its own."""
+    """Each a bool, in a byte of its own."""
     NONES = 7
-    """Each None: nothing but their number."""
+    """Each None, in a byte of its own."""
     MARSHALLED = 8
     """Any of these, or other plain data, as `marshal` writes the items of a list."""
 

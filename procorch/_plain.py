@@ -100,7 +100,7 @@ def read_run(kind: int, count: int, body: Bytes) -> list[Any]:
         case Kind.FLOATS:
             return memoryview(body).cast("d").tolist()
         case Kind.BOOLS:
-            return list(map(bool, memoryview(body).cast("q").tolist()))
+            return memoryview(body).cast("?").tolist()
         case Kind.NONES:
             return [None] * count
         case _:

@@ -26,7 +26,8 @@ from procorch._engine import Chunk, Engine, Worker
 from procorch._events import NO_REMAINS, WorkerEvent
 from procorch._inbox import Inbox
 from procorch._process import WorkerProcess
-from procorch._queue import PAGE_BYTES, Reader, Writer
+from procorch._queue import PAGE_BYTES, Reader
+from procorch._writer import Writer
 
 __all__ = ["Clock", "FakeEngine", "crash"]
 

@@ -15,9 +15,9 @@ from helpers import Method
 
 from procorch import ProcessGroup, _sender, _wire
 from procorch._messages import Bytes, Kind, Large
-from procorch._queue import Writer
 from procorch._sender import Sender
 from procorch._wire import Piece, WithDescriptor
+from procorch._writer import Writer
 from procorch.testing import crash
 
 

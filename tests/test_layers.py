@@ -51,6 +51,7 @@ FLOORS = {
     "_roster": 5,
     "_sender": 5,
     "_share": 5,
+    "_writer": 5,
     "_backlog": 4,
     "_buffers": 4,
     "_engine": 4,
@@ -254,6 +255,7 @@ def test_a_worker_loads_little_more_than_one_of_the_standard_library(standard_wo
         "procorch._signals",
         "procorch._spares",
         "procorch._wire",
+        "procorch._writer",
     }
     assert loaded - ours - standard_worker <= set(WORKER_LOADS)
 

@@ -22,7 +22,8 @@ from procorch._messages import Failure, Plain, Report, Retriable, Value
 from procorch._outcome import read_report
 from procorch._parcel import Parcel
 from procorch._plain import are_plain
-from procorch._queue import PAGE_BYTES, Beside, Reader, Record, Writer
+from procorch._queue import PAGE_BYTES, Beside, Reader, Record
+from procorch._writer import Writer
 
 MILLISECOND = 1_000_000
 """In nanoseconds."""

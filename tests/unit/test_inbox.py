@@ -24,7 +24,8 @@ from procorch._events import (
 )
 from procorch._inbox import Inbox
 from procorch._messages import Failure, Plain, Retriable, Value
-from procorch._queue import PAGE_BYTES, Reader, Writer
+from procorch._queue import PAGE_BYTES, Reader
+from procorch._writer import Writer
 
 SLOT = 3
 

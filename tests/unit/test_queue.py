@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procorch._messages import Bytes, Failure, Kind, Retriable, Value
-from procorch._queue import PAGE_BYTES, Beside, Reader, Record, Writer
+from procorch._queue import FIRST, PAGE_BYTES, Beside, Reader, Record
+from procorch._writer import Writer
 
 SMALL_PAGE = 8192
 """Bytes of a page that is soon full: 4096 of them are for records of what went beside."""
@@ -264,7 +265,7 @@ def test_a_page_that_is_not_full_has_room_for_an_empty_record(size: int) -> None
     assert not writer.put(Kind.VALUE, b"x", 0)
     assert beside >= 500
     # All but what is kept for empty records is used.
-    assert put * ((size + 15) & ~7) > SMALL_PAGE - 64 - 4096 - (size + 15)
+    assert put * ((size + 15) & ~7) > SMALL_PAGE - FIRST - 4096 - (size + 15)
     assert len(reader.take(1)) == put + beside
     writer.open(2, 0)
     assert not writer.full()

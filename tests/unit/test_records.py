@@ -26,10 +26,11 @@ from procorch._inbox import Inbox
 from procorch._job import Job, Sink
 from procorch._logs import Logs, pack
 from procorch._messages import LevelTable, Value
-from procorch._queue import PAGE_BYTES, Reader, Writer
+from procorch._queue import PAGE_BYTES, Reader
 from procorch._records import levels, replay
 from procorch._sender import Sender
 from procorch._wire import FrameReader
+from procorch._writer import Writer
 
 # --- records ----------------------------------------------------------------------------------------------------------
 

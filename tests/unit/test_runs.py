@@ -17,7 +17,8 @@ from procorch._buffers import loads
 from procorch._child import Death, Runner
 from procorch._messages import Failure, Plain, Value
 from procorch._outcome import read_report
-from procorch._queue import Reader, Record, Writer
+from procorch._queue import FIRST, Reader, Record
+from procorch._writer import Writer
 
 PAGE = 16384
 
@@ -36,8 +37,8 @@ class FusedView:
     def __len__(self) -> int:
         return len(self._view)
 
-    def __getitem__(self, place: int) -> int:
-        return cast("int", self._view[place])
+    def __getitem__(self, place: Any) -> Any:
+        return self._view[place]
 
     def __setitem__(self, place: Any, value: Any) -> None:
         if isinstance(place, slice):
@@ -57,6 +58,8 @@ class MortalWriter(Writer):
         self._words = cast("memoryview", FusedView(self._words, step))
         self._ints = cast("memoryview", FusedView(self._ints, step))
         self._doubles = cast("memoryview[float]", FusedView(self._doubles, step))
+        self._flags = cast("memoryview[bool]", FusedView(self._flags, step))
+        self._bytes = cast("memoryview", FusedView(self._bytes, step))
 
 
 class Pair(tuple[int, int]):
@@ -192,7 +195,7 @@ def test_a_long_run_ends_where_the_page_does() -> None:
     found = opened([record for record in reader.take(1) if isinstance(record, Plain)])
     assert found == list(range(len(found)))
     # What is kept for empty records takes results beside the page.
-    assert len(found) > (PAGE - 4096 - 64) // 8 - 3
+    assert len(found) > (PAGE - 4096 - FIRST) // 8 - 3
     assert reader.begun(1) < 5000
     beside = [message for message in sent if isinstance(message, m.Large)]
     assert [loads(one.payload) for one in beside] == list(range(len(found), reader.begun(1)))
