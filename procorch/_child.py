@@ -39,6 +39,7 @@ from procorch._plain import KINDS
 from procorch._queue import PAGE_BYTES
 from procorch._sender import Sender
 from procorch._setup import Call, set_up, try_call
+from procorch._spin import Spin
 from procorch._wire import FrameReader
 from procorch._writer import NOTHING, Writer
 
@@ -357,9 +358,18 @@ def _keep_shared(message: m.Share | m.Unshare) -> None:
 
 def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:
     reader = FrameReader()
-    while True:
+    spin = Spin()
+
+    def look() -> object:
+        return select.select([connection], [], [], 0)[0]
+
+    def sleep() -> object:
         if _spares.are_there() and not select.select([connection], [], [], _spares.IDLE_SECONDS)[0]:
             _spares.drop()
+        return select.select([connection], [], [])[0]
+
+    while True:
+        spin.wait(look, sleep)
         count = receive(connection, reader)
         if not count:
             return

@@ -20,6 +20,7 @@ from procorch._engine import Engine, Worker
 from procorch._hands import Deliveries
 from procorch._policy import Limits
 from procorch._records import replay
+from procorch._spin import Spin
 
 _NAP_SECONDS = 0.002
 """How long the supervisor's thread leaves the workers to callers who have just waited for one: the next comes soon, or
@@ -45,6 +46,7 @@ class Loop(Core):
         self._thread: threading.Thread | None = None
         self._has_thread = False  # whether it runs, and did not just seem to
         self._deliveries: Deliveries = deque()  # of that thread
+        self._spin = Spin()  # of callers in its place
         self._beats = 0  # grows while callers wait in its place
         self._sleeps_deeply = False  # it will not look for itself whether one still does
 
@@ -220,7 +222,7 @@ class Loop(Core):
         timeout = _SLICE_SECONDS if timeout is None else min(timeout, _SLICE_SECONDS)
         if until is not None:
             timeout = min(timeout, max(0.0, until - time.monotonic()))
-        ready = self._place.wait(timeout)
+        ready = self._spin.wait(partial(self._place.wait, 0.0), partial(self._place.wait, timeout))
         self._act(partial(self._take_in, ready))
 
     def _pass_on_logged(self, worker: Worker, deliveries: Deliveries) -> None:

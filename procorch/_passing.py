@@ -16,6 +16,7 @@ from procorch._parcel import Data, Descriptor
 from procorch._wire import FrameReader, WithDescriptor
 
 _ROOM = socket.CMSG_SPACE(array.array("i").itemsize)
+_TRUNCATED = int(socket.MSG_CTRUNC)  # not as the member of an enumeration, which takes a microsecond to look at
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 NO_ROOM = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
@@ -44,7 +45,7 @@ def receive(connection: socket.socket, reader: FrameReader) -> int:
         reader.descriptors.extend(descriptors)
         for descriptor in descriptors:
             keep_few_open(descriptor)
-    elif flags & socket.MSG_CTRUNC:
+    elif flags & _TRUNCATED:
         reader.descriptors.append(None)
     return count
 

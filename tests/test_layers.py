@@ -79,6 +79,7 @@ FLOORS = {
     "_policy": 1,
     "_signals": 1,
     "_signatures": 1,
+    "_spin": 1,
     "_tokens": 1,
     "_tree": 1,
     "_waits": 1,
@@ -254,6 +255,7 @@ def test_a_worker_loads_little_more_than_one_of_the_standard_library(standard_wo
         "procorch._setup",
         "procorch._signals",
         "procorch._spares",
+        "procorch._spin",
         "procorch._wire",
         "procorch._writer",
     }
