@@ -39,6 +39,7 @@ class TaskFuture(SafeFuture[R]):
         """
         super().__init__()
         self._supervisor = supervisor
+        self._canceller: int | None = None  # the thread that is about it
         self._job: Job | None = None  # None as long as, and if ever, there is nothing to run
 
     def bind(self, job: Job) -> None:
@@ -59,8 +60,20 @@ class TaskFuture(SafeFuture[R]):
         """
         job = self._job
         if not self.done() and job is not None:
-            self._supervisor.cancel(job)
+            self._canceller = threading.get_ident()
+            try:
+                self._supervisor.cancel(job)
+            finally:
+                self._canceller = None
         return self.cancelled()
+
+    def is_cancelled_here(self) -> bool:
+        """Tell whether the calling thread is inside `cancel`.
+
+        Returns:
+            bool: Of this moment.
+        """
+        return self._canceller == threading.get_ident()
 
     @override
     def result(self, timeout: float | None = None) -> R:
@@ -99,7 +112,7 @@ class TaskFuture(SafeFuture[R]):
             return timeout
         until = None if timeout is None else time.monotonic() + timeout
         self._supervisor.help(self.done, timeout)
-        return None if until is None else until - time.monotonic()
+        return None if until is None else max(0.0, until - time.monotonic())
 
     @override
     def running(self) -> bool:
@@ -120,7 +133,9 @@ class TaskFuture(SafeFuture[R]):
                 done already; else later, in a thread that the group keeps for callbacks. It may use the group, wait
                 for it too. What it raises is logged and ignored.
         """
-        super().add_done_callback(_Callback(fn, self._supervisor.callbacks))
+        callback = _Callback(fn, self._supervisor.callbacks)
+        super().add_done_callback(callback)
+        callback.is_added = True
 
     def drop(self) -> None:
         """Become cancelled: the work was dropped."""
@@ -139,11 +154,14 @@ class _Callback:
         self._fn = fn
         self._callbacks = callbacks
         self._added_by = threading.get_ident()
+        self.is_added = False
 
     def __call__(self, future: concurrent.futures.Future[Any]) -> None:
-        # The thread that adds it calls it itself only if the future is done by then; and the threads that finish
-        # futures are either not the user's, or inside `cancel`, where to call it at once is the standard behaviour.
-        if threading.get_ident() == self._added_by:
+        # The thread that adds it calls it itself if the future is done by then, and inside `cancel`, where to call it
+        # at once is the standard behaviour. Not while it waits for the workers, see `_loop`: then it finishes futures
+        # in the place of the group's own thread, and other callers' too.
+        at_once = not self.is_added or (isinstance(future, TaskFuture) and future.is_cancelled_here())
+        if at_once and threading.get_ident() == self._added_by:
             self._fn(future)
         else:
             self._callbacks.run(partial(_call, self._fn, future))

@@ -8,6 +8,7 @@ Processes are started only by the supervisor's thread. While a caller waits in i
 from __future__ import annotations
 
 import _thread
+import os
 import threading
 import time
 from collections import deque
@@ -168,12 +169,15 @@ class Loop(Core):
         """Wait for workers in the place of the supervisor's thread, in a caller's: that saves the way between the two.
 
         Does nothing where that is of no use: another caller does it, or there is other work whose outcomes would be
-        late whenever this caller does something else.
+        late whenever this caller does something else. Nor in a forked copy of the process: it would take what the
+        workers tell from the one that they belong to.
 
         Args:
             done (Callable[[], bool]): Whether the caller has what it waits for.
             timeout (float | None): Seconds at most; None for no limit.
         """
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             if self._helper is not None or not self._may_help():
                 return
@@ -189,6 +193,7 @@ class Loop(Core):
         finally:
             with self._lock:
                 self._helper = None
+                self._lock.notify_all()  # the supervisor's thread does not end before
                 wanted = not done() or not self._scheduler.unoccupied or self._hands.to_start or self._closing
                 if wanted or self._sleeps_deeply:
                     self._wake()
