@@ -136,6 +136,7 @@ class TaskFuture(SafeFuture[R]):
         callback = _Callback(fn, self._supervisor.callbacks)
         super().add_done_callback(callback)
         callback.is_added = True
+        self._supervisor.attend()
 
     def drop(self) -> None:
         """Become cancelled: the work was dropped."""

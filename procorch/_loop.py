@@ -124,11 +124,11 @@ class Loop(Core):
 
     def _sleep(self) -> None:
         """Leave the workers to callers, as long as there is one every now and then."""
-        beats = -1
+        beats = self._beats
         seconds = _NAP_SECONDS
         while not self._nap.acquire(True, seconds):
             with self._lock:
-                if beats == self._beats:
+                if beats == self._beats and (self._helper is None or self._sleeps_deeply):
                     self._helper = None  # nobody waits for workers: nobody came, or an interrupt let one go unnoticed
                     return
                 beats = self._beats
@@ -197,6 +197,11 @@ class Loop(Core):
                 wanted = not done() or not self._scheduler.unoccupied or self._hands.to_start or self._closing
                 if wanted or self._sleeps_deeply:
                     self._wake()
+
+    def attend(self) -> None:
+        """Let the supervisor's thread look after the workers at once: a caller is about to wait in another way."""
+        if self._napping and self._helper is None:
+            self._wake()
 
     def _may_help(self) -> bool:
         thread = self._thread

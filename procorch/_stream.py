@@ -390,6 +390,7 @@ class Stream(Sink):
             self._window.waited(self._arrivals.held, eager=self._plain and self._ready_input and self._shape.eager)
             if self._may_take():
                 return
+            self._supervisor.attend()
             self._waiting = True
             try:
                 self._news.wait_for(self._enough)

@@ -59,3 +59,17 @@ def test_a_forked_copy_takes_nothing_from_the_workers(method: Method, gate: Path
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
         assert future.result(timeout=5) == 1
         assert group.submit(targets.doubler, 3).result(timeout=5) == 6
+
+
+@pytest.mark.limit(20)
+def test_who_waits_in_another_way_waits_no_longer_than_usual(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor's thread leaves the workers to callers for a while, but not if it knows better."""
+    monkeypatch.setattr("procorch._loop._NAP_SECONDS", 60.0)
+    with ProcessGroup(1, mp_context=method) as group:
+        for _ in range(2):  # the first time, the worker is still to be started
+            assert group.submit(targets.doubler, 1).result() == 2
+        assert group.map(targets.doubler, [1]) == [2]
+        assert group.submit(targets.doubler, 1).result() == 2
+        seen: Future[int] = Future()
+        group.submit(targets.doubler, 2).add_done_callback(lambda future: seen.set_result(future.result()))
+        assert seen.result() == 4
