@@ -39,7 +39,7 @@ class TaskFuture(SafeFuture[R]):
         """
         super().__init__()
         self._supervisor = supervisor
-        self._cancelled_by: int | None = None
+        self._canceller: int | None = None  # the thread that is about it
         self._job: Job | None = None  # None as long as, and if ever, there is nothing to run
 
     def bind(self, job: Job) -> None:
@@ -60,17 +60,20 @@ class TaskFuture(SafeFuture[R]):
         """
         job = self._job
         if not self.done() and job is not None:
-            self._cancelled_by = threading.get_ident()
+            self._canceller = threading.get_ident()
             try:
                 self._supervisor.cancel(job)
             finally:
-                self._cancelled_by = None
+                self._canceller = None
         return self.cancelled()
 
-    @property
-    def cancelled_by(self) -> int | None:
-        """The thread that is inside `cancel`."""
-        return self._cancelled_by
+    def is_cancelled_here(self) -> bool:
+        """Tell whether the calling thread is inside `cancel`.
+
+        Returns:
+            bool: Of this moment.
+        """
+        return self._canceller == threading.get_ident()
 
     @override
     def result(self, timeout: float | None = None) -> R:
@@ -109,7 +112,7 @@ class TaskFuture(SafeFuture[R]):
             return timeout
         until = None if timeout is None else time.monotonic() + timeout
         self._supervisor.help(self.done, timeout)
-        return None if until is None else until - time.monotonic()
+        return None if until is None else max(0.0, until - time.monotonic())
 
     @override
     def running(self) -> bool:
@@ -133,6 +136,7 @@ class TaskFuture(SafeFuture[R]):
         callback = _Callback(fn, self._supervisor.callbacks)
         super().add_done_callback(callback)
         callback.is_added = True
+        self._supervisor.come_back()
 
     def drop(self) -> None:
         """Become cancelled: the work was dropped."""
@@ -152,14 +156,13 @@ class _Callback:
         self._callbacks = callbacks
         self._added_by = threading.get_ident()
         self.is_added = False
-        """Set by that thread when it has added it."""
 
     def __call__(self, future: concurrent.futures.Future[Any]) -> None:
-        # At once, if the future was done when it was added, or is being cancelled by the user: that is the standard
-        # behaviour. Else not in the thread that finishes the future, which may be one that deals with others as well.
-        me = threading.get_ident()
-        cancelled = isinstance(future, TaskFuture) and future.cancelled_by == me
-        if cancelled or (me == self._added_by and not self.is_added):
+        # The thread that adds it calls it itself if the future is done by then, and inside `cancel`, where to call it
+        # at once is the standard behaviour. Not while it waits for the workers, see `_loop`: then it finishes futures
+        # in the place of the group's own thread, and other callers' too.
+        at_once = not self.is_added or (isinstance(future, TaskFuture) and future.is_cancelled_here())
+        if at_once and threading.get_ident() == self._added_by:
             self._fn(future)
         else:
             self._callbacks.run(partial(_call, self._fn, future))

@@ -8,6 +8,7 @@ Processes are started only by the supervisor's thread. While a caller waits in i
 from __future__ import annotations
 
 import _thread
+import os
 import threading
 import time
 from collections import deque
@@ -127,11 +128,11 @@ class Loop(Core):
 
     def _sleep(self) -> None:
         """Leave the workers to callers, as long as there is one every now and then."""
-        beats = -1
+        beats = self._beats
         seconds = _NAP_SECONDS
         while not self._nap.acquire(True, seconds):
             with self._lock:
-                if beats == self._beats:
+                if beats == self._beats and (self._helper is None or self._sleeps_deeply):
                     self._helper = None  # nobody waits for workers: nobody came, or an interrupt let one go unnoticed
                     return
                 beats = self._beats
@@ -180,12 +181,15 @@ class Loop(Core):
         """Wait for workers in the place of the supervisor's thread, in a caller's: that saves the way between the two.
 
         Does nothing where that is of no use: another caller does it, or there is other work whose outcomes would be
-        late whenever this caller does something else.
+        late whenever this caller does something else. Nor in a forked copy of the process: it would take what the
+        workers tell from the one that they belong to.
 
         Args:
             done (Callable[[], bool]): Whether the caller has what it waits for.
             timeout (float | None): Seconds at most; None for no limit.
         """
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             if self._helper is not None or not self._may_help():
                 return
@@ -201,9 +205,15 @@ class Loop(Core):
         finally:
             with self._lock:
                 self._helper = None
+                self._lock.notify_all()  # the supervisor's thread does not end before
                 wanted = not done() or not self._scheduler.unoccupied or self._hands.to_start or self._closing
                 if wanted or self._sleeps_deeply:
                     self._wake()
+
+    def come_back(self) -> None:
+        """Let the supervisor's thread look after the workers at once: a caller is about to wait in another way."""
+        if self._napping and self._helper is None:
+            self._wake()
 
     def _may_help(self) -> bool:
         thread = self._thread

@@ -404,6 +404,7 @@ class Stream(Sink):
             self._window.waited(self._arrivals.held)
             if self._may_take():
                 return
+            self._supervisor.come_back()
             self._waiting = True
             try:
                 self._news.wait_for(self._enough)

@@ -110,7 +110,7 @@ class SafeFuture(Future[R]):
 
 def _acquire(lock: _thread.LockType, timeout: float | None) -> bool:
     if threading.current_thread() is not threading.main_thread():
-        return lock.acquire(True, -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+        return lock.acquire(True, -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX))
     until = float("inf") if timeout is None else time.monotonic() + timeout
     while True:
         left = max(0.0, until - time.monotonic())

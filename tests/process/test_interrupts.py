@@ -170,6 +170,7 @@ if __name__ == "__main__":
             while time.monotonic() < until:  # an exception in a weak reference's callback is lost
                 futures.append(groups[-1].submit(t.doubler, 2))
                 futures[-1].cancel()
+            armed.clear()  # the last group was not interrupted
         except Interrupted:
             interrupts += 1
     stop.set()
