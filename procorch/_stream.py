@@ -9,7 +9,6 @@ runs where the user expects it and nothing runs ahead of the consumer by more th
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import attrs
@@ -20,13 +19,12 @@ from procorch._chunks import Window
 from procorch._engine import Function
 from procorch._errors import NotPicklable, Task
 from procorch._events import Dropped, JobSpec, Outcomes
+from procorch._intake import Intake
 from procorch._items import Items
 from procorch._job import Batch, Job, Packed, Sink
 from procorch._memory import is_crowded
 from procorch._messages import Plain, Style, Value
 from procorch._options import TaskOptions
-from procorch._parcel import Parcel
-from procorch._pickles import Pickles
 from procorch._plain import are_plain
 from procorch._supervisor import Supervisor
 from procorch._verdict import Place, annotate, fault_of, open_value, shorten
@@ -39,18 +37,8 @@ about 0.02 ms, and a worker is without work for no longer than this."""
 _TAKE_SECONDS = 0.001
 """How long further inputs are waited for while a result is there to be given."""
 
-_MOST_AT_ONCE = 16384
-"""Inputs taken in one go where they are there for the taking, and plain data: half a millisecond's work."""
-
 _MOST_AHEAD = 1 << 18
 """Such inputs that are taken ahead of their results where these are kept anyway: nothing is saved by fewer."""
-
-_FEW_AT_ONCE = 64
-"""The same where each may be long in coming, but workers have enough to do and the last ones were not; or where each
-is to be pickled."""
-
-_QUICK_SECONDS = 0.00005
-"""Such an input has come at once."""
 
 
 @attrs.frozen
@@ -88,48 +76,35 @@ class Stream(Sink):
         self,
         supervisor: Supervisor,
         function: Function,
-        pickles: Pickles,
-        inputs: list[Iterator[Any]],
         style: Style,
+        intake: Intake,
         shape: Shape,
         options: TaskOptions,
         window: Window,
         owner: object,
-        *,
-        ready_input: bool,
     ) -> None:
         """Begin; nothing is taken before the first result is asked for.
 
         Args:
             supervisor (Supervisor): Of the group.
             function (Function): What to call.
-            pickles (Pickles): By which it was pickled.
-            inputs (list[Iterator[Any]]): What the items, or the parts of each item, come from.
-            style (Style): How they are passed on.
+            style (Style): How items are passed on to it.
+            intake (Intake): The items.
             shape (Shape): How results are wanted.
             options (TaskOptions): How each item is treated.
             window (Window): How far to read ahead.
             owner (object): Kept alive as long as this: a group that nobody refers to closes.
-            ready_input (bool): Whether taking an input never waits for anything, as from a list.
         """
         self._owner = owner
-        self._ready_input = ready_input
         self._handed_over = 0.0  # when, by the engine's clock
         self._supervisor = supervisor
-        self._pickles = pickles
-        self._sources = inputs
-        self._inputs: Iterator[Any] = inputs[0] if style is Style.ONE else zip(*inputs, strict=False)
+        self._intake = intake
         self._shape = shape
         self._window = window
         self._job = Job(function, style, shape.spec(options), self)
-        self._input_over = False
         self._sealed = False
-        self._at_once = 1  # inputs to take
-        self._plain = False  # whether the last of them were plain data
-        self._quick = False  # whether the last of them came at once
         self._pending: list[Any] = []  # less than a chunk of a given size, packed
         self._last = 1  # results given last, at a time
-        self._has_large = False  # whether an item has gone into a file
         self._numbers = 0  # items that got a number of the job
         self._news = Condition()
         # From here on under the lock of `_news`.
@@ -154,7 +129,7 @@ class Stream(Sink):
     def _enough(self) -> bool:
         """Whether to wake the consumer: it has something to give, and, where it gives all at the end, to take."""
         arrivals, window = self._arrivals, self._window
-        if self._has_large and self._may_take():
+        if self._intake.has_large and self._may_take():
             return True
         if not arrivals.ready or not self._shape.whole or arrivals.failed is not None:
             return arrivals.ready
@@ -247,12 +222,12 @@ class Stream(Sink):
         return self._supervisor.now() if self._job.number else 0.0
 
     def _is_late(self, until: float) -> bool:
-        return not self._ready_input and self._now() > until
+        return not self._intake.ready and self._now() > until
 
     def _may_take(self) -> bool:
-        if self._input_over or self._room <= 0 or (self._stops and self._arrivals.failed is not None):
+        if self._intake.over or self._room <= 0 or (self._stops and self._arrivals.failed is not None):
             return False
-        if not self._has_large or self._window.taken == self._window.given:
+        if not self._intake.has_large or self._window.taken == self._window.given:
             return True
         # Not further ahead of large items than memory allows, but never so that a worker goes without.
         return not is_crowded() or self._supervisor.hungry
@@ -265,85 +240,66 @@ class Stream(Sink):
 
     @property
     def _is_eager(self) -> bool:
-        return self._plain and self._ready_input and self._shape.eager
+        return self._intake.plain and self._intake.ready and self._shape.eager
 
     def _take(self) -> None:
         """Take some inputs, as many as are good to take in one go."""
-        most = min(self._how_many(), self._room)
-        taken: list[Any] = []
-        error: Exception | None = None
-        began = self._now()
-        try:
-            taken.extend(islice(self._inputs, most))
-        except Exception as raised:  # noqa: BLE001 - the user's iterable may raise anything
-            error = raised
+        intake = self._intake
+        alone = not self._shape.whole or not self._job.number or self._supervisor.hungry
+        taken, error = intake.take(min(intake.how_many(alone=alone), self._room), self._now)
         if taken:
             self._put(taken)
         if error is not None:
             # It has its turn like the error of an item: what was taken before it comes first.
-            self._put_failed(self._window.taken, InputFailed(error))
-        if len(taken) < most:
-            self._input_over = True
-        took = self._now() - began
-        self._quick = took < _QUICK_SECONDS * most
-        if self._plain:
-            # Whatever it took: that was time in which this thread did not run.
-            self._at_once = min(4 * self._at_once, _MOST_AT_ONCE)
-        elif took < _HOLD_BACK_SECONDS / 2:
-            self._at_once = min(4 * self._at_once, _FEW_AT_ONCE)
-        else:
-            self._at_once = max(1, min(self._at_once // 2, _FEW_AT_ONCE))
+            self._put_failed(InputFailed(error))
         if self._is_time():
             self._hand_over(all_of_it=False)
         if self._is_eager and self._job.number:
             self._supervisor.attend()
 
-    def _how_many(self) -> int:
-        if self._has_large:
-            return 1
-        if self._ready_input:
-            return self._at_once
-        if not self._shape.whole or not self._quick or not self._job.number or self._supervisor.hungry:
-            return 1
-        return min(self._at_once, _FEW_AT_ONCE)
-
     def _put(self, taken: list[Any]) -> None:
         """Put inputs where the supervisor's thread finds them."""
-        first = self._window.taken
+        first, intake = self._window.taken, self._intake
         self._window.taken += len(taken)
-        plain = self._plain = are_plain(taken)
         with self._news:
-            self._kept.add(taken, plain=plain)
-        packed = taken if plain else self._pack(taken, first)
+            self._kept.add(taken, plain=intake.plain)
+        if intake.plain:
+            intake.took_plain()
+            packed = taken
+        else:
+            each = intake.pack(taken, lambda place: self._task(first + place, taken[place]), self._now)
+            packed = self._packed(each, first)
         self._numbers += len(packed)
         size = self._shape.chunksize
         if size is None:
             if packed:
-                self._job.deck.append(Batch(packed, plain))
+                self._job.deck.append(Batch(packed, intake.plain))
             return
         # Whole chunks, so that a worker which becomes free gets no part of one.
         self._pending += packed
         whole = len(self._pending) - len(self._pending) % size
         if whole:
-            self._job.deck.append(Batch(self._pending[:whole], plain=False))
-            del self._pending[:whole]
+            self._put_pending(whole)
 
-    def _pack(self, taken: list[Any], first: int) -> list[Any]:
-        """Pickle inputs; those that cannot be have their outcome by that."""
-        packed: list[Any] = []
-        for index, item in enumerate(taken, first):
-            payload = self._pickles.item(item, lambda index=index, item=item: self._task(index, item))  # type: ignore[misc]
-            if isinstance(payload, NotPicklable):
+    def _put_pending(self, count: int) -> None:
+        part = self._pending[:count]
+        del self._pending[:count]
+        self._job.deck.append(Batch(part, are_plain(part)))
+
+    def _packed(self, each: list[Packed | NotPicklable], first: int) -> list[Packed]:
+        """Give the pickles; those inputs that have none have their outcome by that."""
+        packed: list[Packed] = []
+        for index, one in enumerate(each, first):
+            if isinstance(one, NotPicklable):
                 with self._news:
                     self._arrivals.skip(self._numbers + len(packed))
-                self._fail(index, payload)
+                self._fail(index, one)
             else:
-                self._has_large |= type(payload) is Parcel
-                packed.append(Packed(payload))
+                packed.append(one)
         return packed
 
-    def _put_failed(self, index: int, error: InputFailed) -> None:
-        self._input_over = True
+    def _put_failed(self, error: InputFailed) -> None:
+        index = self._window.taken
         with self._news:
             self._kept.add([None], plain=False)
         self._window.taken += 1
@@ -365,11 +321,11 @@ class Stream(Sink):
         if not self._supervisor.hungry:
             return False
         # If the next input may be long in coming, nothing is held back from a worker that could do it.
-        return not self._ready_input or self._now() - self._handed_over > _HOLD_BACK_SECONDS
+        return not self._intake.ready or self._now() - self._handed_over > _HOLD_BACK_SECONDS
 
     def _prepare_to_give(self) -> None:
         """See to it that nothing lies in the deck while the consumer is busy with a result."""
-        if self._input_over:
+        if self._intake.over:
             self._hand_over()
         elif self._job.number and self._job.deck and not self._shape.whole and self._supervisor.hungry:
             # Without a number, less than one chunk is there: an item that cannot be pickled came to its turn first.
@@ -379,8 +335,7 @@ class Stream(Sink):
         """Hand over what is in the deck, and, with ``all_of_it``, less than a chunk of a given size."""
         deck = self._job.deck
         if all_of_it and self._pending:
-            deck.append(Batch(self._pending, plain=False))
-            self._pending = []
+            self._put_pending(len(self._pending))
         if deck and not (self._stops and self._arrivals.failed is not None):
             if not self._job.number:
                 self._supervisor.open(self._job, sealed=False)
@@ -389,7 +344,7 @@ class Stream(Sink):
             self._handed_over = self._supervisor.now()
         elif deck:
             self._drop_deck()  # an error is known, and nothing more is to be begun
-        if all_of_it and self._input_over and self._job.number and not self._sealed:
+        if all_of_it and self._intake.over and self._job.number and not self._sealed:
             self._sealed = True
             self._supervisor.seal(self._job)
 
@@ -440,6 +395,4 @@ class Stream(Sink):
         """Want nothing more: begin no further item, close the input."""
         if self._job.number and not (self._sealed and self._window.taken == self._window.given):
             self._supervisor.stop(self._job)
-        for source in self._sources:
-            if isinstance(source, Generator):
-                source.close()
+        self._intake.close()

@@ -12,6 +12,7 @@ from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions, name_of
 from procorch._future import FutureSink, TaskFuture
 from procorch._handle import Handles, HandleSink, ProcessHandle
+from procorch._intake import Intake
 from procorch._job import Call
 from procorch._messages import Style
 from procorch._options import TaskOptions
@@ -253,9 +254,8 @@ class Tasks:
             raise function
         style = Style.ONE if len(iterables) == 1 else Style.MANY
         ready = all(type(iterable) in _HAVE_THEIR_ITEMS for iterable in iterables)
-        return Stream(
-            self._supervisor, function, pickles, inputs, style, shape, self._options, window, self, ready_input=ready
-        )
+        intake = Intake(inputs, style, pickles, ready=ready)
+        return Stream(self._supervisor, function, style, intake, shape, self._options, window, self)
 
 
 def _inputs(call: str, iterables: tuple[Any, ...]) -> list[Iterator[Any]]:

@@ -1,0 +1,131 @@
+"""How a stream takes its inputs: in the consumer's thread, as many at a time as is good, pickled where they need it.
+
+Knows nothing of where they go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from procorch._errors import NotPicklable, Task
+from procorch._job import Packed
+from procorch._messages import Style
+from procorch._parcel import Parcel
+from procorch._pickles import Pickles
+from procorch._plain import are_plain
+
+_MOST_AT_ONCE = 16384
+"""Inputs taken in one go where they are there for the taking, and plain data: half a millisecond's work."""
+
+_FEW_AT_ONCE = 64
+"""The same where each may be long in coming, but workers have enough to do and the last ones were not; or where each
+is to be pickled."""
+
+_QUICK_SECONDS = 0.00005
+"""Such an input has come at once."""
+
+_LONG_SECONDS = 0.00025
+"""Longer than this it should not take to take and pickle some."""
+
+
+class Intake:
+    """The inputs of one call."""
+
+    def __init__(self, sources: list[Iterator[Any]], style: Style, pickles: Pickles, *, ready: bool) -> None:
+        """Begin; nothing is taken before it is asked for.
+
+        Args:
+            sources (list[Iterator[Any]]): What the items, or the parts of each item, come from.
+            style (Style): How they are passed on.
+            pickles (Pickles): Of the call.
+            ready (bool): Whether taking an input never waits for anything, as from a list.
+        """
+        self._sources = sources
+        self._inputs: Iterator[Any] = sources[0] if style is Style.ONE else zip(*sources, strict=False)
+        self._pickles = pickles
+        self.ready = ready
+        """Whether taking an input never waits for anything."""
+        self.over = False
+        """Whether there is no further input."""
+        self.plain = False
+        """Whether the last ones were plain data."""
+        self.has_large = False
+        """Whether an item has gone into a file."""
+        self._at_once = 1
+        self._quick = False  # whether the last ones came at once
+
+    def how_many(self, *, alone: bool) -> int:
+        """Tell how many are good to take in one go.
+
+        Args:
+            alone (bool): Whether each is to go on before the next is waited for, if that may take long.
+
+        Returns:
+            int: At least 1.
+        """
+        if self.has_large:
+            return 1
+        if self.ready:
+            return self._at_once
+        return min(self._at_once, _FEW_AT_ONCE) if self._quick and not alone else 1
+
+    def take(self, most: int, clock: Callable[[], float]) -> tuple[list[Any], Exception | None]:
+        """Take inputs.
+
+        Args:
+            most (int): At most so many, at least 1; fewer only if there are no more.
+            clock (Callable[[], float]): Tells the time in seconds.
+
+        Returns:
+            tuple[list[Any], Exception | None]: The inputs, and what taking the next one raised.
+        """
+        taken: list[Any] = []
+        error: Exception | None = None
+        began = clock()
+        try:
+            taken.extend(islice(self._inputs, most))
+        except Exception as raised:  # noqa: BLE001 - the user's iterable may raise anything
+            error = raised
+        self.over = len(taken) < most
+        self._quick = clock() - began < _QUICK_SECONDS * most
+        self.plain = bool(taken) and are_plain(taken)
+        return taken, error
+
+    def pack(
+        self, taken: list[Any], name: Callable[[int], Task], clock: Callable[[], float]
+    ) -> list[Packed | NotPicklable]:
+        """Pickle inputs.
+
+        Args:
+            taken (list[Any]): From `take`.
+            name (Callable[[int], Task]): Names one by its place among them; called only for an error.
+            clock (Callable[[], float]): Tells the time in seconds.
+
+        Returns:
+            list[Packed | NotPicklable]: For each, its pickle or why there is none.
+        """
+        began = clock()
+        packed: list[Packed | NotPicklable] = []
+        for place, item in enumerate(taken):
+            payload = self._pickles.item(item, partial(name, place))
+            self.has_large |= type(payload) is Parcel
+            packed.append(payload if isinstance(payload, NotPicklable) else Packed(payload))
+        self._pace(took=clock() - began)
+        return packed
+
+    def took_plain(self) -> None:
+        """Take in that the last ones need no pickling."""
+        self._at_once = min(4 * self._at_once, _MOST_AT_ONCE)
+
+    def _pace(self, took: float) -> None:
+        more = 4 * self._at_once if took < _LONG_SECONDS else self._at_once // 2
+        self._at_once = max(1, min(more, _FEW_AT_ONCE))
+
+    def close(self) -> None:
+        """Take no more: end generators among the sources."""
+        for source in self._sources:
+            if isinstance(source, Generator):
+                source.close()
