@@ -35,6 +35,7 @@ FLOORS = {
     "_child": 8,
     "_functions": 8,
     "_hands": 8,
+    "_intake": 8,
     "_records": 8,
     "_shares": 8,
     "_arrivals": 7,
