@@ -66,7 +66,14 @@ def _after_fork_in_child() -> None:
         os.close(_lifelines.pop())
 
 
+def _let_server_go() -> None:
+    _servers[0].forget()
+
+
 os.register_at_fork(after_in_child=_after_fork_in_child)
+# At the interpreter's exit, after the groups that were left open have ended (see `_exit`): a socket that nobody closes
+# makes a warning, where these are shown.
+util.Finalize(None, _let_server_go, exitpriority=-1)
 
 
 class Popen(_StandardPopen):
