@@ -118,6 +118,8 @@ class Loop(Core):
         with self._lock:
             if self._was_interrupted:
                 return True
+            if self._helper is not None and not self._napping:
+                self._place.wake()  # what woke this thread may have been meant for that caller
             self._napping = self._sleeps_deeply = False
             self._take_in(ready, self._deliveries)
             starts = len(self._hands.to_start)
@@ -152,6 +154,8 @@ class Loop(Core):
         # First, so that a worker that has come to an end finds what has been put there meanwhile.
         self._look_into_decks(deliveries)
         for worker in ready:
+            if self._hands.workers.get(worker.slot) is not worker:
+                continue  # it is being started in this moment, by another thread: a caller's is too early for its news
             for event in worker.read():
                 self._pass_on_logged(worker, deliveries)
                 self._tell(event, deliveries)

@@ -72,6 +72,8 @@ class Supervisor(Loop):
         job.number = next(self._numbers)
         self._hands.add(job, sealed=sealed)
         self._tell(e.JobOpened(job.number, job.spec, job.take(), sealed), deliveries)
+        if len(self._hands.jobs) > 1:
+            self.come_back()  # no caller does, see `_loop`
 
     def offer(self, job: Job) -> bool:
         """Take all that is in a job's deck.

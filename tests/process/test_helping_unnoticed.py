@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ import targets
 from helpers import Method, wait_until
 
 from procorch import ProcessGroup
+from procorch._local import LocalEngine, LocalWorker
 
 
 def test_a_limit_for_waiting_in_a_thread(method: Method, gate: Path, log: Path) -> None:
@@ -73,3 +75,23 @@ def test_who_waits_in_another_way_waits_no_longer_than_usual(method: Method, mon
         seen: Future[int] = Future()
         group.submit(targets.doubler, 2).add_done_callback(lambda future: seen.set_result(future.result()))
         assert seen.result() == 4
+
+
+def test_a_worker_that_is_ready_before_it_is_known(
+    method: Method, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller who waits hears of a new process while the supervisor's thread is still about starting it."""
+    honest = LocalEngine.start
+
+    def start(self: LocalEngine, slot: int, name: str) -> LocalWorker:
+        worker = honest(self, slot, name)
+        # Longer than it takes the caller to be told.
+        select.select([worker.channel], [], [], 20)
+        select.select([], [], [], 0.05)
+        return worker
+
+    monkeypatch.setattr(LocalEngine, "start", start)
+    with ProcessGroup(1, mp_context=method) as group:
+        for _ in range(2):  # the first time, the worker is still to be started
+            assert group.submit(targets.doubler, 1).result() == 2
+        assert group.options(retries=1).submit(targets.crash_until, str(tmp_path), 1).result() == 2
