@@ -181,6 +181,9 @@ class LocalWorker(Worker):
     def read(self) -> Iterator[WorkerEvent]:
         if self._forgotten:
             return  # another thread was told of its end too
+        if self.ended and not self.process.popen.has_ended():
+            # Another thread had let go of a descriptor that became ready, and this worker got that number.
+            self.ended = False
         # Also where somebody else has sent the rest by now, or the engine would hear of room in the socket for ever.
         if self.channel.writing and self.channel.flush():
             self._engine.watch(self)
@@ -350,7 +353,11 @@ class LocalEngine(Engine):
             both = selectors.EVENT_READ | selectors.EVENT_WRITE
             worker.channel.writing = bool(worker.channel.unsent)
             wanted = both if worker.channel.writing else selectors.EVENT_READ
-            self._selector.modify(worker.channel, wanted, (worker, False))
+            try:
+                self._selector.modify(worker.channel, wanted, (worker, False))
+            except (KeyError, ValueError, OSError):
+                if worker.channel.listening:
+                    raise  # else another thread has just let go of it
 
     def hung_up(self, worker: LocalWorker) -> None:
         """Wait no longer for news on the worker's channel: its end is closed.

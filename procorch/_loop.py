@@ -89,7 +89,8 @@ class Loop(Core):
             raise
         finally:
             with self._lock:
-                self._lock.wait_for(lambda: self._helper is None)
+                # With a limit, as an interrupt may have let one go unnoticed.
+                self._lock.wait_for(lambda: self._helper is None, 4 * _SLICE_SECONDS)
             self._close_engine()
             self.callbacks.close()
             with self._lock:
