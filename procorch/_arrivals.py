@@ -141,3 +141,9 @@ class Arrivals:
         self._next = segment.start + len(segment.arrivals)
         self.held -= len(segment.arrivals)
         return segment
+
+    def clear(self) -> None:
+        """Forget what is there: nobody wants it any more."""
+        self._segments.clear()
+        self._order.clear()
+        self.held = 0

@@ -395,4 +395,11 @@ class Stream(Sink):
         """Want nothing more: begin no further item, close the input."""
         if self._job.number and not (self._sealed and self._window.taken == self._window.given):
             self._supervisor.stop(self._job)
+        inputs = self._kept
+        with self._news:
+            # This and the job refer to each other: results that nobody has taken, and the files of large ones, would
+            # stay until the interpreter looks for garbage. What is still to come is not kept any more.
+            self._kept = Items()
+            self._arrivals.clear()
+        del inputs  # only now: what the user's finalizers do is not to be done under a lock
         self._intake.close()
