@@ -52,6 +52,7 @@ class Arrivals:
         self._order: deque[int] = deque()  # the same, as they came; kept only if that is asked for
         self._missing: list[int] = []  # of each index that has no number: the number that the next one got
         self._next = 0  # the index whose turn it is
+        self._closed = False
         self.held = 0
         """How many items have arrived and are not given."""
         self.failed: int | None = None
@@ -87,7 +88,8 @@ class Arrivals:
             numbers (Sequence[int]): Their numbers.
             outcomes (Outcomes): One for each.
             place (Place | None): Where they ran.
-            wanted (Items): The indexes whose results are not given yet: what is told twice counts once.
+            wanted (Items): The indexes whose results are not given yet: what is told twice counts once. Those that were
+                put where workers found them a moment ago are added to it soon.
         """
         if isinstance(numbers, range) and not self._missing:
             self._take_in(Segment(numbers.start, outcomes, place), wanted)
@@ -102,8 +104,8 @@ class Arrivals:
 
     def _take_in(self, segment: Segment, wanted: Items) -> None:
         start, arrivals, _ = segment
-        if start in self._segments or start not in wanted:
-            return  # told twice, since a call was interrupted
+        if self._closed or start in self._segments or (start < wanted.count and start not in wanted):
+            return  # told twice, since a call was interrupted; or nobody wants it any more
         if not isinstance(arrivals, Plain):
             for index, one in enumerate(arrivals, start):
                 if type(one) is not Value and type(one) is not Dropped:
@@ -143,7 +145,8 @@ class Arrivals:
         return segment
 
     def clear(self) -> None:
-        """Forget what is there: nobody wants it any more."""
+        """Forget what is there, and what is still to come: nobody wants it any more."""
+        self._closed = True
         self._segments.clear()
         self._order.clear()
         self.held = 0

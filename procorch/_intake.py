@@ -15,7 +15,7 @@ from procorch._job import Packed
 from procorch._messages import Style
 from procorch._parcel import Parcel
 from procorch._pickles import Pickles
-from procorch._plain import are_plain
+from procorch._plain import are_plain, is_plain
 
 _MOST_AT_ONCE = 16384
 """Inputs taken in one go where they are there for the taking, and plain data: half a millisecond's work."""
@@ -92,6 +92,40 @@ class Intake:
         self.over = len(taken) < most
         self._quick = clock() - began < _QUICK_SECONDS * most
         self.plain = bool(taken) and are_plain(taken)
+        return taken, error
+
+    def take_each(
+        self, most: int, put: Callable[[Any], None], enough: Callable[[], bool], clock: Callable[[], float]
+    ) -> tuple[list[Any], Exception | None]:
+        """Take inputs that may be long in coming: each is put where others find it before the next is waited for.
+
+        Args:
+            most (int): At most so many, at least 1.
+            put (Callable[[Any], None]): Takes each that is plain data. After one that is not, no more are taken.
+            enough (Callable[[], bool]): Asked after each whether it is time to do something else.
+            clock (Callable[[], float]): Tells the time in seconds.
+
+        Returns:
+            tuple[list[Any], Exception | None]: As of `take`; if `plain` is false, the last has not been put.
+        """
+        taken: list[Any] = []
+        error: Exception | None = None
+        began = clock()
+        self.plain = True
+        try:
+            for item in islice(self._inputs, most):
+                taken.append(item)
+                if not is_plain(item):
+                    self.plain = False
+                    break
+                put(item)
+                if enough():
+                    break
+            else:
+                self.over = len(taken) < most
+        except Exception as raised:  # noqa: BLE001 - the user's iterable may raise anything
+            error, self.over = raised, True
+        self._quick = clock() - began < _QUICK_SECONDS * len(taken)
         return taken, error
 
     def pack(

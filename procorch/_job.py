@@ -85,9 +85,9 @@ class Job:
     sink: Sink
     number: int = 0
     """Given by `Supervisor.open`."""
-    deck: deque[Batch] = attrs.field(factory=deque[Batch])
-    """The arguments of items that nobody else knows of yet. Its owner appends without a lock; the supervisor takes all
-    that is there, under its own."""
+    deck: deque[Any] = attrs.field(factory=deque[Any])
+    """The arguments of items that nobody else knows of yet: each entry a `Batch`, or plain data of one item. Its owner
+    appends without a lock; the supervisor takes all that is there, under its own."""
     items: Items = attrs.field(factory=Items)
     """The arguments of the items without an outcome: plain data as they are, others `Packed`."""
 
@@ -97,11 +97,20 @@ class Job:
         Returns:
             int: How many items that is.
         """
-        count = 0
-        while self.deck:
-            batch = self.deck.popleft()
-            count += len(self.items.add(batch.values, plain=batch.plain))
-        return count
+        before = self.items.count
+        single: list[Any] = []
+        for _ in range(len(self.deck)):
+            one = self.deck.popleft()
+            if type(one) is not Batch:
+                single.append(one)
+                continue
+            if single:
+                self.items.add(single, plain=True)
+                single = []
+            self.items.add(one.values, plain=one.plain)
+        if single:
+            self.items.add(single, plain=True)
+        return self.items.count - before
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Let the arguments of items go.

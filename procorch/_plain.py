@@ -39,6 +39,23 @@ KINDS: dict[type[object], Kind] = {
 """How a result of a type is kept in the page, if it is plain."""
 
 
+def is_plain(value: Any) -> bool:
+    """Tell whether the arguments of one item are plain data.
+
+    Args:
+        value (Any): Its arguments.
+
+    Returns:
+        bool: As `are_plain` of it alone.
+    """
+    type_ = cast("type[object]", type(value))
+    if type_ in _FIXED:
+        return True
+    if type_ is str or type_ is bytes:
+        return len(value) <= _MOST_CHARACTERS
+    return type_ is tuple and len(value) <= _MOST_PARTS and _are_atoms(value)
+
+
 def are_plain(values: list[Any]) -> bool:
     """Tell whether arguments are plain data.
 
@@ -56,7 +73,7 @@ def are_plain(values: list[Any]) -> bool:
     return types == {tuple} and max(map(len, values)) <= _MOST_PARTS and _are_atoms(list(chain.from_iterable(values)))
 
 
-def _are_atoms(values: list[Any]) -> bool:
+def _are_atoms(values: Sequence[Any]) -> bool:
     types = set(map(type, values))
     return types <= _FIXED or (types <= _ATOMS and _are_short(values))
 
@@ -69,16 +86,19 @@ def marshal_one(value: Any) -> bytes | None:
     """Write one result as an item of a list.
 
     Args:
-        value (Any): Of a type in `KINDS`.
+        value (Any): Any result.
 
     Returns:
-        bytes | None: None if it is not plain after all.
+        bytes | None: None if it is not plain.
     """
     type_ = cast("type[object]", type(value))
-    if type_ is tuple:
+    if type_ is str or type_ is bytes:
+        if len(value) > _MOST_CHARACTERS:
+            return None
+    elif type_ is tuple:
         if len(value) > _MOST_PARTS or not _are_atoms(value):
             return None
-    elif (type_ is str or type_ is bytes) and len(value) > _MOST_CHARACTERS:
+    elif type_ not in _FIXED:
         return None
     return marshal.dumps(value, _FORMAT)
 

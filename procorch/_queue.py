@@ -105,7 +105,10 @@ class Filling(NamedTuple):
         Returns:
             int: At most ``ahead``.
         """
-        kind = words[self.head] >> 16 & 0xFF
+        word = words[self.head]
+        kind = word >> 16 & 0xFF
+        if kind == Kind.MARSHALLED:
+            return (word & MOST_ITEMS) - self.items  # of different lengths, so each has been counted
         start = (self.head + 1) * 8 + self.items * WIDTHS[Kind(kind)]
         if WIDTHS[Kind(kind)] == 1:
             return _until(page[start : start + self.ahead].find(b"\xff"), self.ahead)

@@ -245,10 +245,13 @@ class Stream(Sink):
     def _take(self) -> None:
         """Take some inputs, as many as are good to take in one go."""
         intake = self._intake
-        alone = not self._shape.whole or not self._job.number or self._supervisor.hungry
-        taken, error = intake.take(min(intake.how_many(alone=alone), self._room), self._now)
-        if taken:
-            self._put(taken)
+        if intake.ready or self._shape.chunksize is not None or not self._job.number:
+            alone = not self._shape.whole or not self._job.number or self._supervisor.hungry
+            taken, error = intake.take(min(intake.how_many(alone=alone), self._room), self._now)
+            if taken:
+                self._put(taken)
+        else:
+            error = self._take_each()
         if error is not None:
             # It has its turn like the error of an item: what was taken before it comes first.
             self._put_failed(InputFailed(error))
@@ -256,6 +259,22 @@ class Stream(Sink):
             self._hand_over(all_of_it=False)
         if self._is_eager and self._job.number:
             self._supervisor.attend()
+
+    def _take_each(self) -> Exception | None:
+        """Take inputs that may be long in coming; give what taking the next one raised."""
+        intake, supervisor = self._intake, self._supervisor
+        most = min(intake.how_many(alone=False), self._room)
+        taken, error = intake.take_each(most, self._job.deck.append, lambda: supervisor.hungry, self._now)
+        other = [] if intake.plain else [taken.pop()]
+        if taken:
+            self._window.taken += len(taken)
+            self._numbers += len(taken)
+            with self._news:
+                self._kept.add(taken, plain=True)
+            intake.took_plain()
+        if other:
+            self._put(other)
+        return error
 
     def _put(self, taken: list[Any]) -> None:
         """Put inputs where the supervisor's thread finds them."""

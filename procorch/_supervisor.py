@@ -20,7 +20,7 @@ from procorch._engine import Engine
 from procorch._exit import watch_for_exit
 from procorch._hands import Deliveries
 from procorch._info import ProcessInfo
-from procorch._job import Job
+from procorch._job import Batch, Job
 from procorch._loop import Loop
 from procorch._policy import Limits
 from procorch._verdict import Ending
@@ -104,7 +104,7 @@ class Supervisor(Loop):
             int: How many items that were.
         """
         with self._lock:
-            count = sum(len(batch.values) for batch in job.deck)
+            count = sum(len(one.values) if isinstance(one, Batch) else 1 for one in job.deck)
             job.deck.clear()
         return count
 

@@ -298,8 +298,10 @@ class Writer:
             BaseException: What the last item that has begun raised, or an interrupt between two items.
         """
         kind = self._run
-        if kind not in _TYPES or kind is None or self._words[BEGUN] > MOST_BASE:
+        if kind is None or self._words[BEGUN] > MOST_BASE:
             return NOTHING
+        if kind is Kind.MARSHALLED:
+            return self._fill_marshalled(call, arguments, min(count, MOST_AHEAD), seq)
         count = min(count, self._capacity(8), MOST_AHEAD)
         if count < 1:
             return NOTHING
@@ -334,6 +336,32 @@ class Writer:
         self._filled = at - first
         return NOTHING
 
+    def _fill_marshalled(self, call: Callable[[Any], Any], arguments: Iterator[Any], count: int, seq: int) -> Any:
+        """The same for results of different lengths: the run's word counts each, and says where the next goes."""
+        words, head, word = self._words, self._head, self._word
+        at = self._end + 8 + (word >> 24)
+        room = self._room
+        count = min(count, MOST_ITEMS - (word & MOST_ITEMS))
+        if count < 1:
+            return NOTHING
+        self._filling = Filling(words[BEGUN], head, word & MOST_ITEMS, count)
+        self._filled = None
+        words[BEGUN] = self._filling.word()
+        stop_byte, page = STOP << 3, self._bytes
+        for argument in islice(arguments, count):
+            if page[stop_byte] and self.stop_asked(seq):
+                break
+            value = call(argument)
+            body = marshal_one(value)
+            if body is None or at + len(body) > room:
+                return value
+            stop = at + len(body)
+            page[at:stop] = body
+            at = stop
+            word += len(body) << 24 | 1
+            words[head] = word
+        return NOTHING
+
     def settle(self, *, owes: bool) -> bool:
         """Count what `fill` has recorded. It is not interrupted any more.
 
@@ -350,7 +378,10 @@ class Writer:
         if filled is None:
             filled = filling.filled(self._words, self._page)
         owes = owes and filled < filling.ahead
-        self._count(kind, filled)
+        if kind is Kind.MARSHALLED:
+            self._word = self._words[self._head]  # it is counted
+        else:
+            self._count(kind, filled)
         self._filling = None
         self._words[BEGUN] = filling.base + filled + owes
         return owes
