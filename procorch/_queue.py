@@ -18,8 +18,9 @@ the writer or after its death, both of which order memory; a look in between can
 of one that is counted on a processor that keeps the order of stores (x86), and on others at worst until the next
 message.
 
-STOP is asked after BEGUN was noted, and BEGUN taken back if it is set. So what is not in BEGUN a moment after STOP was
-set never begins, and may be given to another worker while the item before it still runs.
+STOP is asked after BEGUN was noted, and BEGUN taken back if it is set; in haste, after the result before was written.
+So what does not count as begun a moment after STOP was set never begins, and may be given to another worker while the
+item before it still runs.
 
 LOGGED counts what was logged, once it is in the socket: so the reader knows how much it has to read there before it
 lets out what it finds here.
