@@ -1,6 +1,7 @@
 """Turn the JSON of a run into a table in Markdown.
 
 python benchmarks/report.py results.json
+python benchmarks/report.py --brief results.json    # one line for each case and variant, for a page of documentation
 """
 
 from __future__ import annotations
@@ -44,6 +45,33 @@ def markdown(report: Report) -> str:
             named = case
         parts += [f"### {case}: {variant}", "", *_table(case, lines), ""]
     return "\n".join(parts)
+
+
+def brief(report: Report) -> str:
+    """Write one table with a line for each case and variant, and a column for each peer with its defaults.
+
+    Args:
+        report (Report): As `run.py` writes it.
+
+    Returns:
+        str: Markdown.
+    """
+    found = tables(report)
+    peers = list(dict.fromkeys(line.peer for lines in found.values() for line in lines if "(" not in line.peer))
+    head = ["case", "unit", *peers]
+    rows = [head, ["---", "---", *["---:"] * len(peers)]]
+    for (case, variant), lines in found.items():
+        by_peer = {line.peer: line for line in lines}
+        cells = [_brief_cell(by_peer.get(peer)) for peer in peers]
+        rows.append([f"{case}: {variant}", CASES[case].unit, *cells])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _brief_cell(line: Line | None) -> str:
+    if line is None:
+        return ""
+    value = number(line.value) or "none"
+    return f"**{value}**" if line.peer == "procorch" else value
 
 
 def _facts(facts: Facts) -> list[str]:
@@ -92,4 +120,5 @@ def number(figure: float | None) -> str:
 
 
 if __name__ == "__main__":
-    print(markdown(Report.read(Path(sys.argv[1]))))
+    write = brief if "--brief" in sys.argv[1:-1] else markdown
+    print(write(Report.read(Path(sys.argv[-1]))))

@@ -9,7 +9,7 @@ from cases import CASES
 from peers import PEERS
 from plan import Wish, plan
 from records import Found, Job, Report, Result
-from report import markdown
+from report import brief, markdown
 from summary import find, tables
 
 README = (Path(__file__).parents[2] / "benchmarks" / "README.md").read_text()
@@ -57,6 +57,12 @@ def test_the_table() -> None:
     assert "| **procorch** | 0.5 | 0.5 to 1.5 | 1 | 2 | 1,000 | 1.5 | 2.5 | 30 |  |  | p99 µs 5 |\n" in text
     assert "| pool (tuned) | 2 |  | 4 | 8 | 1,000 |" in text
     assert "| pebble | none |  |  |  |  | 1.5 | 2.5 | 30 |  |  | hangs (over 10 s); p99 µs 5 |\n" in text
+
+
+def test_the_brief_table() -> None:
+    text = brief(REPORT)
+    assert "| case | unit | serial | procorch | pebble |\n" in text
+    assert text.endswith("| trivial: int | µs/item | 0.25 | **0.5** | none |")
 
 
 @pytest.mark.parametrize("name", [*CASES, *PEERS])
