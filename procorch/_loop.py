@@ -27,6 +27,10 @@ _NAP_SECONDS = 0.002
 """How long the supervisor's thread leaves the workers to callers who have just waited for one: the next comes soon, or
 never. A result that is waited for in another way may come so much later, once."""
 
+_CROWDED_SECONDS = 0.02
+"""How long after there was other work, or a caller that waited in another way, no caller waits for workers himself: the
+way between two who do in turns is longer than that from the supervisor's thread."""
+
 _SLICE_SECONDS = 0.5
 """Longest wait of a caller's thread until it looks for signals again, see `_waits`."""
 
@@ -47,6 +51,7 @@ class Loop(Core):
         self._thread: threading.Thread | None = None
         self._has_thread = False  # whether it runs, and did not just seem to
         self._deliveries: Deliveries = deque()  # of that thread
+        self._crowded_at = -1.0  # when several callers had work under way
         self._spin = Spin()  # of callers in its place
         self._beats = 0  # grows while callers wait in its place
         self._sleeps_deeply = False  # it will not look for itself whether one still does
@@ -217,6 +222,7 @@ class Loop(Core):
 
     def come_back(self) -> None:
         """Let the supervisor's thread look after the workers at once: a caller is about to wait in another way."""
+        self._crowded_at = time.monotonic()
         if self._napping and self._helper is None:
             self._wake()
 
@@ -225,6 +231,7 @@ class Loop(Core):
         return (
             self._place.shareable
             and len(self._hands.jobs) == 1
+            and time.monotonic() > self._crowded_at + _CROWDED_SECONDS
             and not self._hands.to_start
             and not self._closing
             and thread is not None

@@ -17,7 +17,8 @@ class Limits:
     """Most worker processes alive at once; those of `start` come on top."""
 
     chunk_seconds: float = attrs.field(default=0.010, validator=gt(0))
-    """Work in one chunk, in seconds. A chunk costs about 0.1 ms to hand over, so that is one hundredth of it."""
+    """Work in one chunk, in seconds. A chunk costs the parent about 0.3 ms, so that is a few hundredths of it; a call of
+    another job waits for half of it on average."""
 
     chunk_seconds_per_worker: float = attrs.field(default=0.0002, validator=ge(0))
     """Least work in one chunk for each worker of the group, in seconds. It costs the parent about 0.1 ms to deal with a
@@ -45,7 +46,7 @@ class Limits:
 
     look_after: float = attrs.field(default=0.020, validator=gt(0))
     """Seconds after which the parent looks at a busy worker's finished items without being told of them. A worker
-    announces at most one result a millisecond, so one of them may wait behind a heavy item that follows light ones."""
+    announces results at most every ten milliseconds, so one may wait behind a heavy item that follows light ones."""
 
     limit_look: float = attrs.field(default=0.005, validator=gt(0))
     """Seconds between two looks whether an item has run too long, where its limit is shorter than that."""

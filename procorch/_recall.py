@@ -150,6 +150,6 @@ class Recalls:
         taken = now - slot.sent
         left = len(slot.items) - slot.done - 1
         by_cost = min(left * cost, len(slot.items) * cost - taken)
-        # A worker tells of what has finished once a millisecond.
+        # More may have finished than was told: then it is shared a little sooner than would be best.
         by_pace = left * (taken - self._limits.overrun_slack) / (slot.done + 1)
         return max(by_cost, by_pace)

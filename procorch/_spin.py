@@ -14,10 +14,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_SPIN_SECONDS = 0.0001
-"""How long to look before sleeping."""
+_SPIN_SECONDS = 0.0002
+"""How long to look before sleeping: as long as it takes if the other side slept, so that both come out of it."""
 
-_SHORT_SECONDS = 0.0003
+_SHORT_SECONDS = 0.0004
 """A wait after which it is worth looking the next time; with the sleep that it took, if it did."""
 
 _MOST_RESTS = 256

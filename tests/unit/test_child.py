@@ -499,7 +499,7 @@ def test_quick_items_are_announced_at_the_end_only(bench: Bench) -> None:
     assert bench.sent == [m.Ended(1)]
 
 
-def test_results_are_announced_at_most_once_a_millisecond(bench: Bench) -> None:
+def test_results_are_announced_every_ten_milliseconds_at_most(bench: Bench) -> None:
     times: list[int] = []
 
     def send(message: m.FromWorker) -> None:
@@ -512,13 +512,13 @@ def test_results_are_announced_at_most_once_a_millisecond(bench: Bench) -> None:
 
     bench.runner = Runner(bench.writer, send, bench.clock)
     bench.run(item, range(100))
-    assert len(times) == 25
-    assert all(later - earlier > MILLISECOND for earlier, later in pairwise(times))
+    assert len(times) == 2
+    assert all(later - earlier > 10 * MILLISECOND for earlier, later in pairwise(times))
 
 
 def test_slow_items_are_announced_each(bench: Bench) -> None:
     def slow(_: object) -> None:
-        bench.clock.now += 2 * MILLISECOND
+        bench.clock.now += 11 * MILLISECOND
 
     bench.run(slow, range(3))
     assert bench.sent == [m.Noted(), m.Noted(), m.Noted(), m.Ended(1)]

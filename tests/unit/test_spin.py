@@ -56,7 +56,7 @@ def test_what_was_in_vain_is_tried_more_and_more_seldom(monkeypatch: pytest.Monk
     tried = 0
     for _ in range(10_000):
         before = world.looks
-        world.wait(0.00015)
+        world.wait(0.0003)
         tried += world.looks > before
     assert tried < 10_000 // _MOST_RESTS + 12
     # And it comes back once that changes.
