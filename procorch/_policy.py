@@ -17,8 +17,8 @@ class Limits:
     """Most worker processes alive at once; those of `start` come on top."""
 
     chunk_seconds: float = attrs.field(default=0.010, validator=gt(0))
-    """Work in one chunk, in seconds. A chunk costs the parent about 0.3 ms, so that is a few hundredths of it; a call of
-    another job waits for half of it on average."""
+    """Work in one chunk, in seconds. A chunk costs the parent about 0.3 ms, so that is a few hundredths of it; the call
+    of another job waits for half of it on average."""
 
     chunk_seconds_per_worker: float = attrs.field(default=0.0002, validator=ge(0))
     """Least work in one chunk for each worker of the group, in seconds. It costs the parent about 0.1 ms to deal with a
