@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,6 +79,7 @@ def _measure(jobs: list[Job], known: Facts) -> Report:
                 if result.found.value is None:
                     without_value.add(key)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one is not to cost what has been measured
         print("interrupted")
         harness.end_all()
     known |= {"load after": load(), "seconds": round(time.monotonic() - began)}
