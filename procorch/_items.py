@@ -75,7 +75,7 @@ class Items:
         """Begin empty."""
         self._parts: list[_Part] = []
         self._starts: list[int] = []  # of the parts
-        self.count = 0
+        self.count: int = 0
         """How many have come."""
 
     def add(self, values: list[Any], *, plain: bool) -> range:

@@ -94,7 +94,7 @@ class Plain:
         Args:
             values (list[Any]): In the order of the items; at least one.
         """
-        self.values = values
+        self.values: list[Any] = values
 
     def __len__(self) -> int:
         """Count the items."""
@@ -104,7 +104,9 @@ class Plain:
         """Compare the results."""
         return isinstance(other, Plain) and self.values == other.values
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        """Refuse: it holds a list."""
+        raise TypeError("unhashable type: 'Plain'")
 
     def __repr__(self) -> str:
         """Show the results."""

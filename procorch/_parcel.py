@@ -23,8 +23,8 @@ class Descriptor:
         Args:
             fd (int): Open.
         """
-        self.fd = fd
-        self.size = 0
+        self.fd: int = fd
+        self.size: int = 0
         """Bytes on their way, if this process wrote them."""
         self.memory: memoryview | None = None
         """What the file held, if it had to be closed before anybody asked for that."""
@@ -78,10 +78,10 @@ class Parcel:
                 for another descriptor.
             once (bool): Whether it is loaded no more than once, and may then let go of the file.
         """
-        self.text = text
-        self.descriptor = descriptor
-        self.once = once
-        self.lasting = False
+        self.text: Data = text
+        self.descriptor: Descriptor | None = descriptor
+        self.once: bool = once
+        self.lasting: bool = False
         """Whether it is there to stay, and worth a descriptor of its own."""
 
     def __len__(self) -> int:
