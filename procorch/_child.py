@@ -24,7 +24,7 @@ import pickle
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
 from procorch import _messages as m
@@ -125,13 +125,13 @@ class Runner:
         worn = False
         now = noted = clock()
         queue.open(seq, now)
-        count, arguments = _arguments(chunk)
+        arguments = _arguments(chunk)
         position, in_a_row = 0, 1
-        while position < count and not queue.full():
+        while position < len(arguments) and not queue.full():
             outcome = None
             began = now
             if function is not None and isinstance(chunk.items, m.Pack) and not timed and self.is_worn is None:
-                outcome = self._do_many(function, chunk, arguments, min(in_a_row, count - position))
+                outcome = self._do_many(function, chunk, arguments, min(in_a_row, len(arguments) - position))
             if queue.begun() == position:
                 queue.begin(position + 1)
                 if queue.stop_asked(seq):
@@ -145,7 +145,7 @@ class Runner:
                     function = self._load(chunk.key)
                 if timed:
                     queue.note_time(clock())
-                outcome = self._outcome(function, chunk, next(arguments))
+                outcome = self._outcome(function, chunk, arguments[position])
                 if timed:
                     queue.note_time(0)
             position = queue.begun()
@@ -179,9 +179,7 @@ class Runner:
             queue.put(m.Kind.BESIDE, b"", now)
         return kind is not m.Kind.FAILURE
 
-    def _do_many(
-        self, loaded: m.Retrying | Failure, chunk: m.Run, arguments: Iterator[Any], most: int
-    ) -> _Outcome | None:
+    def _do_many(self, loaded: m.Retrying | Failure, chunk: m.Run, arguments: Sequence[Any], most: int) -> _Outcome | None:
         """Do the next items as long as their results are of the same plain type; maybe none.
 
         Returns:
@@ -248,12 +246,13 @@ class _Returned(NamedTuple):
 _Outcome: TypeAlias = _Returned | tuple[m.Kind, m.Payload]
 
 
-def _arguments(chunk: m.Run) -> tuple[int, Iterator[Any]]:
-    """Give how many items a chunk has, and the arguments of each: as they are if they came together, else pickled."""
+def _arguments(chunk: m.Run) -> Sequence[Any]:
+    """Give the arguments of each item: as they are if they came together, else pickled."""
     items = chunk.items
     if isinstance(items, m.Pack):
-        return items.items, iter(pickle.loads(items.payload))  # plain data: nothing of the user's runs here
-    return len(items), iter(items)
+        arguments: list[Any] = pickle.loads(items.payload)  # plain data: nothing of the user's runs here
+        return arguments
+    return items
 
 
 def _caller(function: Callable[..., Any], style: m.Style) -> Callable[[Any], Any]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import sys
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from procorch._messages import Bytes, Kind
@@ -277,7 +276,7 @@ class Writer:
         words[RECORDS] = self._records
         return True
 
-    def fill(self, call: Callable[[Any], Any], arguments: Iterator[Any], count: int, seq: int) -> Any:
+    def fill(self, call: Callable[[Any], Any], arguments: Sequence[Any], count: int, seq: int) -> Any:
         """Call for the next items while each result is of the same type as those of the last run: the fast road.
 
         Everything for an item is in one place here. Its result is in the page before the next begins, and that it is
@@ -286,7 +285,7 @@ class Writer:
 
         Args:
             call (Callable[[Any], Any]): The function.
-            arguments (Iterator[Any]): Gives the arguments of the next item, and of those after it.
+            arguments (Sequence[Any]): Those of all items of the chunk. By place, so that no interrupt can move them.
             count (int): Most items, at least 1.
             seq (int): The chunk's number.
 
@@ -295,7 +294,8 @@ class Writer:
             was begun if there is no run that results of a fixed length can be added to.
 
         Raises:
-            BaseException: What the last item that has begun raised, or an interrupt between two items.
+            BaseException: What the last item that has begun raised, or an interrupt between two items, which is taken
+                for the next one's.
         """
         kind = self._run
         if kind is None or self._words[BEGUN] > MOST_BASE:
@@ -316,7 +316,8 @@ class Writer:
         self._words[BEGUN] = self._filling.word()
         at = first
         stop_byte, flags = STOP << 3, self._bytes
-        for argument in islice(arguments, count):
+        base = self._filling.base
+        for argument in arguments[base : base + count]:
             if flags[stop_byte] and self.stop_asked(seq):
                 break
             try:
@@ -336,7 +337,7 @@ class Writer:
         self._filled = at - first
         return NOTHING
 
-    def _fill_marshalled(self, call: Callable[[Any], Any], arguments: Iterator[Any], count: int, seq: int) -> Any:
+    def _fill_marshalled(self, call: Callable[[Any], Any], arguments: Sequence[Any], count: int, seq: int) -> Any:
         """The same for results of different lengths: the run's word counts each, and says where the next goes."""
         words, head, word = self._words, self._head, self._word
         at = self._end + 8 + (word >> 24)
@@ -348,7 +349,8 @@ class Writer:
         self._filled = None
         words[BEGUN] = self._filling.word()
         stop_byte, page = STOP << 3, self._bytes
-        for argument in islice(arguments, count):
+        base = self._filling.base
+        for argument in arguments[base : base + count]:
             if page[stop_byte] and self.stop_asked(seq):
                 break
             value = call(argument)

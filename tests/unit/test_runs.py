@@ -225,8 +225,7 @@ def test_a_request_ends_a_run_between_two_items() -> None:
             reader.ask_stop(1)
         return number
 
-    arguments = iter(range(1, 100))
-    writer.fill(stop_at_five, arguments, 99, 1)
+    writer.fill(stop_at_five, list(range(100)), 99, 1)
     writer.settle(owes=False)
     assert opened(reader.take(1)) == [0, 1, 2, 3, 4, 5]
     assert reader.begun(1) == 6
@@ -256,3 +255,35 @@ def interrupt_where_told(number: int) -> int:
     if _results[number] is not None:
         _results[number](signal.SIGINT)
     return number
+
+
+class InterruptedView(FusedView):
+    """Raises an interrupt once, when a result of which this holds is in its place and nothing else has been done."""
+
+    def __init__(self, view: Any, when: Callable[[Any], bool]) -> None:
+        super().__init__(view, lambda: None)
+        self._when = when
+        self._raised = False
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        super().__setitem__(place, value)
+        if not self._raised and not isinstance(place, slice) and self._when(value):
+            self._raised = True
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("results", [[number * 10 for number in range(40)], [str(number) for number in range(40)]])
+def test_an_interrupt_between_two_items_costs_the_next_and_moves_no_other(results: list[Any]) -> None:
+    """No item gets another's arguments."""
+    page = mmap.mmap(-1, PAGE)
+    writer, reader = Writer(page), Reader(page)
+    # What says that the fourth item is finished: its result, or the word that counts it.
+    writer._ints = cast("memoryview", InterruptedView(writer._ints, lambda value: value == 30))
+    counted = m.Kind.MARSHALLED << 16 | 4
+    writer._words = cast("memoryview", InterruptedView(writer._words, lambda word: word & 0xFFFFFF == counted))
+    reader.expect()
+    run(writer, results, [])
+    found = opened(reader.take(1))
+    (lost,) = (place for place, value in enumerate(found) if isinstance(value, ValueError))
+    assert lost == 4
+    assert [*found[:lost], *found[lost + 1 :]] == [*results[:lost], *results[lost + 1 :]]
