@@ -179,7 +179,9 @@ class Runner:
             queue.put(m.Kind.BESIDE, b"", now)
         return kind is not m.Kind.FAILURE
 
-    def _do_many(self, loaded: m.Retrying | Failure, chunk: m.Run, arguments: Sequence[Any], most: int) -> _Outcome | None:
+    def _do_many(
+        self, loaded: m.Retrying | Failure, chunk: m.Run, arguments: Sequence[Any], most: int
+    ) -> _Outcome | None:
         """Do the next items as long as their results are of the same plain type; maybe none.
 
         Returns:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from procorch import _spares
+from procorch._cpus import usable_cpus
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions, name_of
@@ -22,7 +23,7 @@ from procorch._local import LocalEngine
 from procorch._messages import Setup
 from procorch._options import TaskOptions, checked_options
 from procorch._pickles import Pickles
-from procorch._policy import Limits, check_bool, check_count, check_wait, usable_cpus
+from procorch._policy import Limits, check_bool, check_count, check_wait
 from procorch._popen import METHODS
 from procorch._public import public
 from procorch._share import Shared

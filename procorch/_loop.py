@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from typing_extensions import override
+
 from procorch import _events as e
 from procorch._core import Core
 from procorch._engine import Engine, Worker
@@ -38,15 +40,8 @@ _SLICE_SECONDS = 0.5
 class Loop(Core):
     """A group with the threads that wait for its workers."""
 
+    @override
     def __init__(self, name: str, make_engine: Callable[[], Engine], limits: Limits, *, own_engine: bool) -> None:
-        """Begin without a thread. See `Core`.
-
-        Args:
-            name (str): The group's name.
-            make_engine (Callable[[], Engine]): Gives the place where workers run.
-            limits (Limits): For the scheduler.
-            own_engine (bool): Whether to close that place at the end.
-        """
         super().__init__(name, make_engine, limits, own_engine=own_engine)
         self._thread: threading.Thread | None = None
         self._has_thread = False  # whether it runs, and did not just seem to

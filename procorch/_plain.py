@@ -40,10 +40,10 @@ KINDS: dict[type[object], Kind] = {
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether the arguments of one item are plain data.
+    """Tell whether the arguments of one item, or its result, are plain data.
 
     Args:
-        value (Any): Its arguments.
+        value (Any): Any of these.
 
     Returns:
         bool: As `are_plain` of it alone.
@@ -65,12 +65,13 @@ def are_plain(values: list[Any]) -> bool:
     Returns:
         bool: Whether all of them are.
     """
-    types = set(map(type, values))
-    if types <= _FIXED:
+    if _are_atoms(values):
         return True
-    if types <= _ATOMS:
-        return _are_short(values)
-    return types == {tuple} and max(map(len, values)) <= _MOST_PARTS and _are_atoms(list(chain.from_iterable(values)))
+    return (
+        set(map(type, values)) == {tuple}
+        and max(map(len, values)) <= _MOST_PARTS
+        and _are_atoms(list(chain.from_iterable(values)))
+    )
 
 
 def _are_atoms(values: Sequence[Any]) -> bool:
@@ -91,16 +92,7 @@ def marshal_one(value: Any) -> bytes | None:
     Returns:
         bytes | None: None if it is not plain.
     """
-    type_ = cast("type[object]", type(value))
-    if type_ is str or type_ is bytes:
-        if len(value) > _MOST_CHARACTERS:
-            return None
-    elif type_ is tuple:
-        if len(value) > _MOST_PARTS or not _are_atoms(value):
-            return None
-    elif type_ not in _FIXED:
-        return None
-    return marshal.dumps(value, _FORMAT)
+    return marshal.dumps(value, _FORMAT) if is_plain(value) else None
 
 
 def read_run(kind: int, count: int, body: Bytes) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import attrs
@@ -114,20 +113,6 @@ class Backoff:
 
 _NO_LIMIT = 1e9
 """Seconds from which a wait counts as one without a limit: thirty years. Ten times as much the system refuses."""
-
-
-def usable_cpus() -> int:
-    """Count the processors that this process may use.
-
-    Returns:
-        int: At least 1. Affinity counts where the system has it.
-    """
-    # Looked up by name: os.process_cpu_count is new in 3.13, sched_getaffinity is missing on macOS.
-    count = getattr(os, "process_cpu_count", None)
-    if count is not None:
-        return count() or 1
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def check_count(name: str, value: object, *, least: int) -> int:

@@ -7,10 +7,11 @@ one wait that was long there is no looking until another was short. Loaded in ev
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from procorch._cpus import usable_cpus
 
 T = TypeVar("T")
 
@@ -34,8 +35,7 @@ class Spin:
             clock (Callable[[], float]): Tells the time in seconds.
         """
         self._clock = clock
-        affinity = getattr(os, "sched_getaffinity", None)
-        self._allowed = (len(affinity(0)) if affinity is not None else os.cpu_count() or 1) > 1
+        self._allowed = usable_cpus() > 1
         self._was_short = False
         self._rests = 1  # waits without looking after the next one in which it is in vain
         self._resting = 0  # how many of these are left

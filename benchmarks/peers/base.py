@@ -70,9 +70,9 @@ class Peer:
             chunk (int): How many items an informed user would send at once; for a tuned peer.
 
         Returns:
-            list[Any]: In the order of the items.
+            list[Any]: In the order of the items. A peer that has no other way collects a stream.
         """
-        raise NotOffered
+        return list(self.stream(fn, items, chunk))
 
     def stream(self, fn: Callable[[Any], Any], items: Iterable[Any], chunk: int) -> Iterator[Any]:
         """Run a function on every item, and give the results in order as they come.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from typing_extensions import override
@@ -31,10 +31,6 @@ class Deadpool(Peer):
     @override
     def close(self) -> None:
         self._pool.shutdown(wait=True)
-
-    @override
-    def map(self, fn: Callable[[Any], Any], items: Sequence[Any], chunk: int) -> list[Any]:
-        return list(self.stream(fn, items, chunk))
 
     @override
     def stream(self, fn: Callable[[Any], Any], items: Iterable[Any], chunk: int) -> Iterator[Any]:

@@ -37,10 +37,6 @@ class Loky(Peer):
             self._pool.shutdown(wait=True)
 
     @override
-    def map(self, fn: Callable[[Any], Any], items: Sequence[Any], chunk: int) -> list[Any]:
-        return list(self.stream(fn, items, chunk))
-
-    @override
     def stream(self, fn: Callable[[Any], Any], items: Iterable[Any], chunk: int) -> Iterator[Any]:
         results: Iterator[Any] = self._pool.map(fn, items, chunksize=chunk if self.tuned else 1)
         return results

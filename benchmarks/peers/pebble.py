@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from typing_extensions import override
@@ -33,10 +33,6 @@ class Pebble(Peer):
     def close(self) -> None:
         self._pool.close()
         self._pool.join()
-
-    @override
-    def map(self, fn: Callable[[Any], Any], items: Sequence[Any], chunk: int) -> list[Any]:
-        return list(self.stream(fn, items, chunk))
 
     @override
     def stream(self, fn: Callable[[Any], Any], items: Iterable[Any], chunk: int) -> Iterator[Any]:

@@ -95,10 +95,6 @@ class Executor(Peer):
         self._pool.shutdown()
 
     @override
-    def map(self, fn: Callable[[Any], Any], items: Sequence[Any], chunk: int) -> list[Any]:
-        return list(self.stream(fn, items, chunk))
-
-    @override
     def stream(self, fn: Callable[[Any], Any], items: Iterable[Any], chunk: int) -> Iterator[Any]:
         return self._pool.map(fn, items, chunksize=chunk if self.tuned else 1)
 

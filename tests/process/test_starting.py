@@ -33,7 +33,19 @@ STANDARD = "import multiprocessing.spawn, multiprocessing.resource_tracker, sys;
 """What a worker of the standard library has loaded at the least."""
 
 OURS = {"_child", "_late_logs", "_messages", "_outcome", "_pgroup", "_process", "_queue", "_sender", "_setup"}
-OURS |= {"_signals", "_wire", "_buffers", "_memory", "_parcel", "_passing", "_plain", "_spares", "_spin", "_writer"}
+OURS |= {
+    "_signals",
+    "_wire",
+    "_buffers",
+    "_cpus",
+    "_memory",
+    "_parcel",
+    "_passing",
+    "_plain",
+    "_spares",
+    "_spin",
+    "_writer",
+}
 LOADS = {"__future__", "_typing", "faulthandler", "gc", "mmap", "typing", "typing.io", "typing.re", "targets_start"}
 MORE: dict[str, set[str]] = {"spawn": set(), "forkserver": {"procorch._server"}}
 

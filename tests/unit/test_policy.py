@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procorch._policy import Backoff, Limits, check_backoff, check_count, check_limit, check_wait, usable_cpus
+from procorch._cpus import usable_cpus
+from procorch._policy import Backoff, Limits, check_backoff, check_count, check_limit, check_wait
 
 
 @given(least=st.integers(0, 5), more=st.integers(0))

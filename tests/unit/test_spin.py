@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from procorch._spin import _MOST_RESTS, Spin
@@ -13,7 +11,7 @@ class World:
     """Something comes after so many seconds; a look takes 5 microseconds, to be woken 50."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, processors: int = 2) -> None:
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
+        monkeypatch.setattr("procorch._spin.usable_cpus", lambda: processors)
         self.now = 0.0
         self.comes = 0.0
         self.looks = self.sleeps = 0
