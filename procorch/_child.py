@@ -358,6 +358,7 @@ def _keep_shared(message: m.Share | m.Unshare) -> None:
 def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:
     reader = FrameReader()
     spin = Spin()
+    _spares.keep(reader)
 
     def look() -> object:
         return select.select([connection], [], [], 0)[0]

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
-from procorch import _spares
 from procorch._cpus import usable_cpus
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
@@ -275,7 +274,6 @@ class ProcessGroup(Tasks):
         joined = self._supervisor.join(check_wait("timeout", timeout))
         if joined and self._supervisor.state != "open":
             self._shares.close()
-            _spares.drop()
         return joined
 
     def terminate(self) -> None:

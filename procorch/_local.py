@@ -268,6 +268,7 @@ class LocalEngine(Engine):
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         for end in (self._selector, self._wake_reader, self._wake_writer):
             _process.ends.add(end)
+        _spares.keep(self)
         self.shares.changed = self.wake
 
     @property
@@ -327,7 +328,7 @@ class LocalEngine(Engine):
 
     @override
     def close(self) -> None:
-        _spares.drop()
+        _spares.leave(self)
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()

@@ -19,6 +19,9 @@ _MOST_BYTES = 1 << 27
 IDLE_SECONDS = 1.0
 """Time after which a process that waits gives them back."""
 
+_keepers: set[int] = set()
+"""Who looks after them: without anybody, as after the last group, none is kept."""
+
 _spares: list[tuple[int, Descriptor]] = []
 """Size and file, the one used longest ago first. Each step is one of the interpreter's: any thread may come here."""
 
@@ -61,9 +64,30 @@ def lend(file: Descriptor) -> Descriptor:
     lent.size, file.size = file.size, 0
     if lent.size <= _MOST_BYTES:
         _spares.append((lent.size, file))
+    if not _keepers:
+        drop()  # looked at now, not before: the last of them may have left meanwhile
     while len(_spares) > _MOST_FILES or sum(size for size, _ in _spares) > _MOST_BYTES:
         del _spares[:1]
     return lent
+
+
+def keep(keeper: object) -> None:
+    """Begin to look after them.
+
+    Args:
+        keeper (object): Calls `drop` when it has waited for `IDLE_SECONDS`, and `leave` at its end.
+    """
+    _keepers.add(id(keeper))
+
+
+def leave(keeper: object) -> None:
+    """Look after them no longer, and give them back.
+
+    Args:
+        keeper (object): As for `keep`.
+    """
+    _keepers.discard(id(keeper))
+    drop()
 
 
 def are_there() -> bool:
@@ -80,4 +104,9 @@ def drop() -> None:
     _spares.clear()
 
 
-os.register_at_fork(after_in_child=drop)
+def _forget_all() -> None:
+    _keepers.clear()
+    drop()
+
+
+os.register_at_fork(after_in_child=_forget_all)

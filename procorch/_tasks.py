@@ -116,7 +116,11 @@ class Tasks:
             sink = FutureSink(future, task, self._supervisor.ending)
             job = Call(function, Style.CALL, self._options.spec(), sink, payload=payload)
             future.bind(job)
-            self._supervisor.open(job, sealed=True)
+            try:
+                self._supervisor.open(job, sealed=True)
+            except BaseException:
+                future.release()  # or the two would keep each other, and a descriptor, until garbage is looked for
+                raise
         return future
 
     def start(self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> ProcessHandle[R]:

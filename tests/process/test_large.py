@@ -18,7 +18,7 @@ import targets
 import targets_large
 from helpers import Method, executions, the_worker, wait_until
 
-from procorch import NotPicklable, ProcessGroup, TaskTimeout, WorkerCrashed, _buffers, _parcel
+from procorch import GroupClosed, NotPicklable, ProcessGroup, TaskTimeout, WorkerCrashed, _buffers, _parcel
 from procorch.testing import FakeEngine
 
 LEAST = 1 << 12
@@ -223,6 +223,26 @@ def test_a_group_that_is_ended_leaves_nothing(log: Path, gate: Path) -> None:
         wait_until(lambda: len(log.read_text().splitlines()) == 2)
         group.terminate()
     assert all(future.cancelled() for future in futures)
+
+
+class EndsGroup:
+    """Ends a group while it is pickled as an argument, as another thread may at that moment."""
+
+    def __init__(self, group: ProcessGroup) -> None:
+        self.group = group
+
+    def __reduce__(self) -> tuple[type[int], tuple[()]]:
+        self.group.terminate()
+        assert self.group.join(20)
+        return int, ()
+
+
+def test_a_refused_call_leaves_nothing() -> None:
+    group = a_group()
+    group.submit(targets_large.give, b"").result()
+    with pytest.raises(GroupClosed):
+        group.submit(targets_large.give, [EndsGroup(group), bytes(SIZE)])
+    assert not _parcel.all_held()
 
 
 def test_results_that_nobody_takes_are_let_go() -> None:

@@ -31,8 +31,9 @@ LARGE = bytes(range(256)) * 512
 @pytest.fixture(autouse=True)
 def _low_threshold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_buffers, "LEAST", LEAST)
+    _spares.keep(monkeypatch)
     yield
-    _spares.drop()
+    _spares.leave(monkeypatch)
     gc.collect()
 
 
@@ -276,6 +277,19 @@ def test_only_some_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     kept.clear()
     assert count_descriptors() <= before + 2
     assert all(size <= 100_000 for size, _ in _spares._spares)
+
+
+def test_none_is_kept_when_nobody_looks_after_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = count_descriptors()
+    other = object()
+    _spares.keep(other)
+    _spares.leave(monkeypatch)
+    dumps(np.arange(5000))
+    assert _spares.are_there()
+    _spares.leave(other)
+    dumps(np.arange(5000))
+    assert not _spares.are_there()
+    assert count_descriptors() == before
 
 
 def test_without_a_second_opening_it_works_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,9 +113,10 @@ def _current() -> Callable[..., Any]:
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     bench = Bench.new()
     bench.together = request.param == "together"
+    _spares.keep(bench)
     yield bench
     bench.sent.clear()  # what is large has descriptors
-    _spares.drop()
+    _spares.leave(bench)
 
 
 def one_by_one(records: Sequence[Record]) -> Iterator[Record]:
