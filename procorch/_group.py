@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
-from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
+from procorch._configured import Wishes
 from procorch._cpus import usable_cpus
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
-from procorch._functions import Functions, name_of
+from procorch._functions import Functions
 from procorch._handle import Handles, ProcessHandle
 from procorch._info import ProcessInfo
-from procorch._local import LocalEngine
-from procorch._messages import Setup
 from procorch._options import TaskOptions, checked_options
-from procorch._pickles import Pickles
-from procorch._policy import Limits, check_bool, check_count, check_wait
-from procorch._popen import METHODS
+from procorch._policy import Limits, check_bool, check_count, check_name, check_wait
 from procorch._public import public
 from procorch._share import Shared
 from procorch._shares import Shares, pickled
 from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
-from procorch._tasks import Tasks, check_callable, check_name
+from procorch._tasks import Tasks
 from procorch._verdict import shorten
 
 T = TypeVar("T")
@@ -151,29 +146,17 @@ class ProcessGroup(Tasks):
             check_count("max_tasks_per_child", max_tasks_per_child, least=1)
         check_bool("forward_logs", forward_logs)
         shares = self._shares = Shares(name)
-        self._own_engine = engine is None
-        if engine is None:
-            method = _start_method(mp_context)
-            have_main = method == "fork"
-            calls = (*_call("init", initializer, initargs), *_call("final", finalizer, finalargs))
-            payload = _pickled(calls, Pickles(have_main=have_main))
-            setup = Setup(payload, _most_memory(max_memory_per_child), _memory_limit(memory_limit))
-            make_engine: Callable[[], Engine] = lambda: LocalEngine(  # noqa: E731
-                method, setup, forward_logs=forward_logs, shares=shares
-            )
-        else:
-            _refuse_for_engine(mp_context, initializer, finalizer, max_memory_per_child, memory_limit)
-            given = engine
-            have_main = engine.has_main
-            make_engine = lambda: given  # noqa: E731
+        wishes = Wishes(mp_context, initializer, initargs, finalizer, finalargs, max_memory_per_child, memory_limit)
+        place = wishes.here(shares, forward_logs=forward_logs) if engine is None else wishes.elsewhere(engine)
+        self._own_engine = place.is_own
         limits = Limits(
             max_workers=workers,
             max_tasks=max_tasks_per_child,
             initializes=initializer is not None,
             finalizes=finalizer is not None,
         )
-        supervisor = Supervisor(name, make_engine, limits, own_engine=engine is None)
-        super().__init__(supervisor, Functions(have_main=have_main), workers, TaskOptions(), Handles())
+        supervisor = Supervisor(name, place.make_engine, limits, own_engine=place.is_own)
+        super().__init__(supervisor, Functions(have_main=place.have_main), workers, TaskOptions(), Handles())
         # Not at exit: then the supervisors' own hook terminates what is left.
         self._finalizer = weakref.finalize(self, _abandon, supervisor)
         self._finalizer.atexit = False
@@ -341,60 +324,6 @@ class ProcessGroup(Tasks):
         """
         alive = len(self._supervisor.processes())
         return f"<{type(self).__name__} {self._supervisor.name!r}: {alive} processes, {self._supervisor.state}>"
-
-
-def _start_method(mp_context: object) -> str:
-    known = [method for method in multiprocessing.get_all_start_methods() if method in METHODS]
-    if mp_context is None:
-        return "forkserver" if "forkserver" in known else "spawn"
-    if isinstance(mp_context, BaseContext):
-        return mp_context.get_start_method()
-    if not isinstance(mp_context, str):
-        raise TypeError(f"mp_context must be one of {known}, a multiprocessing context or None, not {mp_context!r}")
-    if mp_context not in known:
-        raise ValueError(f"mp_context must be one of {known}, not {mp_context!r}")
-    return mp_context
-
-
-def _call(
-    what: str, fn: Callable[..., object] | None, arguments: Iterable[Any]
-) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
-    try:
-        given = tuple(arguments)
-    except TypeError:
-        raise TypeError(f"{what}args must be iterable, not {arguments!r}") from None
-    if fn is not None:
-        check_callable(f"{what}ializer", fn)
-    return fn, given
-
-
-def _pickled(calls: tuple[Any, ...], pickles: Pickles) -> bytes:
-    named = [name_of(fn) for fn in calls[::2] if fn is not None]
-    if not named:
-        return b""
-    payload = pickles.function(calls, "argument", lambda: Task(" and ".join(named), "..."))
-    if isinstance(payload, NotPicklable):
-        raise payload
-    return payload
-
-
-def _most_memory(given: int | None) -> int:
-    if given is None:
-        return 0
-    if not Path("/proc/self/statm").exists():
-        raise ValueError("max_memory_per_child needs a system that has /proc/self/statm, which this one has not")
-    return check_count("max_memory_per_child", given, least=1)
-
-
-def _memory_limit(given: int | None) -> int:
-    return 0 if given is None else check_count("memory_limit", given, least=1)
-
-
-def _refuse_for_engine(*given: object) -> None:
-    names = ("mp_context", "initializer", "finalizer", "max_memory_per_child", "memory_limit")
-    for name, value in zip(names, given, strict=True):
-        if value is not None:
-            raise TypeError(f"{name} is for processes on this machine, not for an engine")
 
 
 def _abandon(supervisor: Supervisor) -> None:

@@ -224,3 +224,37 @@ def check_backoff(name: str, value: object) -> Backoff:
     if not waits:
         raise ValueError(f"{name} must have at least one number of seconds")
     return Backoff(tuple(waits), 1.0 if several else 2.0)
+
+
+def check_callable(name: str, fn: object) -> None:
+    """Refuse what cannot be called.
+
+    Args:
+        name (str): The argument's name, for the message.
+        fn (object): What was given.
+
+    Raises:
+        TypeError: It is not callable.
+    """
+    if not callable(fn):
+        raise TypeError(f"{name} must be callable, not {fn!r}")
+
+
+def check_name(name: object) -> str:
+    """Check a process's or group's name.
+
+    Args:
+        name (object): What was given.
+
+    Returns:
+        str: The name.
+
+    Raises:
+        TypeError: It is no str.
+        ValueError: It is empty.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {name!r}")
+    if not name:
+        raise ValueError("name must not be empty")
+    return name

@@ -16,7 +16,7 @@ from procorch._intake import Intake
 from procorch._job import Call
 from procorch._messages import Style
 from procorch._options import TaskOptions
-from procorch._policy import check_count
+from procorch._policy import check_callable, check_count, check_name
 from procorch._signatures import ImapCall
 from procorch._stream import Shape, Stream
 from procorch._supervisor import Supervisor
@@ -38,20 +38,6 @@ _GROWTH = 1024
 
 _HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytearray, deque}
 """Types whose iterators never wait for an item. A length says nothing of that: a lazy loader of data may have one."""
-
-
-def check_callable(name: str, fn: object) -> None:
-    """Refuse what cannot be called.
-
-    Args:
-        name (str): The argument's name, for the message.
-        fn (object): What was given.
-
-    Raises:
-        TypeError: It is not callable.
-    """
-    if not callable(fn):
-        raise TypeError(f"{name} must be callable, not {fn!r}")
 
 
 class Tasks:
@@ -275,23 +261,3 @@ def _show_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     shown = [shorten(value) for value in args]
     shown += [f"{name}={shorten(value)}" for name, value in kwargs.items()]
     return ", ".join(shown)
-
-
-def check_name(name: object) -> str:
-    """Check a process's or group's name.
-
-    Args:
-        name (object): What was given.
-
-    Returns:
-        str: The name.
-
-    Raises:
-        TypeError: It is no str.
-        ValueError: It is empty.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"name must be a str, not {name!r}")
-    if not name:
-        raise ValueError("name must not be empty")
-    return name

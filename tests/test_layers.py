@@ -20,6 +20,7 @@ FLOORS = {
     "aio": 15,
     "testing": 15,
     "_group": 14,
+    "_configured": 13,
     "_tasks": 13,
     "_future": 12,
     "_handle": 12,
@@ -75,6 +76,7 @@ FLOORS = {
     "_cpus": 1,
     "_errors": 1,
     "_exit": 1,
+    "_extras": 1,
     "_info": 1,
     "_items": 1,
     "_main": 1,
@@ -85,6 +87,7 @@ FLOORS = {
     "_tokens": 1,
     "_tree": 1,
     "_waits": 1,
+    "events": 1,
     "_public": 0,
 }
 """A file imports files of lower floors only. `aio` and `testing` are annexes: high up, so that nobody imports them."""

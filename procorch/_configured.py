@@ -1,0 +1,138 @@
+"""What a group is made with, checked: where its workers run, and how they get ready."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from procorch._engine import Engine
+from procorch._errors import NotPicklable, Task
+from procorch._functions import name_of
+from procorch._local import LocalEngine
+from procorch._messages import Setup
+from procorch._pickles import Pickles
+from procorch._policy import check_callable, check_count
+from procorch._popen import METHODS
+from procorch._shares import Shares
+
+
+@attrs.frozen
+class Place:
+    """Where a group's workers run."""
+
+    make_engine: Callable[[], Engine]
+    """Gives the engine when there is work."""
+    have_main: bool
+    """Whether workers have the caller's ``__main__`` from the start."""
+    is_own: bool
+    """Whether the engine is the group's, to be closed with it."""
+
+
+@attrs.frozen
+class Wishes:
+    """What a user asks for that only processes on this machine can have: arguments of `ProcessGroup`, as given."""
+
+    mp_context: object = None
+    initializer: Callable[..., object] | None = None
+    initargs: Iterable[Any] = ()
+    finalizer: Callable[..., object] | None = None
+    finalargs: Iterable[Any] = ()
+    max_memory_per_child: int | None = None
+    memory_limit: int | None = None
+
+    def here(self, shares: Shares, *, forward_logs: bool) -> Place:
+        """Check them, for processes on this machine.
+
+        Args:
+            shares (Shares): What workers share.
+            forward_logs (bool): As of `ProcessGroup`.
+
+        Returns:
+            Place: Without an engine yet.
+
+        Raises:
+            TypeError: See `ProcessGroup`.
+            ValueError: Likewise.
+            NotPicklable: Likewise.
+        """
+        method = _start_method(self.mp_context)
+        calls = (
+            *_call("init", self.initializer, self.initargs),
+            *_call("final", self.finalizer, self.finalargs),
+        )
+        payload = _pickled(calls, Pickles(have_main=method == "fork"))
+        setup = Setup(payload, _most_memory(self.max_memory_per_child), _memory_limit(self.memory_limit))
+
+        def make_engine() -> Engine:
+            return LocalEngine(method, setup, forward_logs=forward_logs, shares=shares)
+
+        return Place(make_engine, have_main=method == "fork", is_own=True)
+
+    def elsewhere(self, engine: Engine) -> Place:
+        """Refuse them, for an engine of the user's.
+
+        Args:
+            engine (Engine): The engine.
+
+        Returns:
+            Place: There.
+
+        Raises:
+            TypeError: There is one.
+        """
+        for name in ("mp_context", "initializer", "finalizer", "max_memory_per_child", "memory_limit"):
+            if getattr(self, name) is not None:
+                raise TypeError(f"{name} is for processes on this machine, not for an engine")
+        return Place(lambda: engine, have_main=engine.has_main, is_own=False)
+
+
+def _start_method(mp_context: object) -> str:
+    known = [method for method in multiprocessing.get_all_start_methods() if method in METHODS]
+    if mp_context is None:
+        return "forkserver" if "forkserver" in known else "spawn"
+    if isinstance(mp_context, BaseContext):
+        return mp_context.get_start_method()
+    if not isinstance(mp_context, str):
+        raise TypeError(f"mp_context must be one of {known}, a multiprocessing context or None, not {mp_context!r}")
+    if mp_context not in known:
+        raise ValueError(f"mp_context must be one of {known}, not {mp_context!r}")
+    return mp_context
+
+
+def _call(
+    what: str, fn: Callable[..., object] | None, arguments: Iterable[Any]
+) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
+    try:
+        given = tuple(arguments)
+    except TypeError:
+        raise TypeError(f"{what}args must be iterable, not {arguments!r}") from None
+    if fn is not None:
+        check_callable(f"{what}ializer", fn)
+    return fn, given
+
+
+def _pickled(calls: tuple[Any, ...], pickles: Pickles) -> bytes:
+    named = [name_of(fn) for fn in calls[::2] if fn is not None]
+    if not named:
+        return b""
+    payload = pickles.function(calls, "argument", lambda: Task(" and ".join(named), "..."))
+    if isinstance(payload, NotPicklable):
+        raise payload
+    return payload
+
+
+def _most_memory(given: int | None) -> int:
+    if given is None:
+        return 0
+    if not Path("/proc/self/statm").exists():
+        raise ValueError("max_memory_per_child needs a system that has /proc/self/statm, which this one has not")
+    return check_count("max_memory_per_child", given, least=1)
+
+
+def _memory_limit(given: int | None) -> int:
+    return 0 if given is None else check_count("memory_limit", given, least=1)
