@@ -34,6 +34,9 @@ _LONG_SECONDS = 0.00025
 class Intake:
     """The inputs of one call."""
 
+    fed = False
+    """Whether somebody else takes them, so that none may be there although there will be more."""
+
     def __init__(self, sources: list[Iterator[Any]], style: Style, pickles: Pickles, *, ready: bool) -> None:
         """Begin; nothing is taken before it is asked for.
 
@@ -157,6 +160,18 @@ class Intake:
     def _pace(self, took: float) -> None:
         more = 4 * self._at_once if took < _LONG_SECONDS else self._at_once // 2
         self._at_once = max(1, min(more, _FEW_AT_ONCE))
+
+    @property
+    def awaited(self) -> bool:
+        """Whether none is there now although there will be more, or an end that is not known yet."""
+        return False
+
+    def allow(self, total: int) -> None:
+        """Tell whoever takes them how far to go.
+
+        Args:
+            total (int): Inputs that may be taken, those so far among them.
+        """
 
     def close(self) -> None:
         """Take no more: end generators among the sources."""

@@ -16,6 +16,7 @@ from procorch._intake import Intake
 from procorch._job import Call
 from procorch._messages import Style
 from procorch._options import TaskOptions
+from procorch._pickles import Pickles
 from procorch._policy import check_callable, check_count, check_name
 from procorch._signatures import ImapCall
 from procorch._stream import Shape, Stream
@@ -26,17 +27,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-_AHEAD = 4
+AHEAD = 4
 """Items for each worker that `imap` reads ahead at first: one runs, one waits behind it, and as many again."""
 
-_MAP_AHEAD = 1024
+MAP_AHEAD = 1024
 """The same for `map`, whose results are all kept anyway; the bound is for the pickles of what has not run yet."""
 
 _GROWTH = 1024
 """How many times its first size a window may become."""
 
 
-_HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytearray, deque}
+HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytearray, deque}
 """Types whose iterators never wait for an item. A length says nothing of that: a lazy loader of data may have one."""
 
 
@@ -198,7 +199,7 @@ class Tasks:
         return_exceptions: bool = False,
     ) -> Generator[Any, None, None]:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
-        return self._stream("imap", fn, iterables, shape, buffersize, _AHEAD).results()
+        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD).results()
 
     def _map(
         self,
@@ -210,7 +211,7 @@ class Tasks:
         return_exceptions: bool = False,
     ) -> list[Any]:
         shape = Shape(True, return_exceptions, True, chunksize, eager=buffersize is None)
-        stream = self._stream("map", fn, iterables, shape, buffersize, _MAP_AHEAD)
+        stream = self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD)
         try:
             return stream.collect()
         except NotPicklable as error:
@@ -225,9 +226,10 @@ class Tasks:
         shape: Shape,
         buffersize: int | None,
         ahead: int,
+        feed: Callable[[Pickles], Intake] | None = None,
     ) -> Stream:
         check_callable("fn", fn)
-        inputs = _inputs(call, iterables)
+        inputs = _inputs(call, iterables) if feed is None else []
         if shape.chunksize is not None:
             check_count("chunksize", shape.chunksize, least=1)
         if buffersize is not None:
@@ -243,8 +245,8 @@ class Tasks:
         if isinstance(function, NotPicklable):
             raise function
         style = Style.ONE if len(iterables) == 1 else Style.MANY
-        ready = all(type(iterable) in _HAVE_THEIR_ITEMS for iterable in iterables)
-        intake = Intake(inputs, style, pickles, ready=ready)
+        ready = all(type(iterable) in HAVE_THEIR_ITEMS for iterable in iterables)
+        intake = Intake(inputs, style, pickles, ready=ready) if feed is None else feed(pickles)
         return Stream(self._supervisor, function, style, intake, shape, self._options, window, self)
 
 
