@@ -6,7 +6,7 @@ One overload for one iterable, one for two and one for more; of those the items'
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
-    ) -> Awaitable[list[R]]: ...
+    ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
     def __call__(
@@ -42,7 +42,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
-    ) -> Awaitable[list[R | BaseException]]: ...
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
     def __call__(
@@ -54,7 +54,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
-    ) -> Awaitable[list[R]]: ...
+    ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
     def __call__(
@@ -66,7 +66,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
-    ) -> Awaitable[list[R | BaseException]]: ...
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
     def __call__(
@@ -79,7 +79,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
-    ) -> Awaitable[list[R]]: ...
+    ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
     def __call__(
@@ -92,7 +92,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
-    ) -> Awaitable[list[R | BaseException]]: ...
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
     def __call__(
@@ -105,7 +105,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
-    ) -> Awaitable[list[R]]: ...
+    ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
     def __call__(
@@ -118,7 +118,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
-    ) -> Awaitable[list[R | BaseException]]: ...
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
     def __call__(
@@ -132,7 +132,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
-    ) -> Awaitable[list[R]]: ...
+    ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
     def __call__(
@@ -146,7 +146,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
-    ) -> Awaitable[list[R | BaseException]]: ...
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
     def __call__(
@@ -160,7 +160,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
-    ) -> Awaitable[list[R]]: ...
+    ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
     def __call__(
@@ -174,4 +174,4 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
-    ) -> Awaitable[list[R | BaseException]]: ...
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 from procorch._async_calls import Call, Start
 from procorch._callbacks import Callbacks
+from procorch._gentle import GentlePickles
 from procorch._group import ProcessGroup
 from procorch._handle import ProcessHandle
 from procorch._hops import Hops, Threads, settle
@@ -71,6 +72,7 @@ class Bridge:
             group (ProcessGroup): Ended together with this.
         """
         self.group = group
+        group._functions.make_pickles = GentlePickles
         self.name = group._supervisor.name
         self.open_streams: set[Endable] = set()
         self._giver = Callbacks(f"{self.name}-aio")

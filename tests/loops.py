@@ -1,4 +1,4 @@
-"""What tests with an event loop share: one that allows no warnings, and waiting in it for what can only be looked at."""
+"""What tests with an event loop share: one that allows no warnings, and waiting in it for what must be looked at."""
 
 from __future__ import annotations
 

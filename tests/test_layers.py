@@ -42,6 +42,7 @@ FLOORS = {
     "_fed_intake": 9,
     "_feeds": 3,
     "_functions": 8,
+    "_gentle": 8,
     "_hands": 8,
     "_intake": 8,
     "_records": 8,

@@ -275,12 +275,12 @@ def test_the_end_of_a_started_process(end: str, log: Path, tmp_path: Path) -> No
     run(main())
 
 
-def test_cancelling_start_ends_the_process() -> None:
+def test_cancelling_start_ends_the_process(log: Path, tmp_path: Path) -> None:
     ta.signals = ta.Signals()
 
     async def main() -> None:
         async with AsyncProcessGroup() as group:
-            starting = asyncio.create_task(group.start(t.wait_for, ta.Blocks()))
+            starting = asyncio.create_task(group.start(ta.log_and_wait, str(log), str(tmp_path / "gate"), ta.Blocks()))
             await until(ta.signals.begun.is_set)
             starting.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -225,11 +225,10 @@ def failing() -> Any:
 def test_an_input_that_fails_has_its_turn(source: Callable[[], Any]) -> None:
     async def main() -> None:
         async with AsyncProcessGroup(2) as group:
-            got = []
+            results = group.imap(t.doubler, source())
+            assert await anext(results) == 2
             with pytest.raises(LookupError, match="no more"):
-                async for result in group.imap(t.doubler, source()):
-                    got.append(result)
-            assert got == [2]
+                await anext(results)
             with pytest.raises(LookupError, match="no more"):
                 await group.map(t.doubler, source())
 
@@ -239,11 +238,10 @@ def test_an_input_that_fails_has_its_turn(source: Callable[[], Any]) -> None:
 def test_errors_of_items() -> None:
     async def main() -> None:
         async with AsyncProcessGroup(2) as group:
-            got = []
+            results = group.imap(t.divide, later(1, 2, 0, 4))
+            assert [await anext(results), await anext(results)] == [1, 0.5]
             with pytest.raises(ZeroDivisionError) as caught:
-                async for result in group.imap(t.divide, later(1, 2, 0, 4)):
-                    got.append(result)
-            assert got == [1, 0.5]
+                await anext(results)
             assert "item 2 (0)" in caught.value.__notes__[0]
             mixed = await group.map(t.divide, later(1, 0), return_exceptions=True)
             assert mixed[0] == 1
@@ -253,7 +251,7 @@ def test_errors_of_items() -> None:
             with pytest.raises(NotPicklable):
                 await group.map(t.doubler, [1, t.Undumpable()])
             with pytest.raises(NotPicklable):
-                [r async for r in group.imap(t.Undumpable().__init__, [1])]
+                await consume(group.imap(threading.Lock().acquire, [True]))
 
     run(main())
 
