@@ -72,6 +72,8 @@ class Hops:
             self._coming = True
             with contextlib.suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self._arrive)
+        if self.loop.is_closed():
+            self._calls.clear()  # or they would keep all that they refer to
 
     def _arrive(self) -> None:
         self._coming = False  # first: who posts from now on lets the loop look again
