@@ -104,10 +104,21 @@ class Wishes:
         return Place(lambda: engine, have_main=engine.has_main, is_own=False)
 
 
-def _start_method(mp_context: object) -> str:
+def start_methods() -> list[str]:
+    """List the start methods that there are here.
+
+    Returns:
+        list[str]: First the one that a group takes by default.
+    """
     known = [method for method in multiprocessing.get_all_start_methods() if method in METHODS]
+    default = "forkserver" if "forkserver" in known else "spawn"
+    return [default, *(method for method in known if method != default)]
+
+
+def _start_method(mp_context: object) -> str:
+    known = start_methods()
     if mp_context is None:
-        return "forkserver" if "forkserver" in known else "spawn"
+        return known[0]
     if isinstance(mp_context, BaseContext):
         return mp_context.get_start_method()
     if not isinstance(mp_context, str):
