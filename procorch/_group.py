@@ -147,7 +147,7 @@ class ProcessGroup(Tasks):
 
         Warns:
             RuntimeWarning: ``threads_per_worker`` cannot bound what forked workers inherit: libraries that are loaded
-                here already, unless threadpoolctl is installed, and NumExpr, Numba and Polars.
+                here already, unless threadpoolctl is installed, and Arrow, NumExpr, Numba and Polars.
         """
         workers = usable_cpus().count if max_workers is None else check_count("max_workers", max_workers, least=1)
         check_name(name)

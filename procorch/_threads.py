@@ -27,8 +27,8 @@ _LIBRARIES = re.compile(
 )
 """Those that threadpoolctl can tell how many threads to use, in the list of what a process has mapped."""
 
-_MODULES = ("numba", "numexpr", "polars")
-"""Those that nobody can tell, once they are loaded."""
+_MODULES = ("numba", "numexpr", "polars", "pyarrow")
+"""Those that have read the environment once they are loaded, and of which threadpoolctl knows nothing."""
 
 
 def cap(count: int) -> None:

@@ -20,7 +20,7 @@ from targets_machine import (
 )
 
 from procorch import ProcessGroup, _extras
-from procorch._threads import VARIABLES, out_of_reach
+from procorch._threads import _MODULES, VARIABLES, out_of_reach
 from procorch.testing import FakeEngine
 
 NAMES = list(VARIABLES)
@@ -34,9 +34,11 @@ def _nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def numpy() -> Any:
-    """NumPy in this process, with its threads."""
+def numpy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """NumPy in this process, with its threads, and nothing else that starts any."""
     module = pytest.importorskip("numpy")
+    for name in _MODULES:  # others may have loaded them
+        monkeypatch.delitem(sys.modules, name, raising=False)
     threads_of_numpy()
     return module
 
