@@ -35,6 +35,11 @@ def test_workers_show_their_names(method: Method, gate: Path) -> None:
         assert comm(os.getpid()) not in {"etl-1", "etl-2"}
 
 
+def test_a_long_name_is_cut_before_its_number(method: Method) -> None:
+    with ProcessGroup(1, name="preprocessing-of-images", mp_context=method) as group:
+        assert group.submit(shown).result()[0] == "preprocessing-1\n"
+
+
 @with_titles
 def test_with_the_extra_the_command_line_shows_it_too(method: Method) -> None:
     with ProcessGroup(1, name="etl", mp_context=method) as group:
