@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from procorch._group import GroupView as GroupView
     from procorch._group import ProcessGroup as ProcessGroup
     from procorch._handle import ProcessHandle as ProcessHandle
+    from procorch._info import GroupStats as GroupStats
     from procorch._info import ProcessInfo as ProcessInfo
+    from procorch._info import SlotStats as SlotStats
     from procorch._share import Shared as Shared
+    from procorch._usable import CpuLimit as CpuLimit
+    from procorch._usable import UsableCpus as UsableCpus
+    from procorch._usable import usable_cpus as usable_cpus
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "CpuLimit": "_usable",
     "GroupClosed": "_errors",
+    "GroupStats": "_info",
     "GroupView": "_group",
     "NotPicklable": "_errors",
     "ProcessGroup": "_group",
@@ -34,16 +41,21 @@ _HOMES = {
     "ProcessInfo": "_info",
     "ProcorchError": "_errors",
     "Shared": "_share",
+    "SlotStats": "_info",
     "Task": "_errors",
     "TaskError": "_errors",
     "TaskTimeout": "_errors",
+    "UsableCpus": "_usable",
     "WorkerCrashed": "_errors",
     "WorkerStartError": "_errors",
+    "usable_cpus": "_usable",
 }
 """The private module in which each public name is defined."""
 
 __all__ = [
+    "CpuLimit",
     "GroupClosed",
+    "GroupStats",
     "GroupView",
     "NotPicklable",
     "ProcessGroup",
@@ -51,11 +63,14 @@ __all__ = [
     "ProcessInfo",
     "ProcorchError",
     "Shared",
+    "SlotStats",
     "Task",
     "TaskError",
     "TaskTimeout",
+    "UsableCpus",
     "WorkerCrashed",
     "WorkerStartError",
+    "usable_cpus",
 ]
 
 

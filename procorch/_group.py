@@ -11,21 +11,22 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from procorch._configured import Wishes
-from procorch._cpus import usable_cpus
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions
 from procorch._handle import Handles, ProcessHandle
-from procorch._info import ProcessInfo
+from procorch._info import GroupStats, ProcessInfo
 from procorch._options import TaskOptions, checked_options
-from procorch._policy import Limits, check_bool, check_count, check_name, check_wait
+from procorch._policy import Limits, check_bool, check_callable, check_count, check_name, check_wait
 from procorch._public import public
 from procorch._share import Shared
 from procorch._shares import Shares, pickled
 from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
 from procorch._tasks import Tasks
+from procorch._usable import usable_cpus
 from procorch._verdict import shorten
+from procorch.events import Event
 
 T = TypeVar("T")
 
@@ -104,14 +105,16 @@ class ProcessGroup(Tasks):
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,
         memory_limit: int | None = None,
+        threads_per_worker: int | None = None,
         forward_logs: bool = True,
+        on_event: Callable[[Event], object] | None = None,
         engine: Engine | None = None,
     ) -> None:
         """Make a group. No process starts before there is work.
 
         Args:
             max_workers (int | None): Most worker processes at once, at least 1; None takes as many as this process
-                may use processors. Processes of `start` come on top.
+                may use processors, see `usable_cpus`. Processes of `start` come on top.
             name (str): From which processes are named, with a number: ``"etl"`` gives ``etl-1``, ``etl-2``.
             mp_context (Literal["forkserver", "spawn", "fork"] | BaseContext | None): Start method, or a context of
                 `multiprocessing` that has one. None takes ``"forkserver"`` where there is one, else ``"spawn"``;
@@ -129,8 +132,15 @@ class ProcessGroup(Tasks):
             memory_limit (int | None): Bytes of memory beyond which the system refuses more to a process, so that the
                 item gets a `MemoryError`: ``RLIMIT_DATA`` on Linux, which counts what is its own and writable, else
                 ``RLIMIT_AS``. What items start has the same limit, each for itself. None for no such limit.
+            threads_per_worker (int | None): Threads that each numerical library may use in a process: OpenMP, OpenBLAS,
+                MKL, BLIS, Accelerate, NumExpr, Numba, Polars and what uses Rayon. Set in the process's environment
+                before anything of the user's is loaded there, in the place of what it says. With ``"fork"``, see the
+                warning below. None leaves them alone.
             forward_logs (bool): Whether what is logged in the processes, warnings included, goes to the loggers and
                 handlers of this one, at the levels set here. False leaves logging in them as it is.
+            on_event (Callable[[Event], object] | None): Called with what happens, one value of `procorch.events` after
+                the other, in order, in the thread that the group keeps for callbacks; it may use the group. What it
+                raises is logged and ignored. All events have been told when the block is left. None for nobody.
             engine (Engine | None): Another place to run, as `procorch.testing.FakeEngine`; it is not closed with the
                 group. None runs processes on this machine.
 
@@ -139,14 +149,21 @@ class ProcessGroup(Tasks):
             ValueError: A number is below 1, ``name`` is empty, the start method is not known here, or
                 ``max_memory_per_child`` cannot be watched.
             NotPicklable: ``initializer``, ``finalizer`` or their arguments cannot be pickled.
+
+        Warns:
+            RuntimeWarning: ``threads_per_worker`` cannot bound what forked workers inherit: libraries that are loaded
+                here already, unless threadpoolctl is installed, and Arrow, NumExpr, Numba and Polars.
         """
-        workers = usable_cpus() if max_workers is None else check_count("max_workers", max_workers, least=1)
+        workers = usable_cpus().count if max_workers is None else check_count("max_workers", max_workers, least=1)
         check_name(name)
         if max_tasks_per_child is not None:
             check_count("max_tasks_per_child", max_tasks_per_child, least=1)
         check_bool("forward_logs", forward_logs)
+        if on_event is not None:
+            check_callable("on_event", on_event)
         shares = self._shares = Shares(name)
-        wishes = Wishes(mp_context, initializer, initargs, finalizer, finalargs, max_memory_per_child, memory_limit)
+        memory = (max_memory_per_child, memory_limit)
+        wishes = Wishes(mp_context, initializer, initargs, finalizer, finalargs, *memory, threads_per_worker)
         place = wishes.here(shares, forward_logs=forward_logs) if engine is None else wishes.elsewhere(engine)
         self._own_engine = place.is_own
         limits = Limits(
@@ -155,7 +172,7 @@ class ProcessGroup(Tasks):
             initializes=initializer is not None,
             finalizes=finalizer is not None,
         )
-        supervisor = Supervisor(name, place.make_engine, limits, own_engine=place.is_own)
+        supervisor = Supervisor(name, place.make_engine, limits, own_engine=place.is_own, on_event=on_event)
         super().__init__(supervisor, Functions(have_main=place.have_main), workers, TaskOptions(), Handles())
         # Not at exit: then the supervisors' own hook terminates what is left.
         self._finalizer = weakref.finalize(self, _abandon, supervisor)
@@ -233,6 +250,14 @@ class ProcessGroup(Tasks):
     def processes(self) -> tuple[ProcessInfo, ...]:
         """The processes that there are now: workers and those of `start`, in the order of their slots."""
         return self._supervisor.processes()
+
+    def stats(self) -> GroupStats:
+        """Count what has come of the work given so far. Also after the group's end.
+
+        Returns:
+            GroupStats: Of this moment.
+        """
+        return self._supervisor.stats()
 
     # --- its end ------------------------------------------------------------------------------------------------------
 

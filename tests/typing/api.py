@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, assert_type
 
 from procorch import (
+    CpuLimit,
     GroupClosed,
+    GroupStats,
     GroupView,
     NotPicklable,
     ProcessGroup,
@@ -20,10 +22,14 @@ from procorch import (
     ProcessInfo,
     ProcorchError,
     Shared,
+    SlotStats,
     Task,
     TaskError,
+    UsableCpus,
     WorkerCrashed,
     WorkerStartError,
+    events,
+    usable_cpus,
 )
 from procorch.testing import Clock, FakeEngine, crash
 
@@ -167,6 +173,14 @@ def inspect(handle: ProcessHandle[int], info: ProcessInfo) -> None:
     info.slot = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
+assert_type(usable_cpus(), UsableCpus)
+assert_type(usable_cpus().candidates, tuple[CpuLimit, ...])
+assert_type(usable_cpus().count, int)
+ProcessGroup(usable_cpus().count, threads_per_worker=1)
+ProcessGroup(threads_per_worker=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+usable_cpus().count = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +204,27 @@ def explain(error: ProcorchError) -> object:
             return error.task
         case _:
             return None
+
+
+# --- insight ----------------------------------------------------------------------------------------------------------
+
+
+def watch(event: events.Event) -> None:
+    match event:
+        case events.ItemRetried(reason=reason):
+            assert_type(reason, events.Reason)
+        case events.ChunkEnded(items=items, began=began):
+            assert_type((items, began), tuple[int, float])
+        case _:
+            assert_type(event.at, float)
+
+
+with ProcessGroup(on_event=watch) as watched:
+    assert_type(watched.stats(), GroupStats)
+    assert_type(watched.stats().p95, float | None)
+    assert_type(watched.stats().slots, tuple[SlotStats, ...])
+
+ProcessGroup(on_event=lambda: None)  # type: ignore[misc, arg-type]  # pyright: ignore[reportArgumentType]
 
 
 # --- testing ----------------------------------------------------------------------------------------------------------
