@@ -120,9 +120,9 @@ class Threads:
         while (job := self._todo.get()) is not None:
             self._do(*job)
             del job  # or it would stay alive until the next comes
-            if self._closed:
-                break
             self._idle.release()
+            if self._closed and self._idle.acquire(blocking=False):
+                break  # else who closed them has seen this one, and its end is on its way
         self._threads.discard(threading.current_thread())
 
     def _do(self, do: Callable[[], Any], future: asyncio.Future[Any]) -> None:
