@@ -70,10 +70,14 @@ class Signals:
     def __init__(self) -> None:
         self.begun = threading.Event()
         self.go_on = threading.Event()
+        self.blocking = False
 
     def block(self) -> None:
+        self.blocking = True
         self.begun.set()
-        assert self.go_on.wait(20), "nobody was there to let it go on"
+        there = self.go_on.wait(20)
+        self.blocking = False
+        assert there, "nobody was there to let it go on"
 
 
 signals = Signals()

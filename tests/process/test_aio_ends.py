@@ -40,14 +40,32 @@ def pids(log: Path) -> list[int]:
 def test_leaving_waits_for_all(log: Path) -> None:
     async def main() -> list[Any]:
         async with AsyncProcessGroup(2) as group:
-            futures: list[Any] = [group.submit(t.double_logged, str(log), number, number) for number in range(50)]
             await group.start(t.double_logged, str(log), 50, 0)
+            futures: list[Any] = [group.submit(t.double_logged, str(log), number, number) for number in range(50)]
         assert all(future.done() for future in futures) or await asyncio.gather(*futures)
         assert group.processes == ()
         return futures
 
     assert [future.result() for future in run(main())] == [2 * number for number in range(50)]
     assert len(pids(log)) == 51
+
+
+def test_leaving_waits_for_what_is_still_to_be_pickled() -> None:
+    ta.signals = ta.Signals()
+
+    async def let_go_on() -> None:
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+        ta.signals.go_on.set()
+
+    async def main() -> None:
+        async with AsyncProcessGroup(1) as group:
+            futures = [group.submit(t.identity, ta.Blocks()), group.submit(t.identity, 8)]
+            letting = asyncio.create_task(let_go_on())
+        assert await asyncio.gather(*futures) == [7, 8]
+        await letting
+
+    run(main())
 
 
 @pytest.mark.parametrize("target", [ta.log_and_wait, ta.log_and_wait_stubbornly])
@@ -106,16 +124,22 @@ def test_cancelled_again_and_again_it_still_ends_everything(cancels: int, when: 
     run(main())
 
 
-def test_an_input_that_blocks_for_ever_does_not_keep_a_group() -> None:
+@pytest.mark.parametrize("what", ["input", "item", "call"])
+def test_what_blocks_for_ever_does_not_keep_a_group(what: str) -> None:
     ta.signals = ta.Signals()
 
     async def main() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2), AsyncProcessGroup(1) as group:
-                await group.map(t.doubler, ta.blocking_items(3))
-        assert not ta.signals.go_on.is_set()
+                if what == "input":
+                    await group.map(t.identity, ta.blocking_items(3))
+                elif what == "item":
+                    await group.map(t.identity, [ta.Blocks()])
+                else:
+                    await group.run(t.identity, ta.Blocks())
+        assert ta.signals.blocking
         ta.signals.go_on.set()
-        await until(lambda: not any(one.name.endswith("aio-input") for one in threading.enumerate()))
+        await until(lambda: not any(map(is_of_a_group, threading.enumerate())))
 
     run(main())
 
