@@ -97,9 +97,11 @@ class Call:
         if self._mode == "json":
             return [value], {}
         if self._mode == "star" and type(value) is list:
-            return value, {}
+            args: list[Any] = value
+            return args, {}
         if self._mode == "kwargs" and type(value) is dict:
-            return [], value
+            kwargs: dict[str, Any] = value
+            return [], kwargs
         raise LineError(number, f"the line is not a JSON {'array' if self._mode == 'star' else 'object'}")
 
     def show(self, line: Line) -> str:
