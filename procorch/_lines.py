@@ -96,12 +96,11 @@ class Call:
             raise LineError(number, f"the line is not JSON: {describe(error)}") from None
         if self._mode == "json":
             return [value], {}
-        if self._mode == "star" and type(value) is list:
-            args: list[Any] = value
-            return args, {}
-        if self._mode == "kwargs" and type(value) is dict:
-            kwargs: dict[str, Any] = value
-            return [], kwargs
+        kind: object = type(value)
+        if self._mode == "star" and kind is list:
+            return value, {}
+        if self._mode == "kwargs" and kind is dict:
+            return [], value
         raise LineError(number, f"the line is not a JSON {'array' if self._mode == 'star' else 'object'}")
 
     def show(self, line: Line) -> str:

@@ -29,6 +29,7 @@ from procorch._reader import Reader, text_of_line
 from procorch._references import UnknownFunction, find
 from procorch._scripts import prepare_path
 from procorch._stopping import Stopped
+from procorch.events import Event, ItemFailed
 
 _UNWANTED = 128 + signal.SIGPIPE
 """The exit code when nobody reads the results: that of a program which the system ends for it."""
@@ -49,7 +50,7 @@ def run(given: argparse.Namespace) -> int:
             if given.initializer is not None:
                 given.initializer = prepare_path(given.initializer)
                 find(given.initializer)
-            return _show(call, source, out) if given.dry_run else _Mapping(given, call, out).run(source)
+            return _show(call, source, out) if given.dry_run else _Mapping(given, call, source, out).run()
     except (UnknownFunction, _Unusable) as error:
         _say(f"procorch map: {error}", error.__cause__ if given.verbose else None)
         return 2
@@ -61,33 +62,25 @@ class _Unusable(Exception):
     """It cannot begin."""
 
 
-class _Halted(Exception):
-    """What runs is to be stopped."""
-
-
 class _Mapping:
     """One run."""
 
-    def __init__(self, given: argparse.Namespace, call: Call, out: int) -> None:
+    def __init__(self, given: argparse.Namespace, call: Call, source: int, out: int) -> None:
         self._given = given
         self._call = call
         self._out = out
-        self._failed = 0
+        self._failed = 0  # those that have been told of; for the others it is not their turn yet
+        self._known_to_fail = 0
         self._is_unwanted = False
+        self._lines = Reader(source, out, self._unwanted)
+        self._group = self._make_group()
 
-    def run(self, source: int) -> int:
+    def run(self) -> int:
         """Run it, and give the exit code."""
-        halt: Halt = self._given.halt
         try:
-            with Reader(source, self._out, self._unwanted) as lines, self._group() as group:
-                for number, outcome in enumerate(self._outcomes(group, lines), 1):
-                    self._take(number, outcome)
-                    if isinstance(outcome, BaseException) and halt.is_due(self._failed):
-                        lines.halt()
-                        if halt.when == "now":
-                            raise _Halted
-        except _Halted:
-            pass
+            with self._lines, self._group:
+                for count, outcome in enumerate(self._outcomes(), 1):
+                    self._take(count, outcome)
         except Stopped:
             if self._is_unwanted:
                 return _UNWANTED
@@ -97,11 +90,11 @@ class _Mapping:
         except Exception as error:  # noqa: BLE001 - of an initializer, the input, the disk: it is to be said in one line
             _say(f"procorch map: {describe(error)}", error if self._given.verbose else None)
             return 1
-        if halt.is_due(self._failed):
-            _say(f"procorch map: gave up after {self._failed} failures")
+        if self._lines.halted:
+            _say(f"procorch map: gave up: {self._known_to_fail} failed")
         return 1 if self._failed else 0
 
-    def _group(self) -> ProcessGroup:
+    def _make_group(self) -> ProcessGroup:
         given = self._given
         return ProcessGroup(
             given.jobs,
@@ -110,12 +103,24 @@ class _Mapping:
             initializer=None if given.initializer is None else initialize,
             initargs=() if given.initializer is None else (given.initializer,),
             max_tasks_per_child=given.max_tasks_per_child,
+            on_event=self._hear if given.halt.when != "never" else None,
         )
 
-    def _outcomes(self, group: ProcessGroup, lines: Reader) -> Generator[Any]:
+    def _hear(self, event: Event) -> None:
+        """Give up as soon as enough is known to have failed, whosever turn it is. Runs in another thread."""
+        halt: Halt = self._given.halt
+        if not isinstance(event, ItemFailed):
+            return
+        self._known_to_fail += 1
+        if halt.is_due(self._known_to_fail):
+            self._lines.halt()
+            if halt.when == "now":
+                self._group.terminate()
+
+    def _outcomes(self) -> Generator[Any]:
         given = self._given
-        view = group.options(timeout=given.timeout, retries=given.retries, retry_on=CallFailed)
-        return view.imap(self._call, lines, ordered=not given.unordered, return_exceptions=True)
+        view = self._group.options(timeout=given.timeout, retries=given.retries, retry_on=CallFailed)
+        return view.imap(self._call, self._lines, ordered=not given.unordered, return_exceptions=True)
 
     def _unwanted(self) -> None:
         """Stop the main thread as SIGTERM does: nobody reads the results."""
