@@ -87,29 +87,26 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="write the calls, and run none")
 
 
-def _number(text: str, kind: type[N], least: N, words: str) -> N:
+def _number(text: str, kind: type[N], above: N, words: str) -> N:
     try:
         number = kind(text)
     except ValueError:
         number = None
-    if number is None or not least <= number < float("inf"):
+    if number is None or not above < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
     return number
 
 
 def _count(text: str) -> int:
-    return _number(text, int, 1, "a number of at least 1")
+    return _number(text, int, 0, "a number of at least 1")
 
 
 def _retries(text: str) -> int:
-    return _number(text, int, 0, "a number of at least 0")
+    return _number(text, int, -1, "a number of at least 0")
 
 
 def _seconds(text: str) -> float:
-    seconds = _number(text, float, 0.0, "a number of seconds above 0")
-    if not seconds:
-        raise argparse.ArgumentTypeError("0 seconds are too few")
-    return seconds
+    return _number(text, float, 0.0, "a number of seconds above 0")
 
 
 def run(given: argparse.Namespace) -> int:

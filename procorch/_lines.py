@@ -96,10 +96,9 @@ class Call:
             raise LineError(number, f"the line is not JSON: {describe(error)}") from None
         if self._mode == "json":
             return [value], {}
-        kind: object = type(value)
-        if self._mode == "star" and kind is list:
+        if self._mode == "star" and _is_a(list, value):
             return value, {}
-        if self._mode == "kwargs" and kind is dict:
+        if self._mode == "kwargs" and _is_a(dict, value):
             return [], value
         raise LineError(number, f"the line is not a JSON {'array' if self._mode == 'star' else 'object'}")
 
@@ -127,6 +126,10 @@ class Call:
         frames = error.__traceback__
         # The first is the call in here, which tells nobody anything.
         return "".join(traceback.format_exception(error.with_traceback(frames and frames.tb_next)))
+
+
+def _is_a(kind: type[object], value: object) -> bool:
+    return isinstance(value, kind)
 
 
 def make_call(name: str, mode: Mode, verbose: bool) -> Call:

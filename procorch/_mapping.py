@@ -45,6 +45,7 @@ def run(given: argparse.Namespace) -> int:
         int: The exit code.
     """
     try:
+        _check_descriptors(given.file)
         with _opened(given.file) as source, _results_apart() as out:
             call = Call(prepare_path(given.function), given.mode, verbose=given.verbose)
             if given.initializer is not None:
@@ -176,14 +177,24 @@ def _show(call: Call, source: int, out: int) -> int:
 # --- descriptors ------------------------------------------------------------------------------------------------------
 
 
+def _check_descriptors(file: str | None) -> None:
+    """Refuse closed ones; let no other file get the number of one that is not needed."""
+    closed = [fd for fd in (0, 1, 2) if _fill(fd)]
+    if 0 in closed and _is_standard(file):
+        raise _Unusable("standard input is closed")
+    if 1 in closed:
+        raise _Unusable("standard output is closed")
+
+
+def _is_standard(file: str | None) -> bool:
+    return file in {None, "-"}
+
+
 @contextlib.contextmanager
 def _opened(file: str | None) -> Generator[int]:
     """Open the input; in the block, standard input is empty for all else."""
-    is_closed = _fill(0)
     try:
-        if file in {None, "-"} and is_closed:
-            raise _Unusable("standard input is closed")
-        source = os.dup(0) if file in {None, "-"} else _descriptor_of(str(file))
+        source = os.dup(0) if _is_standard(file) else _descriptor_of(str(file))
     except OSError as error:
         raise _Unusable(f"cannot read {file}: {error.strerror}") from None
     try:
@@ -201,15 +212,12 @@ def _descriptor_of(file: str) -> int:
 @contextlib.contextmanager
 def _results_apart() -> Generator[int]:
     """Give a descriptor of standard output; in the block, what others write there goes to standard error."""
-    if _fill(1):
-        raise _Unusable("standard output is closed")
-    _fill(2)
     with _replaced(1, os.dup(2)) as out:
         yield out
 
 
 def _fill(fd: int) -> bool:
-    """Let nothing else get the number of a standard descriptor that is closed; tell whether it was."""
+    """Let an empty file have a descriptor that is closed; tell whether it was."""
     try:
         os.fstat(fd)
     except OSError:
