@@ -1,6 +1,6 @@
 """The command line: ``python -m procorch``, or ``procorch`` where it is installed.
 
-Each command is a module of its own, loaded only when it is named, or when help lists them all.
+Each command is a module of its own, `_command_NAME` with `add_to` and `run`, loaded only when it is named.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from collections.abc import Sequence
 from procorch import __version__
 from procorch._stopping import Stopped, stopping
 
-_COMMANDS = ("demo", "map")
-"""Each in `_command_NAME`, with `add_to` and `run`. They load what they need when they run."""
+_COMMANDS = {
+    "demo": "double numbers in named processes, and digest Python's standard library in many",
+    "map": "call a function for each line of the input, in many processes",
+}
+"""The commands, and what the help that lists them says."""
 
 _UNWANTED = 141
 """The exit code when nobody reads the output: that of a program which SIGPIPE ends."""
@@ -29,11 +32,11 @@ example:
 """
 
 
-def parser_for(names: Sequence[str]) -> argparse.ArgumentParser:
-    """Make the parser of some commands.
+def parser_for(word: str) -> argparse.ArgumentParser:
+    """Make the parser.
 
     Args:
-        names (Sequence[str]): Which.
+        word (str): The first one of the command line. If it is a command, only that one is read in full.
 
     Returns:
         argparse.ArgumentParser: What it reads has ``run``.
@@ -46,8 +49,11 @@ def parser_for(names: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"procorch {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name in names:
-        importlib.import_module(f"procorch._command_{name}").add_to(commands)
+    for name, text in _COMMANDS.items():
+        if name == word:
+            importlib.import_module(f"procorch._command_{name}").add_to(commands)
+        else:
+            commands.add_parser(name, help=text)
     return parser
 
 
@@ -63,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         with stopping():
-            parser = parser_for([name for name in _COMMANDS if words[:1] == [name]] or _COMMANDS)
+            parser = parser_for(words[0] if words else "")
             given = parser.parse_args(words)
             if "run" in given:
                 code: int = given.run(given)

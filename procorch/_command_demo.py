@@ -48,8 +48,8 @@ def add_to(commands: Any) -> None:
     Args:
         commands (Any): What `argparse.ArgumentParser.add_subparsers` returns.
     """
-    text = "double numbers in named processes, then digest Python's standard library in many, beside a serial run"
-    parser = commands.add_parser("demo", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=_EXIT)
+    text = "Double numbers in named processes, then digest Python's standard library in many, beside a serial run."
+    parser = commands.add_parser("demo", description=text, epilog=_EXIT)
     parser.set_defaults(run=run)
 
 

@@ -30,7 +30,6 @@ def add_to(commands: Any) -> None:
     """
     parser = commands.add_parser(
         "map",
-        help="call a function for each line of the input, in many processes",
         description="Call a function for each line of the input, in many processes.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -7,8 +7,6 @@ import signal
 from collections.abc import Generator
 from types import FrameType
 
-from typing_extensions import override
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -29,7 +27,6 @@ class Stopped(BaseException):
         """What shells make of it: 130 after Ctrl-C, 143 after SIGTERM."""
         return 128 + self.signum
 
-    @override
     def __str__(self) -> str:
         """Say what happened.
 
