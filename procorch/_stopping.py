@@ -45,13 +45,21 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def stopping() -> Generator[None]:
-    """Let these signals raise `Stopped` in the block. One that is ignored already stays so, as under ``nohup``."""
+    """Let these signals raise `Stopped` in the block, once. One that is ignored already stays so, as under ``nohup``.
+
+    Afterwards all is as before, unless it came to that: then the process is about to end, and no further one counts.
+    """
     before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
     for signum, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(signum, _stop)
+    is_stopped = False
     try:
         yield
+    except Stopped:
+        is_stopped = True
+        raise
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        if not is_stopped:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)

@@ -148,6 +148,7 @@ def test_it_ends_when_nobody_reads_although_there_is_nothing_to_write(log: Path,
 def test_the_input_is_read_no_further_than_is_good() -> None:
     with started("map", "builtins:len") as process:
         assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(b"1\n")
         select.select([process.stdout], [], [])  # it runs
         os.set_blocking(process.stdin.fileno(), False)
