@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from procorch._group import GroupView as GroupView
     from procorch._group import ProcessGroup as ProcessGroup
     from procorch._handle import ProcessHandle as ProcessHandle
+    from procorch._info import GroupStats as GroupStats
     from procorch._info import ProcessInfo as ProcessInfo
+    from procorch._info import SlotStats as SlotStats
     from procorch._share import Shared as Shared
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "GroupClosed": "_errors",
+    "GroupStats": "_info",
     "GroupView": "_group",
     "NotPicklable": "_errors",
     "ProcessGroup": "_group",
@@ -34,6 +37,7 @@ _HOMES = {
     "ProcessInfo": "_info",
     "ProcorchError": "_errors",
     "Shared": "_share",
+    "SlotStats": "_info",
     "Task": "_errors",
     "TaskError": "_errors",
     "TaskTimeout": "_errors",
@@ -44,6 +48,7 @@ _HOMES = {
 
 __all__ = [
     "GroupClosed",
+    "GroupStats",
     "GroupView",
     "NotPicklable",
     "ProcessGroup",
@@ -51,6 +56,7 @@ __all__ = [
     "ProcessInfo",
     "ProcorchError",
     "Shared",
+    "SlotStats",
     "Task",
     "TaskError",
     "TaskTimeout",
