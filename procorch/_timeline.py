@@ -57,6 +57,8 @@ class Row:
     name: str
     starts: int
     """How many processes were started in it."""
+    again: int
+    """How many of the items that spans have counted ran once more."""
     spans: tuple[Span, ...]
     marks: tuple[Mark, ...]
 
@@ -72,8 +74,8 @@ class Row:
 
     @property
     def items(self) -> int:
-        """How many items finished in it."""
-        return sum(span.items for span in self.chunks)
+        """How many items finished in it, and did not have to be run once more."""
+        return sum(span.items for span in self.spans) - self.again
 
     @property
     def failed(self) -> int:
@@ -102,14 +104,10 @@ class Timeline:
 
     groups: tuple[Group, ...]
     rows: tuple[Row, ...]
+    seconds: float
+    """How long it took, up to the last thing that happened."""
     whole: bool = True
     """Whether the trace has an end: else the program was killed, or is still running."""
-
-    @property
-    def seconds(self) -> float:
-        """How long it took, up to the last thing that happened."""
-        ends = [span.end for row in self.rows for span in row.spans]
-        return max([0.0, *ends, *(mark.at for row in self.rows for mark in row.marks)])
 
     @property
     def tasks(self) -> list[str]:

@@ -26,6 +26,8 @@ _SHADES = 4
 _BAR = 0.62  # of a row's height; marks stand at its edges, or in its middle
 _ROW_INCHES = ((12, 0.34), (32, 0.26), (80, 0.2))  # up to so many rows, each has this height
 _LEAST_ROW = 0.13
+_HIGHEST = 100.0  # inches: matplotlib draws nothing beyond 65,536 dots
+_RIGHT = 2.0
 _GREY, _INK = "#d9d9d9", "#222222"
 
 _OPEN = {"color": _INK, "linestyle": (0, (1, 0.6)), "linewidth": 3.0}
@@ -86,7 +88,7 @@ class Drawing:
         self._colours = colours_of(timeline)
         # Without pyplot, which would look for a display and keep the figure.
         rows = max(1, len(timeline.rows))
-        self._row = next((inches for up_to, inches in _ROW_INCHES if rows <= up_to), _LEAST_ROW)
+        self._row = next((inches for up_to, inches in _ROW_INCHES if rows <= up_to), min(_LEAST_ROW, _HIGHEST / rows))
         legend = self._legend_entries()
         columns = min(len(legend), 4)
         self._below = 0.4 + 0.2 * -(-len(legend) // columns)
@@ -95,7 +97,7 @@ class Drawing:
         self.figure = matplotlib.figure.Figure(figsize=(WIDTH, height), facecolor="white")
         names = [printable(row.name, 24) for row in timeline.rows]
         left = 0.25 + 0.075 * max([6, *map(len, names)])
-        place = (left / WIDTH, self._below / height, (WIDTH - left - 1.75) / WIDTH, rows * self._row / height)
+        place = (left / WIDTH, self._below / height, (WIDTH - left - _RIGHT) / WIDTH, rows * self._row / height)
         self._axes = self.figure.add_axes(place)
         self._frame(names)
         self._head(left / WIDTH, height)
@@ -123,9 +125,9 @@ class Drawing:
         axes.set_ylim(rows - 0.5, -0.5)
         shown = ticks(self._timeline.seconds, 11)
         axes.set_xticks([tick.at for tick in shown], [tick.label for tick in shown], fontsize=8)
-        every = 1 if self._row > _LEAST_ROW else -(-rows // 100)
+        every = 1 if self._row > _LEAST_ROW else -(-rows // 200)
         axes.set_yticks(range(0, len(names), every), [_plain(name) for name in names[::every]])
-        axes.tick_params(axis="y", length=0, labelsize=min(9.0, self._row * 72 * 0.62))
+        axes.tick_params(axis="y", length=0, labelsize=max(6.0, min(9.0, self._row * 72 * 0.62)))
         axes.tick_params(axis="x", length=3, color="#888888")
         axes.grid(axis="x", color="#e6e6e6", linewidth=0.6, zorder=0)
         axes.set_axisbelow(True)
@@ -228,8 +230,9 @@ class Drawing:
         busy = row.busy / self._seconds
         size = min(8.0, self._row * 72 * 0.55)
         look = {"transform": self._axes.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": size}
-        self._axes.text(1.085, number, count(row.items, "item"), color="#444444", **look)
-        self._axes.text(1.155, number, f"{busy:.0%} busy", color="#444444", **look)
+        inch = 1 / (self._axes.get_position().width * WIDTH)
+        self._axes.text(1 + 1.15 * inch, number, count(row.items, "item"), color="#444444", **look)
+        self._axes.text(1 + 1.85 * inch, number, f"{busy:.0%} busy", color="#444444", **look)
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from procorch import _extras
 from procorch._timeline import STARTING, Timeline
-from procorch._timeline_text import lines
+from procorch._timeline_text import Piece, lines
 from procorch._timeline_words import PALETTE
 
 _STYLES = {
@@ -48,7 +48,7 @@ def show(rich: Any, timeline: Timeline) -> None:
         timeline (Timeline): What to show.
     """
     console = rich.console.Console(highlight=False)
-    _print(rich, console, timeline, console.width)
+    _print(rich, console, lines(timeline, width=console.width))
 
 
 def svg(rich: Any, timeline: Timeline, *, width: int) -> str:
@@ -62,19 +62,20 @@ def svg(rich: Any, timeline: Timeline, *, width: int) -> str:
     Returns:
         str: The SVG.
     """
-    longest = max(sum(len(piece.text) for piece in line) for line in lines(timeline, width=width))
+    drawn = lines(timeline, width=width)
+    longest = max(sum(len(piece.text) for piece in line) for line in drawn)
     # Recorded as for a terminal with all colours, whatever this one is, and not shown there.
     console = rich.console.Console(
         record=True, file=io.StringIO(), width=max(width, longest), force_terminal=True, color_system="truecolor",
         highlight=False, legacy_windows=False,
     )  # fmt: skip
-    _print(rich, console, timeline, width)
-    drawn: str = console.export_svg(title="procorch", unique_id="timeline")
+    _print(rich, console, drawn)
+    image: str = console.export_svg(title="procorch", unique_id="timeline")
     # Without the fonts that it would fetch from the net: any with fixed width will do.
-    return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+    return re.sub(r"@font-face \{.*?\}\s*", "", image, flags=re.DOTALL)
 
 
-def _print(rich: Any, console: Any, timeline: Timeline, width: int) -> None:
-    for line in lines(timeline, width=width):
+def _print(rich: Any, console: Any, drawn: list[list[Piece]]) -> None:
+    for line in drawn:
         pieces = [(piece.text, _STYLES.get(piece.style, "")) for piece in line]
         console.print(rich.text.Text.assemble(*pieces), soft_wrap=True)

@@ -67,6 +67,7 @@ class _Slot:
     name: str = ""
     started: int = 0
     ended: int = 0
+    again: int = 0
     spans: list[Span] = attrs.Factory(list[Span])
     marks: list[Mark] = attrs.Factory(list[Mark])
     open: list[_Event] = attrs.Factory(list[_Event])
@@ -91,7 +92,7 @@ def _timeline(events: list[_Event], *, whole: bool) -> Timeline:
     ordered = sorted(slots.values(), key=lambda slot: (slot.group, slot.number))
     rows = [_row(slot, groups[slot.group].name) for slot in ordered]
     alive = any(slot.open or slot.ended < slot.started for slot in ordered)
-    return Timeline(tuple(groups.values()), tuple(rows), whole=whole and not alive)
+    return Timeline(tuple(groups.values()), tuple(rows), end, whole=whole and not alive)
 
 
 def _name(event: _Event, args: _Event, groups: dict[int, Group], slots: dict[tuple[int, int], _Slot]) -> None:
@@ -117,12 +118,13 @@ def _note(event: _Event, args: _Event, slot: _Slot) -> None:
             else:
                 slot.spans.append(_span(event, args, (event["ts"] + event["dur"]) / 1e6))
         case "crash":
-            slot.ended += 1
+            slot.ended += "exitcode" in args  # one that was known late has been counted
             slot.marks.append(Mark(event["ts"] / 1e6, "crash", str(event["name"])))
         case "signal":
             slot.marks.append(Mark(event["ts"] / 1e6, "kill", str(event["name"])))
         case "retry" | "failure" as kind:
             slot.marks.append(Mark(event["ts"] / 1e6, kind, str(event["name"])))
+            slot.again += kind == "retry" and args["reason"] == "raised"
             if args["reason"] == "timed out":
                 slot.marks.append(Mark(event["ts"] / 1e6, "timeout", str(event["name"])))
         case _:
@@ -142,4 +144,4 @@ def _row(slot: _Slot, group: str) -> Row:
     spans = sorted(slot.spans, key=lambda span: span.begin)
     marks = sorted(slot.marks, key=lambda mark: mark.at)
     name = slot.name or f"slot {slot.number}"
-    return Row(group, name, slot.started, tuple(spans), tuple(marks))
+    return Row(group, name, slot.started, slot.again, tuple(spans), tuple(marks))

@@ -31,6 +31,8 @@ class _Slot:
     """What it has got."""
     signalled: bool = False
     """Whether its process has been sent a signal: then its end is no crash."""
+    quiet_end: e.ProcessEnded | None = None
+    """How its last process ended, if that looked as it should."""
     args: str = ""
     """Its process, as the last member of a row's args."""
 
@@ -41,8 +43,11 @@ class _Count:
 
     at: float
     busy: int = 0
+    """Workers that have items."""
     done: int = 0
+    """Items that have a value."""
     failed: int = 0
+    """Items that have failed for good."""
 
 
 class _Counts:
@@ -53,7 +58,7 @@ class _Counts:
         self._last = _Count(now)
         self._is_told = True
 
-    def change(self, now: float, *, busy: int, done: int, failed: int) -> _Count | None:
+    def change(self, now: float, *, busy: int = 0, done: int = 0, failed: int = 0) -> _Count | None:
         """Count; give what it was before, if that stood long enough to be told and has not been."""
         last = self._last
         tell = not self._is_told and now - self._told >= COUNT_EVERY
@@ -102,11 +107,12 @@ class GroupRows:
             case e.ChunkEnded():
                 return self._chunk_ended(event)
             case e.ItemRetried():
-                args = f'"job":{event.job},"item":{event.item},"attempts":{event.attempts},"task":{self._name(event.task)}'
-                return [self._mark(event, "retry", f"retry ({event.reason})", f'{args},"reason":"{event.reason}"')]
+                args = f'"attempts":{event.attempts},{self._item(event)}'
+                return [*self._crash_of(event), self._mark(event, "retry", f"retry ({event.reason})", args)]
             case e.ItemFailed():
-                args = f'"job":{event.job},"item":{event.item},"task":{self._name(event.task)}'
-                return [self._mark(event, "failure", f"failed ({event.reason})", f'{args},"reason":"{event.reason}"')]
+                name = f"failed ({event.reason})"
+                rows = self._counters(self._counts.change(event.at, failed=1))
+                return [*rows, *self._crash_of(event), self._mark(event, "failure", name, self._item(event))]
             case e.ProcessSignalled():
                 self._slot(event.slot).signalled = True
                 return [self._mark(event, "signal", event.signal, f'"signal":"{event.signal}"')]
@@ -154,7 +160,7 @@ class GroupRows:
     def _started(self, event: e.ProcessStarted) -> list[str]:
         first = event.slot not in self._slots
         slot = self._slot(event.slot)
-        slot.starting, slot.signalled = event, False
+        slot.starting, slot.signalled, slot.quiet_end = event, False, None
         slot.args = "" if event.pid is None else f',"process":{event.pid}'
         if not first:
             return []
@@ -174,22 +180,31 @@ class GroupRows:
     def _ended(self, event: e.ProcessEnded) -> list[str]:
         rows = self._ready(event)
         slot = self._slot(event.slot)
-        crashed = not slot.signalled and (event.exitcode not in (0, None) or slot.chunk is not None)
-        name = f"crashed ({describe_exit(event.exitcode)})" if crashed else "ended"
+        crashed = not slot.signalled and event.exitcode not in (0, None)
+        slot.quiet_end = None if crashed or slot.signalled else event
+        name = f"crash: {describe_exit(event.exitcode)}" if crashed else "ended"
         code = "null" if event.exitcode is None else str(event.exitcode)
         rows.append(self._mark(event, "crash" if crashed else "process", name, f'"exitcode":{code}'))
         return rows
+
+    def _crash_of(self, event: e.ItemRetried | e.ItemFailed) -> list[str]:
+        """Tell of a crash that only its item shows: the process ended with exit code 0, or nobody knows how."""
+        slot = self._slot(event.slot)
+        if event.reason != "crashed" or slot.quiet_end is None:
+            return []
+        ended, slot.quiet_end = slot.quiet_end, None
+        return [self._mark(event, "crash", f"crash: {describe_exit(ended.exitcode)}", '"late":true')]
 
     # --- chunks -------------------------------------------------------------------------------------------------------
 
     def _chunk_began(self, event: e.ChunkBegan) -> list[str]:
         self._slot(event.slot).chunk = event
-        return self._counters(self._counts.change(event.at, busy=1, done=0, failed=0))
+        return self._counters(self._counts.change(event.at, busy=1))
 
     def _chunk_ended(self, event: e.ChunkEnded) -> list[str]:
         slot = self._slot(event.slot)
         slot.chunk = None
-        rows = self._counters(self._counts.change(event.at, busy=-1, done=event.items, failed=event.failed))
+        rows = self._counters(self._counts.change(event.at, busy=-1, done=event.items - event.failed))
         args = f'"job":{event.job},"first":{event.first},"items":{event.items},"failed":{event.failed}{slot.args}'
         rows.append(self._span(event.task, "chunk", event.began, event.at, event.slot, args))
         return rows
@@ -200,7 +215,7 @@ class GroupRows:
         head = f'"ph":"C","ts":{self._time(count.at)},"pid":{self._number}'
         return [
             f'{{"name":"busy workers",{head},"args":{{"busy":{count.busy}}}}}',
-            f'{{"name":"items",{head},"args":{{"done":{count.done - count.failed},"failed":{count.failed}}}}}',
+            f'{{"name":"items",{head},"args":{{"done":{count.done},"failed":{count.failed}}}}}',
         ]
 
     # --- rows ---------------------------------------------------------------------------------------------------------
@@ -210,6 +225,9 @@ class GroupRows:
         if slot is None:
             slot = self._slots[number] = _Slot()
         return slot
+
+    def _item(self, event: e.ItemRetried | e.ItemFailed) -> str:
+        return f'"job":{event.job},"item":{event.item},"task":{self._name(event.task)},"reason":"{event.reason}"'
 
     def _name(self, text: str) -> str:
         name = self._names.get(text)
