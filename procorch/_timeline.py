@@ -172,13 +172,15 @@ def cells(spans: Iterable[Span], count: int, seconds: float) -> list[Cell | None
     width = max(seconds, 1e-9) / count
     for span in spans:
         first = min(count - 1, int(span.begin / width))
-        last = min(count - 1, int(span.end / width))
+        last = min(count - 1, max(first, math.ceil(span.end / width) - 1))
         for number in range(first, last + 1):
             inside = min(span.end, (number + 1) * width) - max(span.begin, number * width)
             # What took no time that could be measured was there all the same.
             tasks = taken[number]
             tasks[span.task] = tasks.get(span.task, 0.0) + max(inside / width, 1e-6)
-    return [Cell(max(tasks, key=tasks.__getitem__), min(1.0, sum(tasks.values()))) if tasks else None for tasks in taken]
+    return [
+        Cell(max(tasks, key=tasks.__getitem__), min(1.0, sum(tasks.values()))) if tasks else None for tasks in taken
+    ]
 
 
 def marks_in_cells(marks: Sequence[Mark], count: int, seconds: float) -> dict[tuple[int, MarkKind], int]:

@@ -40,7 +40,10 @@ def ticks(seconds: float, at_most: int) -> list[Tick]:
     if seconds <= 0:
         return [Tick(0.0, "0")]
     step = _step(seconds / (at_most - 1))
-    return [Tick(number * step, _label(number * step, step, seconds)) for number in range(math.floor(seconds / step + 1e-9) + 1)]
+    return [
+        Tick(number * step, _label(number * step, step, seconds))
+        for number in range(math.floor(seconds / step + 1e-9) + 1)
+    ]
 
 
 def _step(least: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,17 @@ from typing import Any
 from procorch import _extras
 from procorch._timeline import MARKS, STARTING, MarkKind, Row, Span, Timeline, cells, marks_in_cells
 from procorch._timeline_axis import ticks
-from procorch._timeline_words import MARK_WORDS, PALETTE, colours_of, count, origin, printable, task_words, title
+from procorch._timeline_words import (
+    MARK_WORDS,
+    PALETTE,
+    colours_of,
+    count,
+    origin,
+    printable,
+    room,
+    task_words,
+    title,
+)
 
 WIDTH = 12.0
 """Inches."""
@@ -18,7 +29,7 @@ DOTS = 110
 CELLS = 1200
 """So many pieces of time are told apart: about one for each dot."""
 WIDE = 5
-"""A span of so many of them is drawn by itself, with a gap behind it; narrower ones are drawn as what they take together."""
+"""A span of so many of them is drawn by itself; narrower ones are drawn as what they take together."""
 MARK_CELLS = 300
 """Likewise for marks: each as wide as one."""
 
@@ -70,7 +81,11 @@ def save(matplotlib: Any, timeline: Timeline, path: Path) -> None:
         OSError: It cannot be written there.
         ValueError: There is no such form.
     """
-    Drawing(matplotlib, timeline).figure.savefig(path, dpi=DOTS)
+    drawing = Drawing(matplotlib, timeline)
+    with warnings.catch_warnings():
+        # Names in scripts that its font does not have are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        drawing.figure.savefig(path, dpi=DOTS)
 
 
 class Drawing:
@@ -96,7 +111,7 @@ class Drawing:
         height = self._above + rows * self._row + self._below
         self.figure = matplotlib.figure.Figure(figsize=(WIDTH, height), facecolor="white")
         names = [printable(row.name, 24) for row in timeline.rows]
-        left = 0.25 + 0.075 * max([6, *map(len, names)])
+        left = 0.25 + 0.075 * max([6, *map(room, names)])
         place = (left / WIDTH, self._below / height, (WIDTH - left - _RIGHT) / WIDTH, rows * self._row / height)
         self._axes = self.figure.add_axes(place)
         self._frame(names)
@@ -141,7 +156,9 @@ class Drawing:
         for number, line in enumerate(origin(self._timeline)):
             write(left, 1 - (0.34 + 0.17 * number) / height, _plain(line), fontsize=8, color="#666666", va="top")
         if not self._timeline.rows:
-            self._axes.text(0.5, 0.5, "no process was started", transform=self._axes.transAxes, ha="center", va="center")
+            self._axes.text(
+                0.5, 0.5, "no process was started", transform=self._axes.transAxes, ha="center", va="center"
+            )
 
     def _legend_entries(self) -> list[tuple[Any, str]]:
         patch, line = self._library.patches.Patch, self._library.lines.Line2D
@@ -151,9 +168,11 @@ class Drawing:
         entries.append((patch(facecolor=_GREY, hatch="/////", edgecolor="#999999", linewidth=0), " starting"))
         if any(span.open for row in self._timeline.rows for span in row.spans):
             entries.append((line([], [], **_OPEN), " not ended"))
-        for kind in MARKS:
-            if self._timeline.count(kind):
-                entries.append((line([], [], linestyle="", **self._marker(kind, 6.0)), f" {MARK_WORDS[kind]}"))
+        entries += [
+            (line([], [], linestyle="", **self._marker(kind, 6.0)), f" {MARK_WORDS[kind]}")
+            for kind in MARKS
+            if self._timeline.count(kind)
+        ]
         return entries
 
     @staticmethod

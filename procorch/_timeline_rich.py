@@ -11,7 +11,7 @@ from procorch._timeline import STARTING, Timeline
 from procorch._timeline_text import Piece, lines
 from procorch._timeline_words import PALETTE
 
-_STYLES = {
+STYLES = {
     "title": "bold",
     "dim": "dim",
     "bad": "bold #d55e00",
@@ -77,5 +77,5 @@ def svg(rich: Any, timeline: Timeline, *, width: int) -> str:
 
 def _print(rich: Any, console: Any, drawn: list[list[Piece]]) -> None:
     for line in drawn:
-        pieces = [(piece.text, _STYLES.get(piece.style, "")) for piece in line]
+        pieces = [(piece.text, STYLES.get(piece.style, "")) for piece in line]
         console.print(rich.text.Text.assemble(*pieces), soft_wrap=True)

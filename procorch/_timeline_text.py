@@ -8,7 +8,7 @@ import attrs
 
 from procorch._timeline import MARKS, STARTING, Cell, MarkKind, Row, Timeline, cells, marks_in_cells, quantile
 from procorch._timeline_axis import duration, ticks
-from procorch._timeline_words import MARK_WORDS, colours_of, origin, printable, task_words, title
+from procorch._timeline_words import MARK_WORDS, colours_of, origin, printable, room, task_words, title
 
 LEAST_BAR = 20
 """Columns that a bar has at least."""
@@ -59,7 +59,7 @@ def lines(timeline: Timeline, *, width: int) -> list[list[Piece]]:
     table = [_HEADS, *(_numbers(row.name, [row], timeline.seconds) for row in timeline.rows)]
     if len(timeline.rows) > 1:
         table.append(_numbers("all", timeline.rows, timeline.seconds))
-    widths = [max(len(line[column]) for line in table) for column in range(len(_HEADS))]
+    widths = [max(room(line[column]) for line in table) for column in range(len(_HEADS))]
     bar = max(LEAST_BAR, width - sum(widths) - 2 * len(widths))
     heads, *numbers = [_aligned(line, widths) for line in table]
     found += [[], [*heads, Piece(_axis(timeline.seconds, bar), "dim")]]
@@ -84,7 +84,7 @@ def _numbers(name: str, rows: Sequence[Row], seconds: float) -> tuple[str, ...]:
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[Piece]:
-    pieces = [Piece(line[0].ljust(widths[0]) + "  ")]
+    pieces = [Piece(line[0] + " " * (widths[0] - room(line[0]) + 2))]
     for column in range(1, len(line)):
         bad = column == _FAILED and line[column] not in ("0", _HEADS[column])
         pieces.append(Piece(line[column].rjust(widths[column]) + "  ", "bad" if bad else ""))
@@ -95,9 +95,9 @@ def _axis(seconds: float, width: int) -> str:
     line = [" "] * width
     for tick in ticks(seconds, max(2, width // 8)):
         place = min(width - 1, int(tick.at / seconds * width)) if seconds else 0
-        # A label stands right of its place, or left of the end if it would go beyond it.
+        # A label stands right of its place, or left of the end if it would go beyond it; what has no room is left out.
         begin = min(place, width - len(tick.label))
-        if begin == 0 or (begin > 0 and line[begin - 1] == " "):
+        if line[max(0, begin - 2) : begin + 1] == [" "] * min(3, begin + 1):
             line[begin : begin + len(tick.label)] = tick.label
     return "".join(line)
 
@@ -121,7 +121,9 @@ def _block(cell: Cell | None, colours: dict[str, int]) -> Piece:
 
 
 def _legend(timeline: Timeline, colours: dict[str, int], width: int) -> list[list[Piece]]:
-    entries = [[Piece("█", f"task {colour}"), Piece(f" {words}  ")] for colour, words in task_words(timeline, colours).items()]
+    entries = [
+        [Piece("█", f"task {colour}"), Piece(f" {words}  ")] for colour, words in task_words(timeline, colours).items()
+    ]
     entries.append([Piece(_STARTING, STARTING), Piece(" starting  ")])
     entries += [[Piece(LETTERS[kind], kind), Piece(f" {MARK_WORDS[kind]}  ")] for kind in MARKS if timeline.count(kind)]
     found: list[list[Piece]] = [[]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 
 from procorch._timeline import MarkKind, Timeline
@@ -57,7 +58,7 @@ def origin(timeline: Timeline) -> list[str]:
     Returns:
         list[str]: Up to two lines.
     """
-    found = []
+    found: list[str] = []
     for group in timeline.groups[:1]:
         moment = datetime.fromtimestamp(group.wall).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
         found.append(f"began {moment}, pid {group.pid}")
@@ -93,6 +94,18 @@ def printable(text: str, longest: int = 60) -> str:
     return text if len(text) <= longest else f"…{text[1 - longest :]}"
 
 
+def room(text: str) -> int:
+    """Tell how much room a name takes in letters of fixed width.
+
+    Args:
+        text (str): The name.
+
+    Returns:
+        int: How many columns: two for each Chinese, Japanese or Korean letter.
+    """
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
 def colours_of(timeline: Timeline) -> dict[str, int]:
     """Share out the colours.
 
@@ -123,5 +136,9 @@ def task_words(timeline: Timeline, colours: dict[str, int]) -> dict[int, str]:
             seconds[colour] = seconds.get(colour, 0.0) + span.seconds
             names.setdefault(colour, printable(span.task, 44) if colour < TASKS_APART else "other tasks")
     total = sum(seconds.values()) or 1.0
-    shares = {colour: f" {seconds[colour] / total:.0%}" if len(names) > 1 else "" for colour in names}
+    shares = {colour: f" {_share(seconds[colour] / total)}" if len(names) > 1 else "" for colour in names}
     return {colour: names[colour] + shares[colour] for colour in sorted(names)}
+
+
+def _share(part: float) -> str:
+    return f"{part:.0%}" if part >= 0.005 else "<1%"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 
@@ -38,10 +38,12 @@ def read(path: str | os.PathLike[str]) -> Timeline:
 def _events(text: str) -> tuple[list[_Event], bool]:
     """Give all rows, and whether there is an end behind the last."""
     try:
-        found = json.loads(text)
+        found: Any = json.loads(text)
     except ValueError:
         return _events_line_by_line(text), False
-    return found["traceEvents"] if isinstance(found, dict) else found, True
+    if isinstance(found, dict):
+        found = cast("dict[str, Any]", found)["traceEvents"]
+    return cast("list[_Event]", found), True
 
 
 def _events_line_by_line(text: str) -> list[_Event]:

@@ -1,13 +1,13 @@
 """The events of one group as rows of a trace: what each becomes, and what is still going on. Knows no file.
 
-The form is the "Trace Event Format" of Chrome, which Perfetto reads as well. A group is a process there, a worker's slot
-a thread. Spans are phase X, whose row is written when they end; counters are C, marks i, names M.
+The form is the "Trace Event Format" of Chrome, which Perfetto reads as well. A group is a process there, a worker's
+slot a thread. Spans are phase X, whose row is written when they end; counters are C, marks i, names M.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TypeAlias, assert_never
 
 import attrs
@@ -149,7 +149,7 @@ class GroupRows:
 
     def _group_began(self) -> list[str]:
         began = self._began
-        moment = datetime.fromtimestamp(began.wall, tz=timezone.utc).isoformat(timespec="milliseconds")
+        moment = datetime.fromtimestamp(began.wall, tz=UTC).isoformat(timespec="milliseconds")
         name = f'"name":{json.dumps(began.group)},"process":{began.pid},"wall":{began.wall:.6f}'
         return [
             self._meta("process_name", name),

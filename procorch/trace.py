@@ -1,11 +1,11 @@
 """What a group did, and when: written to a file that Perfetto and chrome://tracing open, and drawn as a timeline.
 
-    with TraceFile("run.trace.json") as trace, ProcessGroup(on_event=trace) as group:
-        group.map(function, items)
+with TraceFile("run.trace.json") as trace, ProcessGroup(on_event=trace) as group:
+    group.map(function, items)
 
-    print(text("run.trace.json"))                       # a table and a line for each worker
-    save_svg("run.trace.json", "run.svg")               # needs the extra rich
-    save_picture("run.trace.json", "run.png")           # needs the extra plot
+print(text("run.trace.json"))                       # a table and a line for each worker
+save_svg("run.trace.json", "run.svg")               # needs the extra rich
+save_picture("run.trace.json", "run.png")           # needs the extra plot
 """
 
 from __future__ import annotations
