@@ -36,7 +36,7 @@ class TraceFile:
 
     The file is JSON, in the "Trace Event Format": open it at https://ui.perfetto.dev or chrome://tracing, or see it by
     ``python -m procorch trace``. Each group is a process there, and each worker's slot a thread, whose spans are chunks
-    of items. What was written is valid at any time, also if the program is killed: then the spans that had not
+    of items. The file is whole each time it was written, so also if the program is killed: then the spans that had not
     ended have no end. No descriptor stays open in between.
 
     If the file cannot be written any more, as on a full disk, the error is raised once, and the rest is dropped.
@@ -135,9 +135,10 @@ class TraceFile:
         end = self._joined(unended, first=self._size == 1 and not more) + "\n]\n"
         try:
             with self._path.open("r+b") as file:
+                # In this order: a file that is cut off can be read, and one with a rest behind its end cannot.
+                file.truncate(self._size)
                 file.seek(self._size)
                 file.write((more + end).encode())
-                file.truncate()
         except OSError:
             self._closed = True
             raise

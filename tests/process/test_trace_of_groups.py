@@ -19,7 +19,14 @@ from trace_format import check, eventful, write
 from procorch import ProcessGroup, WorkerCrashed, _command_trace
 from procorch._trace_reading import read
 from procorch.testing import FakeEngine
-from procorch.trace import TraceFile
+from procorch.trace import TraceFile, save_picture
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fonts_open(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let matplotlib open the fonts that it keeps open, before anything is counted."""
+    folder = tmp_path_factory.mktemp("fonts")
+    save_picture(write(folder / "run.json", eventful()), folder / "run.png")
 
 
 def shown(*arguments: str) -> int:
@@ -99,6 +106,16 @@ def test_groups_one_after_the_other_add_to_a_file(tmp_path: Path) -> None:
             assert group.map(t.doubler, [1, 2]) == [2, 4]
         assert read(path).whole
     assert [row.items for row in read(path).rows] == [2, 2]
+
+
+def test_a_file_that_cannot_be_written_any_more_costs_the_group_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run.json"
+    with TraceFile(path) as trace, ProcessGroup(1, on_event=trace) as group:
+        path.unlink()
+        assert group.map(t.doubler, range(100)) == [number * 2 for number in range(100)]
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [FileNotFoundError]
 
 
 def test_without_processes(tmp_path: Path) -> None:
