@@ -212,7 +212,7 @@ HARD: dict[str, list[e.Event]] = {
     "a millisecond": [*begin(1, at=99.99), *chunk(1, 100.0, 100.001), *finish(100.001, 1)],
     "ten hours": [*begin(1, 2, 3), *chunk(2, 101, 36000), *chunk(3, 18000, 36100), *finish(36200, 1, 2, 3)],
     "odd names": [
-        *begin(1, 2, group="_$a$\n[b]日本" * 9), *chunk(1, 100.1, 101, task="_m.<lambda>$x$"),
+        *begin(1, 2, group="_$a$\n[b]日本" * 9), *chunk(1, 100.1, 101, task="_m.<lambda>$\\x$"),
         *chunk(2, 100.1, 101, task="m.日本" * 50),
         *finish(102, 1, 2, group="_"),
     ],
