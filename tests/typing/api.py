@@ -32,6 +32,7 @@ from procorch import (
     usable_cpus,
 )
 from procorch.testing import Clock, FakeEngine, crash
+from procorch.trace import TraceFile, save_picture, save_svg, text
 
 
 def doubler(number: int) -> int:
@@ -237,3 +238,15 @@ ProcessGroup(2, engine=engine)
 
 def never(exitcode: int) -> NoReturn:
     crash(exitcode)
+
+
+# --- traces -----------------------------------------------------------------------------------------------------------
+
+with TraceFile(Path("run.json")) as trace, ProcessGroup(on_event=trace) as traced:
+    assert_type(trace, TraceFile)
+    assert_type(traced, ProcessGroup)
+assert_type(text("run.json", width=80), str)
+save_svg("run.json", Path("run.svg"), width=100)
+save_picture(Path("run.json"), "run.png")
+TraceFile(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+text("run.json", 80)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
