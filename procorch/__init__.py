@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from procorch._group import ProcessGroup as ProcessGroup
     from procorch._handle import ProcessHandle as ProcessHandle
     from procorch._info import ProcessInfo as ProcessInfo
+    from procorch._progress import Progress as Progress
     from procorch._share import Shared as Shared
 
 __version__ = "0.1.0.dev0"
@@ -33,6 +34,7 @@ _HOMES = {
     "ProcessHandle": "_handle",
     "ProcessInfo": "_info",
     "ProcorchError": "_errors",
+    "Progress": "_progress",
     "Shared": "_share",
     "Task": "_errors",
     "TaskError": "_errors",
@@ -50,6 +52,7 @@ __all__ = [
     "ProcessHandle",
     "ProcessInfo",
     "ProcorchError",
+    "Progress",
     "Shared",
     "Task",
     "TaskError",

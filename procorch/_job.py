@@ -85,6 +85,8 @@ class Job:
     sink: Sink
     number: int = 0
     """Given by `Supervisor.open`."""
+    retried: int = 0
+    """How often an item of it was begun in vain, and is begun again."""
     deck: deque[Any] = attrs.field(factory=deque[Any])
     """The arguments of items that nobody else knows of yet: each entry a `Batch`, or plain data of one item. Its owner
     appends without a lock; the supervisor takes all that is there, under its own."""
