@@ -65,20 +65,26 @@ class Bar:
             progress (Progress): How far the call has come.
         """
         with self._lock:
-            if self._bar is None:
+            if self._bar is not None:
+                self._draw(self._bar, progress)
+            elif not progress.last:  # or it was interrupted when it was to be drawn first
                 self._bar = self._class(total=progress.total, desc=self._name, **_settings())
                 self._bars.add(self._bar)
-            bar = self._bar
-            notable = {"failed": progress.failed, "retried": progress.retried}
-            bar.set_postfix({word: number for word, number in notable.items() if number}, refresh=False)
+
+    @staticmethod
+    def _draw(bar: Any, progress: Progress) -> None:
+        notable = {"failed": progress.failed, "retried": progress.retried}
+        bar.set_postfix({word: number for word, number in notable.items() if number}, refresh=False)
+        if progress.last:
+            bar.n = progress.done
+            bar.close()  # draws it once more
+        else:
             bar.update(progress.done - bar.n)
-            if progress.last:
-                bar.close()
 
 
 def _settings() -> dict[str, Any]:
     # Drawn at each call; the rate is an average, since results come in bunches.
-    settings: dict[str, Any] = {"mininterval": 0, "miniters": 0, "smoothing": 0, "leave": True}
+    settings: dict[str, Any] = {"file": sys.stderr, "mininterval": 0, "miniters": 0, "smoothing": 0, "leave": True}
     if "TQDM_DISABLE" not in os.environ:  # tqdm reads it itself, but only what is not given
         settings["disable"] = _is_silent(sys.stderr)
     return settings
