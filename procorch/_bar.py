@@ -4,7 +4,7 @@ tqdm is made for programs whose bars share one lock between processes. Here only
 
 - the lock is only that of threads. Taken around each drawing here, since tqdm's own code keeps it for ever if an
   interrupt comes in between; and never the one between processes, which a worker that is killed while it draws a bar
-  of its own takes with it, and which chooses the start method for the whole program.
+  of its own takes with it.
 - there is no thread that looks after the bar: whoever waits for results does.
 """
 

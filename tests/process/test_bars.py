@@ -1,4 +1,4 @@
-"""Process: the bar of ``progress=True`` in real programs: on a terminal, a pipe, a file, in a notebook; in every ending."""
+"""Process: the bar of ``progress=True`` in real programs: on a terminal, a pipe, a file, in a notebook."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from helpers import Method, script, wait_until
 TOP = Path(__file__).parents[2]
 
 _PROGRAM = """
-import itertools, multiprocessing, sys, threading
+import itertools, sys, threading
+import tqdm
 import targets as t
 from procorch import ProcessGroup
 
@@ -38,7 +40,7 @@ def main(ending, method):
             for _ in range(2):
                 group.map(t.doubler, range(3), progress=True)
         assert [thread.name for thread in threading.enumerate()][1:] == [f"procorch-{group._supervisor.name}"]
-    assert multiprocessing.get_start_method(allow_none=True) is None
+    assert not hasattr(tqdm.std.TqdmDefaultWriteLock, "mp_lock"), "it has a lock that workers could take with them"
     print("good")
 
 if __name__ == "__main__":
@@ -48,7 +50,7 @@ if __name__ == "__main__":
 
 def at_a_terminal(*command: str, **variables: str) -> tuple[str, str, int]:
     """Run a program whose standard error is a terminal; give what it printed, what was drawn, and its exit code."""
-    terminal, other = pty.openpty()
+    terminal, other = open_terminal()
     with open_program(*command, stderr=other, **variables) as process:
         os.close(other)
         drawn = read_all(terminal)
@@ -56,10 +58,16 @@ def at_a_terminal(*command: str, **variables: str) -> tuple[str, str, int]:
         return process.stdout.read(), drawn, process.wait(20)
 
 
+def open_terminal() -> tuple[int, int]:
+    terminal, other = pty.openpty()
+    termios.tcsetwinsize(other, (24, 100))  # or it has no columns, and what is drawn has none either
+    return terminal, other
+
+
 def open_program(*command: str, stderr: int, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *command],
-        env={**os.environ, "PYTHONPATH": f"{TOP / 'tests'}:{TOP}", "TERM": "xterm", "COLUMNS": "120", **variables},
+        env={**os.environ, "PYTHONPATH": f"{TOP / 'tests'}:{TOP}", "TERM": "xterm", **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -137,7 +145,7 @@ def test_tqdm_is_switched_off_by_its_own_variable(program: str) -> None:
 @pytest.mark.limit(60)
 @pytest.mark.parametrize("call", ["map", "imap"])
 def test_ctrl_c_leaves_the_line(call: str, log: Path) -> None:
-    terminal, other = pty.openpty()
+    terminal, other = open_terminal()
     with script("-m", "targets_progress", str(log), call, "bar", stderr=other) as process:
         os.close(other)
         wait_until(log.read_text)
