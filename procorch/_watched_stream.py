@@ -23,6 +23,9 @@ a few; and one who becomes slow all of a sudden has the next after so many."""
 _QUICK_SECONDS = 0.001
 """So long so many may take."""
 
+_TAKES = 16
+"""Inputs that come at once, perhaps one by one, are taken so many times between two looks at the clock."""
+
 
 class WatchedStream(Stream):
     """See the module's text."""
@@ -39,6 +42,7 @@ class WatchedStream(Stream):
         self._reporter = reporter
         self._at_once = 1
         self._looked = 0.0  # when last
+        self._takes = 0
         self._listens = False  # whether the end of any item is worth to wake up for
 
     @override
@@ -83,7 +87,9 @@ class WatchedStream(Stream):
 
     @override
     def _take(self) -> None:
-        self._reporter.look(self._count)
+        self._takes += 1
+        if not self._takes % _TAKES or not self._intake.quick:
+            self._reporter.look(self._count)
         super()._take()
 
     @override

@@ -104,6 +104,23 @@ def test_a_slow_consumer_hears_of_what_goes_on_behind_it(tmp_path: Path) -> None
         stream.close()
 
 
+def test_it_goes_on_while_inputs_are_slow_and_nothing_comes(gate: Path) -> None:
+    taken: list[int] = []
+    listener = Listener(lambda progress: gate.touch() if progress.elapsed > 0.3 else None)
+
+    def inputs() -> Generator[int, None, None]:
+        while len(taken) < 1000 and not gate.exists():
+            began = time.monotonic()
+            wait_until(lambda: time.monotonic() > began + 0.02)
+            taken.append(len(taken))
+            yield taken[-1]
+
+    with ProcessGroup(1) as group:
+        stream = group.imap(wait_or_double, itertools.repeat(str(gate)), inputs(), buffersize=2000, progress=listener)
+        assert list(stream) == [2 * number for number in taken]
+    assert len(taken) < 1000
+
+
 def test_tries_are_told(tmp_path: Path) -> None:
     listener = Listener()
     with ProcessGroup(1) as group:
