@@ -111,7 +111,7 @@ def test_it_goes_on_while_inputs_are_slow_and_nothing_comes(gate: Path) -> None:
     def inputs() -> Generator[int, None, None]:
         while len(taken) < 1000 and not gate.exists():
             began = time.monotonic()
-            wait_until(lambda: time.monotonic() > began + 0.02)
+            wait_until(lambda began=began: time.monotonic() > began + 0.02)  # type: ignore[misc]
             taken.append(len(taken))
             yield taken[-1]
 
