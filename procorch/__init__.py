@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from procorch._group import GroupView as GroupView
     from procorch._group import ProcessGroup as ProcessGroup
     from procorch._handle import ProcessHandle as ProcessHandle
+    from procorch._info import GroupStats as GroupStats
     from procorch._info import ProcessInfo as ProcessInfo
+    from procorch._info import SlotStats as SlotStats
     from procorch._progress import Progress as Progress
     from procorch._share import Shared as Shared
 
@@ -28,6 +30,7 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "GroupClosed": "_errors",
+    "GroupStats": "_info",
     "GroupView": "_group",
     "NotPicklable": "_errors",
     "ProcessGroup": "_group",
@@ -36,6 +39,7 @@ _HOMES = {
     "ProcorchError": "_errors",
     "Progress": "_progress",
     "Shared": "_share",
+    "SlotStats": "_info",
     "Task": "_errors",
     "TaskError": "_errors",
     "TaskTimeout": "_errors",
@@ -46,6 +50,7 @@ _HOMES = {
 
 __all__ = [
     "GroupClosed",
+    "GroupStats",
     "GroupView",
     "NotPicklable",
     "ProcessGroup",
@@ -54,6 +59,7 @@ __all__ = [
     "ProcorchError",
     "Progress",
     "Shared",
+    "SlotStats",
     "Task",
     "TaskError",
     "TaskTimeout",

@@ -5,11 +5,16 @@ In the supervisor's thread, a callback that waits for the group would wait for i
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from procorch._waits import join_thread
+
+T = TypeVar("T")
 
 
 class Callbacks:
@@ -44,6 +49,15 @@ class Callbacks:
         if late:
             call()  # the thread is gone: who finishes a future so late has to call by himself
 
+    def run_with(self, hook: Callable[[T], object], value: T) -> None:
+        """Call something of the user's soon. What it raises is logged and ignored.
+
+        Args:
+            hook (Callable[[T], object]): What to call.
+            value (T): With what.
+        """
+        self.run(partial(_call, hook, value))
+
     def _work(self) -> None:
         while (call := self._queue.get()) is not None:
             call()
@@ -67,3 +81,10 @@ class Callbacks:
         if thread is None or thread is threading.current_thread():
             return True
         return join_thread(thread, timeout)
+
+
+def _call(hook: Callable[[T], object], value: T) -> None:
+    try:
+        hook(value)
+    except Exception:
+        logging.getLogger("procorch").exception("exception calling %r for %r", hook, value)

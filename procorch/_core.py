@@ -15,6 +15,7 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from procorch import _events as e
@@ -23,10 +24,13 @@ from procorch._engine import Engine
 from procorch._errors import GroupClosed
 from procorch._hands import Deliveries, Hands
 from procorch._job import Job
+from procorch._observer import Observer
 from procorch._policy import Limits
 from procorch._scheduler import Scheduler
+from procorch._tally import Tally
 from procorch._verdict import Ending
 from procorch._waits import Condition
+from procorch.events import Event
 
 R = TypeVar("R")
 
@@ -34,7 +38,15 @@ R = TypeVar("R")
 class Core:
     """A group's lock, scheduler, workers and engine."""
 
-    def __init__(self, name: str, make_engine: Callable[[], Engine], limits: Limits, *, own_engine: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        make_engine: Callable[[], Engine],
+        limits: Limits,
+        *,
+        own_engine: bool,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> None:
         """Begin; no engine, no thread and no process before the first job.
 
         Args:
@@ -42,6 +54,8 @@ class Core:
             make_engine (Callable[[], Engine]): Gives the place where workers run.
             limits (Limits): For the scheduler.
             own_engine (bool): Whether to close that place at the end.
+            on_event (Callable[[Event], object] | None): Told what happens, in the thread for callbacks; None for
+                nobody.
         """
         self.name = name
         self.ending: Ending = Ending(name)
@@ -58,6 +72,11 @@ class Core:
         self._numbers = itertools.count(1)
         self._mailbox: deque[e.Event] = deque()
         self._hands = Hands(self.ending, self._mailbox)
+        self._tally = Tally()
+        self._observer: Observer | None = None
+        if on_event is not None:
+            tell = partial(self.callbacks.run_with, on_event)
+            self._observer = Observer(name, tell, lambda job: self._hands.jobs[job].function.name)
         self._closing = False
         self._over = False  # whether the thread has done its last
         self._sleeps_until: float | None = None
@@ -155,7 +174,12 @@ class Core:
             deliveries (Deliveries): Gets what is left to do once the lock is released.
         """
         before = len(deliveries)
-        orders = self._scheduler.handle(event, self._place.clock())
+        now = self._place.clock()
+        self._tally.hear(event, self._scheduler.slots, now)
+        orders = self._scheduler.handle(event, now)
+        self._tally.see(orders)
+        if self._observer is not None:
+            self._observer.saw(event, orders, now)
         for order in orders:
             self._hands.carry_out(order, deliveries)
         self._undelivered += len(deliveries) - before

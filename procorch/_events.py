@@ -13,6 +13,7 @@ import attrs
 
 from procorch._messages import Failure, Plain, Retriable, Value
 from procorch._policy import Backoff
+from procorch.events import Reason
 
 NO_WAIT = Backoff()
 
@@ -343,6 +344,18 @@ class Resolve:
 
 
 @attrs.frozen
+class CountRetry:
+    """This item was begun in vain, and will be begun again."""
+
+    slot: int
+    job: int
+    item: int
+    attempts: int
+    """How often it has been begun."""
+    reason: Reason
+
+
+@attrs.frozen
 class JobDone:
     """Every item of the job has an outcome, and no further one will come."""
 
@@ -387,6 +400,7 @@ Order: TypeAlias = (
     | Terminate
     | Kill
     | Resolve
+    | CountRetry
     | JobDone
     | ProcessOver
     | FinalizerFailed

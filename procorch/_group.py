@@ -16,9 +16,9 @@ from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions
 from procorch._handle import Handles, ProcessHandle
-from procorch._info import ProcessInfo
+from procorch._info import GroupStats, ProcessInfo
 from procorch._options import TaskOptions, checked_options
-from procorch._policy import Limits, check_bool, check_count, check_name, check_wait
+from procorch._policy import Limits, check_bool, check_callable, check_count, check_name, check_wait
 from procorch._public import public
 from procorch._share import Shared
 from procorch._shares import Shares, pickled
@@ -26,6 +26,7 @@ from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
 from procorch._tasks import Tasks
 from procorch._verdict import shorten
+from procorch.events import Event
 
 T = TypeVar("T")
 
@@ -106,6 +107,7 @@ class ProcessGroup(Tasks):
         max_memory_per_child: int | None = None,
         memory_limit: int | None = None,
         forward_logs: bool = True,
+        on_event: Callable[[Event], object] | None = None,
         engine: Engine | None = None,
     ) -> None:
         """Make a group. No process starts before there is work.
@@ -132,6 +134,9 @@ class ProcessGroup(Tasks):
                 ``RLIMIT_AS``. What items start has the same limit, each for itself. None for no such limit.
             forward_logs (bool): Whether what is logged in the processes, warnings included, goes to the loggers and
                 handlers of this one, at the levels set here. False leaves logging in them as it is.
+            on_event (Callable[[Event], object] | None): Called with what happens, one value of `procorch.events` after
+                the other, in order, in the thread that the group keeps for callbacks; it may use the group. What it
+                raises is logged and ignored. All events have been told when the block is left. None for nobody.
             engine (Engine | None): Another place to run, as `procorch.testing.FakeEngine`; it is not closed with the
                 group. None runs processes on this machine.
 
@@ -146,6 +151,8 @@ class ProcessGroup(Tasks):
         if max_tasks_per_child is not None:
             check_count("max_tasks_per_child", max_tasks_per_child, least=1)
         check_bool("forward_logs", forward_logs)
+        if on_event is not None:
+            check_callable("on_event", on_event)
         shares = self._shares = Shares(name)
         wishes = Wishes(mp_context, initializer, initargs, finalizer, finalargs, max_memory_per_child, memory_limit)
         place = wishes.here(shares, forward_logs=forward_logs) if engine is None else wishes.elsewhere(engine)
@@ -156,7 +163,7 @@ class ProcessGroup(Tasks):
             initializes=initializer is not None,
             finalizes=finalizer is not None,
         )
-        supervisor = Supervisor(name, place.make_engine, limits, own_engine=place.is_own)
+        supervisor = Supervisor(name, place.make_engine, limits, own_engine=place.is_own, on_event=on_event)
         super().__init__(supervisor, Functions(have_main=place.have_main), workers, TaskOptions(), Handles())
         # Not at exit: then the supervisors' own hook terminates what is left.
         self._finalizer = weakref.finalize(self, _abandon, supervisor)
@@ -235,6 +242,14 @@ class ProcessGroup(Tasks):
     def processes(self) -> tuple[ProcessInfo, ...]:
         """The processes that there are now: workers and those of `start`, in the order of their slots."""
         return self._supervisor.processes()
+
+    def stats(self) -> GroupStats:
+        """Count what has come of the work given so far. Also after the group's end.
+
+        Returns:
+            GroupStats: Of this moment.
+        """
+        return self._supervisor.stats()
 
     # --- its end ------------------------------------------------------------------------------------------------------
 

@@ -175,6 +175,8 @@ class Hands:
                 timed = job.spec.timeout is not None
                 chunk = Chunk(job.function, job.style, job.spec.stop_on_failure, job.load(items), timed)
                 self.workers[slot].send(chunk)
+            case e.CountRetry(_, number):
+                self.jobs[number].retried += 1
             case e.JobDone(number):
                 del self.jobs[number]
                 self.streams.pop(number, None)

@@ -24,6 +24,7 @@ from procorch._hands import Deliveries
 from procorch._policy import Limits
 from procorch._records import replay
 from procorch._spin import Spin
+from procorch.events import Event
 
 _NAP_SECONDS = 0.002
 """How long the supervisor's thread leaves the workers to callers who have just waited for one: the next comes soon, or
@@ -41,8 +42,16 @@ class Loop(Core):
     """A group with the threads that wait for its workers."""
 
     @override
-    def __init__(self, name: str, make_engine: Callable[[], Engine], limits: Limits, *, own_engine: bool) -> None:
-        super().__init__(name, make_engine, limits, own_engine=own_engine)
+    def __init__(
+        self,
+        name: str,
+        make_engine: Callable[[], Engine],
+        limits: Limits,
+        *,
+        own_engine: bool,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> None:
+        super().__init__(name, make_engine, limits, own_engine=own_engine, on_event=on_event)
         self._thread: threading.Thread | None = None
         self._has_thread = False  # whether it runs, and did not just seem to
         self._deliveries: Deliveries = deque()  # of that thread
@@ -58,6 +67,8 @@ class Loop(Core):
             self._engine = self._make_engine()
             # A daemon, so that a group that was never closed keeps nobody from exiting; see _exit.
             self._thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
+            if self._observer is not None:
+                self._observer.began(self._place.clock(), wall=time.time(), pid=self._pid)
             self._thread.start()
             self._has_thread = True
         except BaseException:
@@ -91,7 +102,10 @@ class Loop(Core):
             with self._lock:
                 # With a limit, as an interrupt may have let one go unnoticed.
                 self._lock.wait_for(lambda: self._helper is None, 4 * _SLICE_SECONDS)
+            now = self._tally.ended = self._place.clock()
             self._close_engine()
+            if self._observer is not None:
+                self._observer.ended(now)
             self.callbacks.close()
             with self._lock:
                 self._over = True
@@ -276,6 +290,8 @@ class Loop(Core):
                 self._tell(e.LaunchFailed(order.slot, refusal), deliveries)
                 self._hands.bury(order.slot)
             else:
+                if self._observer is not None:
+                    self._observer.started(order.slot, order.name, worker.pid, self._place.clock())
                 before = len(deliveries)
                 self._hands.started(order, worker, self._scheduler.slots[order.slot].dedicated, deliveries)
                 self._undelivered += len(deliveries) - before

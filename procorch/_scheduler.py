@@ -24,6 +24,7 @@ from procorch._policy import Limits
 from procorch._recall import Recalls
 from procorch._roster import Roster
 from procorch._slot import Phase, Slot
+from procorch.events import Reason
 
 
 class Scheduler:
@@ -71,6 +72,11 @@ class Scheduler:
         """
         busy = any(job.active or not (job.sealed or job.spec.streaming) for job in self._jobs.values())
         return not busy and all(slot.dedicated is None for slot in self.slots.values())
+
+    @property
+    def waiting(self) -> int:
+        """Items that are with no worker: they wait for one, or rest before another try."""
+        return sum(job.waiting + len(job.resting) for job in self._jobs.values())
 
     def knows(self, job: int) -> bool:
         """Tell whether a job is not over.
@@ -221,6 +227,7 @@ class Scheduler:
         for slot in self.slots.values():
             if slot.job == number:
                 # What it tells from now on is of no interest: the items have their outcome.
+                slot.busy += now - slot.sent
                 self._release(slot, self._jobs[number], slot.items[slot.done :])
                 self._roster.stop(slot, now)
 
@@ -283,17 +290,16 @@ class Scheduler:
                 final[item] = e.Dropped()  # whatever it failed with, it failed because it was told to end
             elif item == slot.expired:
                 self._tried(slot, job, item, e.Remains(failure=Failure(outcome.payload)), None, now)
-            elif not (
-                isinstance(outcome, Retriable) and self._try_again(job, item, now, allowed=not slot.stopped_by_user)
-            ):
+            elif not (isinstance(outcome, Retriable) and self._try_again(slot, job, item, "raised", now)):
                 final[item] = Failure(outcome.payload)
         return list(final), list(final.values())
 
-    def _try_again(self, job: Job, item: int, now: float, *, allowed: bool = True) -> bool:
+    def _try_again(self, slot: Slot, job: Job, item: int, reason: Reason, now: float) -> bool:
         """Count a try that was in vain. If there is another, let the item wait for it."""
         attempts = job.tries[item] = job.tries.get(item, 0) + 1
-        if attempts > job.spec.retries or job.stopped or self._refusing or not allowed:
+        if attempts > job.spec.retries or job.stopped or self._refusing or slot.stopped_by_user:
             return False
+        self._order(e.CountRetry(slot.number, job.number, item, attempts, reason))
         seconds = job.spec.backoff.seconds(attempts)
         if seconds:
             self._backlog.rest(job, item, now + seconds)
@@ -361,6 +367,7 @@ class Scheduler:
 
     def _blame(self, slot: Slot, job: Job, died: e.WorkerDied, now: float) -> None:
         """Decide what the death of a worker with a chunk costs."""
+        slot.busy += now - slot.sent
         culprits = slot.items[slot.done : died.begun]
         rest = list(slot.items[max(slot.done, died.begun) :])
         if not died.begun and not job.stopped:
@@ -375,7 +382,7 @@ class Scheduler:
 
     def _tried(self, slot: Slot, job: Job, item: int, remains: e.Remains, exitcode: int | None, now: float) -> None:
         """Try an item again that was begun in vain, or lose it."""
-        if not self._try_again(job, item, now, allowed=not slot.stopped_by_user):
+        if not self._try_again(slot, job, item, "timed out" if item == slot.expired else "crashed", now):
             self._lose(slot, job, item, remains, exitcode)
 
     def _lose(self, slot: Slot, job: Job, item: int, remains: e.Remains, exitcode: int | None) -> None:

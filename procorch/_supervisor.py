@@ -19,20 +19,29 @@ from procorch import _events as e
 from procorch._engine import Engine
 from procorch._exit import watch_for_exit
 from procorch._hands import Deliveries
-from procorch._info import ProcessInfo
+from procorch._info import GroupStats, ProcessInfo
 from procorch._job import Batch, Job
 from procorch._loop import Loop
 from procorch._policy import Limits
 from procorch._verdict import Ending
 from procorch._waits import join_thread
+from procorch.events import Event
 
 
 class Supervisor(Loop):
     """What owns a group's lock, scheduler, workers and thread."""
 
     @override
-    def __init__(self, name: str, make_engine: Callable[[], Engine], limits: Limits, *, own_engine: bool) -> None:
-        super().__init__(name, make_engine, limits, own_engine=own_engine)
+    def __init__(
+        self,
+        name: str,
+        make_engine: Callable[[], Engine],
+        limits: Limits,
+        *,
+        own_engine: bool,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> None:
+        super().__init__(name, make_engine, limits, own_engine=own_engine, on_event=on_event)
         watch_for_exit(self)
 
     def check_open(self) -> None:
@@ -207,6 +216,17 @@ class Supervisor(Loop):
         """
         with self._lock:
             return self._hands.describe(self._scheduler.slots.values())
+
+    def stats(self) -> GroupStats:
+        """Count what has come of the items so far.
+
+        Returns:
+            GroupStats: Of this moment.
+        """
+        with self._lock:
+            return self._tally.stats(
+                self._scheduler.slots.values(), self._scheduler.waiting, self._place.clock() if self.used else 0.0
+            )
 
     def post(self, event: e.Event) -> None:
         """Tell the scheduler something, soon. Takes no lock: for finalizers, signal handlers, any thread.

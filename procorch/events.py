@@ -30,8 +30,9 @@ __all__ = [
     "Reason",
 ]
 
-Reason: TypeAlias = Literal["raised", "crashed", "timed out"]
-"""Why a try of an item was in vain: its function raised, its process died under it, or was stopped for its time."""
+Reason: TypeAlias = Literal["raised", "crashed", "timed out", "not started"]
+"""Why an item failed: its function raised, its process died under it, or was stopped for its time; or the system
+refused it a process of its own."""
 
 
 @attrs.frozen

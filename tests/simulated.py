@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias, assert_never
 
 import attrs
+from watched import Watch
 
 from procorch import _events as e
 from procorch._chunks import Window
@@ -147,6 +148,7 @@ class Job:
     window: Window
     outcomes: dict[int, e.Outcome] = attrs.field(factory=dict[int, e.Outcome])
     begins: Counter[int] = attrs.field(factory=Counter[int])
+    retried: Counter[int] = attrs.field(factory=Counter[int])
     unbegun: Counter[int] = attrs.field(factory=Counter[int])
     """Processes that died with an item as the next one."""
     resting: dict[int, float] = attrs.field(factory=dict[int, float])
@@ -198,6 +200,7 @@ class Hands:
         self.look_steps: list[int] = []
         """How far processes come while they are looked at and after that, for each of the next looks."""
         self.finalizers_failed = 0
+        self.watch = Watch()
         self.intact = True
         """False after a failure: then there is no sense in going on to the end."""
 
@@ -239,7 +242,9 @@ class Hands:
             if isinstance(event, e.TimePassed):
                 self.wake()
             told = self.hear_results(event) if isinstance(event, e.Recorded) else []
+            self.watch.hear(event, self.scheduler.slots, self.now)
             orders = self.scheduler.handle(event, self.now)
+            self.watch.see(event, orders, self.now)
             if isinstance(event, e.Looked) and event.slot in self.processes:
                 self.cut(self.processes[event.slot])
             for order in orders:
@@ -279,6 +284,11 @@ class Hands:
             case e.Resolve(number, items, outcomes, slot):
                 assert not isinstance(outcomes, Plain)
                 self.resolve(self.jobs[number], items, outcomes, slot)
+            case e.CountRetry(slot, number, item, attempts):
+                job = self.jobs[number]
+                job.retried[item] += 1
+                assert attempts == job.retried[item] == job.begins[item] <= job.spec.retries
+                assert item not in job.outcomes
             case e.JobDone(number):
                 self.job_done(self.jobs[number])
             case e.ProcessOver(number):
@@ -328,6 +338,11 @@ class Hands:
             assert not job.resting
             assert name == job.spec.name
             assert len(self.own(job)) == 1
+
+    def launch(self, process: Process) -> None:
+        process.launched = True
+        slot = process.slot
+        self.watch.observer.started(slot, self.slot_names[slot], 1000 + slot, self.now)
 
     def send(self, process: Process, job: Job, items: list[int]) -> None:
         assert process.free
@@ -521,6 +536,9 @@ class Hands:
         self.check_time()
         quiet = not self.processes and all(job.done for job in self.jobs.values())
         assert self.scheduler.finished == (quiet and (self.closed or self.terminated))
+        assert self.scheduler.waiting == sum(len(self.unsettled(job)) for job in self.jobs.values() if not job.done)
+        outcomes = {(job.number, item): one for job in self.jobs.values() for item, one in job.outcomes.items()}
+        self.watch.check(outcomes, self.scheduler.slots.values(), self.scheduler.waiting)
 
     def check_job(self, job: Job) -> None:
         rest, chunks = self.unsettled(job), self.chunks(job)
@@ -601,6 +619,7 @@ class Hands:
         assert item not in job.outcomes
         assert sum(other.unheard.count(item) for other in self.chunks(job)) == 1  # one live attempt
         assert item not in job.resting
+        assert job.retried[item] == job.begins[item]  # what is begun again has been counted
         job.begins[item] += 1
         assert job.begins[item] <= job.spec.retries + 1
 
@@ -694,7 +713,7 @@ class Hands:
         if process.killed:
             self.die(process, -9)
         elif not process.launched:
-            process.launched = True
+            self.launch(process)
         elif process.terminated and not nature.stubborn and not (nature.catches and chunk is not None):
             self.die(process, -15)
         elif process.setup_failed or process.asked:

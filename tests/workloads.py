@@ -218,7 +218,14 @@ class World:
             case e.JobDone(job):
                 self.ended[job] = self.now
             case (
-                e.Ask() | e.Terminate() | e.Kill() | e.ShowStack() | e.ProcessOver() | e.FinalizerFailed() | e.Broken()
+                e.CountRetry()
+                | e.Ask()
+                | e.Terminate()
+                | e.Kill()
+                | e.ShowStack()
+                | e.ProcessOver()
+                | e.FinalizerFailed()
+                | e.Broken()
             ):
                 raise AssertionError(order)
             case _:

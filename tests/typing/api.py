@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn, assert_type
 
 from procorch import (
     GroupClosed,
+    GroupStats,
     GroupView,
     NotPicklable,
     ProcessGroup,
@@ -21,10 +22,12 @@ from procorch import (
     ProcorchError,
     Progress,
     Shared,
+    SlotStats,
     Task,
     TaskError,
     WorkerCrashed,
     WorkerStartError,
+    events,
 )
 from procorch.testing import Clock, FakeEngine, crash
 
@@ -212,6 +215,27 @@ def explain(error: ProcorchError) -> object:
             return error.task
         case _:
             return None
+
+
+# --- insight ----------------------------------------------------------------------------------------------------------
+
+
+def watch(event: events.Event) -> None:
+    match event:
+        case events.ItemRetried(reason=reason):
+            assert_type(reason, events.Reason)
+        case events.ChunkEnded(items=items, began=began):
+            assert_type((items, began), tuple[int, float])
+        case _:
+            assert_type(event.at, float)
+
+
+with ProcessGroup(on_event=watch) as watched:
+    assert_type(watched.stats(), GroupStats)
+    assert_type(watched.stats().p95, float | None)
+    assert_type(watched.stats().slots, tuple[SlotStats, ...])
+
+ProcessGroup(on_event=lambda: None)  # type: ignore[misc, arg-type]  # pyright: ignore[reportArgumentType]
 
 
 # --- testing ----------------------------------------------------------------------------------------------------------

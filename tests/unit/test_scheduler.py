@@ -703,7 +703,7 @@ def test_a_stream_that_rests_is_busy() -> None:
 def test_a_dedicated_process_starts_again_when_its_item_has_rested() -> None:
     mind = Mind()
     mind.hear(*own(1, **RESTING), *ready(1))
-    assert mind.hear(e.WorkerDied(1, -9, 1)) == []
+    assert mind.hear(e.WorkerDied(1, -9, 1)) == [e.CountRetry(1, 1, 0, 1, "crashed")]
     assert not mind.scheduler.unoccupied
     assert mind.at(2.0) == [e.StartWorker(1, "own")]
     assert sent(mind.hear(*ready(1))) == [(1, 1, [0])]
@@ -951,7 +951,8 @@ def test_a_dedicated_process_that_dies_before_its_item_begins_starts_again(befor
 def test_a_dedicated_process_starts_again_for_a_retry() -> None:
     mind = Mind()
     mind.hear(*own(1, retries=1), *ready(1))
-    assert mind.hear(e.WorkerDied(1, -9, 1)) == [e.StartWorker(1, "own")]
+    counted = e.CountRetry(1, 1, 0, 1, "crashed")
+    assert mind.hear(e.WorkerDied(1, -9, 1)) == [counted, e.StartWorker(1, "own")]
     assert outcomes(mind.hear(*ready(1), e.WorkerDied(1, -9, 1))) == {0: e.Lost(1, -9, 2)}
 
 

@@ -295,7 +295,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule()
     def launch_all(self) -> None:
         for process in self.ordered():
-            process.launched = True
+            self.hands.launch(process)
 
     @precondition(lambda self: not self.fair and self.ordered())
     @rule(pick=_PICK)
