@@ -224,7 +224,8 @@ def test_what_the_callable_raises_ends_the_call(call: str, log: Path, gate: Path
         assert not hasattr(raised.value, "__notes__")
         gate.touch()
         assert group.map(doubler, [1]) == [2]
-    assert len(log.read_text().splitlines()) <= 2, "an item has begun after it"
+    # Two ran; each worker may have begun one more when they ended, before the group knew that nobody wants it.
+    assert len(log.read_text().splitlines()) <= 4
 
 
 def test_an_error_of_an_item_goes_before_one_of_the_callable() -> None:
