@@ -158,7 +158,8 @@ def test_ctrl_c_leaves_the_line(call: str, log: Path) -> None:
     line, _, traceback = rest.partition("\n")
     assert "begin_or_wait: " in line
     assert traceback.startswith("Traceback")
-    assert traceback.rstrip().endswith("KeyboardInterrupt")
+    assert traceback.count("Traceback") == 1
+    assert "KeyboardInterrupt" in traceback.splitlines()[-1]  # in colours, since Python 3.13
 
 
 @pytest.mark.limit(90)
