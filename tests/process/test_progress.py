@@ -81,6 +81,18 @@ def test_rare_results_are_told_as_they_come(call: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["map", "imap"])
+def test_rare_results_are_told_out_of_turn_too(call: str, tmp_path: Path) -> None:
+    # As above, behind an item that waits for the end of all others.
+    listener = Listener(lambda progress: (tmp_path / str((progress.done + 1) % 12)).touch())
+    with ProcessGroup(2) as group:
+        run = getattr(group, call)
+        assert list(run(wait_in, [str(tmp_path)] * 12, range(12), chunksize=1, buffersize=12, progress=listener)) == [
+            *range(12)
+        ]
+    assert listener.last.elapsed < 10, "it was told of only when it was time to tell anyway"
+
+
+@pytest.mark.parametrize("call", ["map", "imap"])
 def test_what_is_out_of_turn_has_ended(call: str, gate: Path) -> None:
     listener = Listener(lambda progress: gate.touch() if progress.done == 7 else None)
     with ProcessGroup(2) as group:
