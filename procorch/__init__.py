@@ -17,16 +17,22 @@ if TYPE_CHECKING:
     from procorch._errors import TaskTimeout as TaskTimeout
     from procorch._errors import WorkerCrashed as WorkerCrashed
     from procorch._errors import WorkerStartError as WorkerStartError
+    from procorch._executor import GroupExecutor as GroupExecutor
     from procorch._group import GroupView as GroupView
     from procorch._group import ProcessGroup as ProcessGroup
     from procorch._handle import ProcessHandle as ProcessHandle
     from procorch._info import ProcessInfo as ProcessInfo
+    from procorch._pool import AsyncResult as AsyncResult
+    from procorch._pool import GroupPool as GroupPool
     from procorch._share import Shared as Shared
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "AsyncResult": "_pool",
     "GroupClosed": "_errors",
+    "GroupExecutor": "_executor",
+    "GroupPool": "_pool",
     "GroupView": "_group",
     "NotPicklable": "_errors",
     "ProcessGroup": "_group",
@@ -43,7 +49,10 @@ _HOMES = {
 """The private module in which each public name is defined."""
 
 __all__ = [
+    "AsyncResult",
     "GroupClosed",
+    "GroupExecutor",
+    "GroupPool",
     "GroupView",
     "NotPicklable",
     "ProcessGroup",

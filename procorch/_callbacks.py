@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from procorch._waits import join_thread
+from procorch._waits import SafeFuture, join_thread
 
 
 class Callbacks:
@@ -34,15 +34,21 @@ class Callbacks:
             call (Callable[[], object]): Raises nothing.
         """
         with self._lock:
-            late = self._closed
+            late = self._closed or not self._has_thread()
             if not late:
                 self._queue.put(call)
-            if not late and self._thread is None:
-                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
         if late:
             call()  # the thread is gone: who finishes a future so late has to call by himself
+
+    def _has_thread(self) -> bool:
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False  # the interpreter is about to exit, or the system has no room for it
+            self._thread = thread
+        return True
 
     def _work(self) -> None:
         while (call := self._queue.get()) is not None:
@@ -53,6 +59,16 @@ class Callbacks:
         with self._lock:
             self._closed = True
             self._queue.put(None)
+
+    def flush(self) -> None:
+        """Wait until what was given so far has been run, unless called from there."""
+        if self._thread is None or self._thread is threading.current_thread():
+            return
+        done = SafeFuture[None]()
+        self.run(lambda: done.set_result(None))
+        done.result()
+        if self._closed:
+            self.join(None)
 
     def join(self, timeout: float | None) -> bool:
         """Wait for the thread's end, unless called from it.

@@ -381,9 +381,13 @@ class Stream(Sink):
             self._supervisor.come_back()
             self._waiting = True
             try:
-                self._news.wait_for(self._enough)
+                self._news.wait_for(self._enough, self._patience())
             finally:
                 self._waiting = False
+
+    def _patience(self) -> float | None:
+        """How many seconds to wait for the next result; None for no limit."""
+        return None
 
     def _open(self, index: int, arrival: Arrival, place: Place | None) -> Any:
         if isinstance(arrival, Dropped):

@@ -147,6 +147,21 @@ class Supervisor(Loop):
         if job.number in self._hands.jobs and self._scheduler.knows(job.number):
             self._tell(e.JobCancelled(job.number), deliveries)
 
+    def drop(self, job: Job, unless: Callable[[], bool]) -> None:
+        """Drop a job's only item, and stop nothing. Nothing happens if it has its outcome.
+
+        Args:
+            job (Job): Opened. If it is dropped, its sink has been told when this returns.
+            unless (Callable[[], bool]): Under the lock, where nothing is sent to a worker meanwhile: whether to leave
+                it as it is.
+        """
+        if os.getpid() == self._pid:
+            self._act(partial(self._drop, job, unless))
+
+    def _drop(self, job: Job, unless: Callable[[], bool], deliveries: Deliveries) -> None:
+        if job.number in self._hands.jobs and self._scheduler.knows(job.number) and not unless():
+            self._tell(e.JobStopped(job.number), deliveries)
+
     def is_running(self, job: Job) -> bool:
         """Tell whether the only item of a job has begun.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar, TypeVarTuple
+from typing import Any, ParamSpec, TypeVarTuple
+
+from typing_extensions import TypeVar
 
 from procorch._chunks import Window
 from procorch._errors import NotPicklable, Task
@@ -24,12 +26,13 @@ from procorch._verdict import shorten
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S", bound=Stream, default=Stream)
 Ts = TypeVarTuple("Ts")
 
 _AHEAD = 4
 """Items for each worker that `imap` reads ahead at first: one runs, one waits behind it, and as many again."""
 
-_MAP_AHEAD = 1024
+MAP_AHEAD = 1024
 """The same for `map`, whose results are all kept anyway; the bound is for the pickles of what has not run yet."""
 
 _GROWTH = 1024
@@ -84,13 +87,20 @@ class Tasks:
             GroupClosed: The group has been closed or left, or cannot start its workers.
             TypeError: ``fn`` is not callable.
         """
+        future = TaskFuture[R](self._supervisor)
+        self._submit(future, fn, args, kwargs)
+        return future
+
+    def _submit(
+        self, future: TaskFuture[Any], fn: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Run a call whose result goes to a new future."""
         check_callable("fn", fn)
         self._supervisor.check_open()
 
         def task() -> Task:
             return Task(name_of(fn), _show_call(args, kwargs))
 
-        future = TaskFuture[R](self._supervisor)
         pickles = self._functions.pickles()
         function = self._functions.get(fn, pickles, task, self._options.raises_again)
         payload = pickles.item((args, kwargs), task)
@@ -107,7 +117,6 @@ class Tasks:
             except BaseException:
                 future.release()  # or the two would keep each other, and a descriptor, until garbage is looked for
                 raise
-        return future
 
     def start(self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> ProcessHandle[R]:
         """Start a process of its own for ``fn(*args)``, beyond the group's workers, at once.
@@ -210,7 +219,7 @@ class Tasks:
         return_exceptions: bool = False,
     ) -> list[Any]:
         shape = Shape(True, return_exceptions, True, chunksize, eager=buffersize is None)
-        stream = self._stream("map", fn, iterables, shape, buffersize, _MAP_AHEAD)
+        stream = self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD)
         try:
             return stream.collect()
         except NotPicklable as error:
@@ -225,7 +234,10 @@ class Tasks:
         shape: Shape,
         buffersize: int | None,
         ahead: int,
-    ) -> Stream:
+        make: type[S] = Stream,  # type: ignore[assignment]  # mypy does not see that S has this default
+        *,
+        star: bool = False,
+    ) -> S:
         check_callable("fn", fn)
         inputs = _inputs(call, iterables)
         if shape.chunksize is not None:
@@ -242,10 +254,10 @@ class Tasks:
         function = self._functions.get(fn, pickles, lambda: Task(name, "..."), self._options.raises_again)
         if isinstance(function, NotPicklable):
             raise function
-        style = Style.ONE if len(iterables) == 1 else Style.MANY
+        style = Style.ONE if len(iterables) == 1 and not star else Style.MANY
         ready = all(type(iterable) in _HAVE_THEIR_ITEMS for iterable in iterables)
-        intake = Intake(inputs, style, pickles, ready=ready)
-        return Stream(self._supervisor, function, style, intake, shape, self._options, window, self)
+        intake = Intake(inputs, style, pickles, ready=ready, star=star)
+        return make(self._supervisor, function, style, intake, shape, self._options, window, self)
 
 
 def _inputs(call: str, iterables: tuple[Any, ...]) -> list[Iterator[Any]]:

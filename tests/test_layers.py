@@ -16,11 +16,16 @@ import procorch
 PACKAGE = Path(procorch.__file__).parent
 
 FLOORS = {
-    "__init__": 16,
-    "aio": 15,
-    "testing": 15,
-    "_group": 14,
+    "__init__": 20,
+    "aio": 19,
+    "testing": 19,
+    "_group": 18,
+    "_facades": 17,
+    "_pool": 16,
+    "_executor": 15,
     "_configured": 13,
+    "_executor_future": 13,
+    "_executor_map": 14,
     "_tasks": 13,
     "_future": 12,
     "_handle": 12,
@@ -66,6 +71,7 @@ FLOORS = {
     "_plain": 3,
     "_wire": 3,
     "_callbacks": 2,
+    "_pending": 2,
     "_messages": 2,
     "_pgroup": 2,
     "_places": 2,
