@@ -94,9 +94,9 @@ class ExecutorStream(Stream):
         return self.results()
 
     def give_up(self) -> None:
-        """Drop what has not begun. For any moment, a finalizer's too."""
+        """Drop what has not begun."""
         if self._job.number:
-            self._supervisor.stop(self._job)
+            self._supervisor.drop(self._job)
 
     def stop(self) -> None:
         """Drop everything, and stop what runs."""

@@ -147,13 +147,13 @@ class Supervisor(Loop):
         if job.number in self._hands.jobs and self._scheduler.knows(job.number):
             self._tell(e.JobCancelled(job.number), deliveries)
 
-    def drop(self, job: Job, unless: Callable[[], bool]) -> None:
-        """Drop a job's only item, and stop nothing. Nothing happens if it has its outcome.
+    def drop(self, job: Job, unless: Callable[[], bool] = bool) -> None:
+        """Drop the items of a job that have not been sent to a worker, and stop nothing.
 
         Args:
-            job (Job): Opened. If it is dropped, its sink has been told when this returns.
-            unless (Callable[[], bool]): Under the lock, where nothing is sent to a worker meanwhile: whether to leave
-                it as it is.
+            job (Job): Opened. Its sink has been told of what was dropped when this returns.
+            unless (Callable[[], bool]): Asked under the lock, when nothing can be sent meanwhile, whether to leave it
+                as it is.
         """
         if os.getpid() == self._pid:
             self._act(partial(self._drop, job, unless))

@@ -1,6 +1,7 @@
 """Process: CPython's own tests of executors, those of them that are the public contract, from the installed library.
 
-They are one module until Python 3.11.5 and a package since; some installations lack them, or all of the library's tests.
+They are one module until Python 3.11.5, and a package since. Some installations lack them, or all of the library's
+tests.
 """
 
 from __future__ import annotations
