@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from procorch._async_result import AsyncResult as AsyncResult
     from procorch._errors import GroupClosed as GroupClosed
     from procorch._errors import NotPicklable as NotPicklable
     from procorch._errors import ProcorchError as ProcorchError
@@ -22,14 +23,13 @@ if TYPE_CHECKING:
     from procorch._group import ProcessGroup as ProcessGroup
     from procorch._handle import ProcessHandle as ProcessHandle
     from procorch._info import ProcessInfo as ProcessInfo
-    from procorch._pool import AsyncResult as AsyncResult
     from procorch._pool import GroupPool as GroupPool
     from procorch._share import Shared as Shared
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "AsyncResult": "_pool",
+    "AsyncResult": "_async_result",
     "GroupClosed": "_errors",
     "GroupExecutor": "_executor",
     "GroupPool": "_pool",

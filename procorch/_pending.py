@@ -31,6 +31,7 @@ class Pending:
         self._lock = Condition()
         self._entries: set[Entry] = set()
         self._refusal: str | None = None
+        self._pid = os.getpid()
         _wait_at_exit(self)
 
     def check_open(self) -> None:
@@ -90,7 +91,9 @@ class Pending:
             return list(self._entries)
 
     def wait(self) -> None:
-        """Wait until everything has its outcome."""
+        """Wait until everything has its outcome. In a forked copy of the process, which never hears of it, do not."""
+        if self._pid != os.getpid():
+            return
         with self._lock:
             self._lock.wait_for(lambda: not self._entries)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from procorch._async_result import AsyncResult, watched
 from procorch._executor import submit
 from procorch._executor_map import ExecutorStream, shape_of, window_of
 from procorch._pending import Pending
@@ -19,67 +19,6 @@ from procorch._waits import SafeFuture
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@public
-class AsyncResult(Generic[R]):
-    """What the asynchronous calls of a `GroupPool` give: as `multiprocessing.pool.AsyncResult`."""
-
-    def __init__(self, future: Future[R]) -> None:
-        """Not for users: a pool's calls make these.
-
-        Args:
-            future (Future[R]): The result, now or later.
-        """
-        self._future = future
-
-    def get(self, timeout: float | None = None) -> R:
-        """Wait for the result.
-
-        Args:
-            timeout (float | None): Seconds to wait at most; None for no limit. The work goes on if they are over.
-
-        Returns:
-            R: What the function returned, or the list of it.
-
-        Raises:
-            BaseException: What the function raised, or a `TaskError`; ``CancelledError`` if the pool was terminated.
-            multiprocessing.TimeoutError: The time is up.
-        """
-        if timeout is not None:
-            self.wait(timeout)
-            if not self.ready():
-                raise multiprocessing.TimeoutError
-        return self._future.result()
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until it is there.
-
-        Args:
-            timeout (float | None): Seconds to wait at most; None for no limit.
-        """
-        wait([self._future], timeout)
-
-    def ready(self) -> bool:
-        """Tell whether it is there.
-
-        Returns:
-            bool: Also True for an error.
-        """
-        return self._future.done()
-
-    def successful(self) -> bool:
-        """Tell whether it is a result.
-
-        Returns:
-            bool: False for an error.
-
-        Raises:
-            ValueError: It is not there yet.
-        """
-        if not self.ready():
-            raise ValueError(f"{self!r} not ready")
-        return not self._future.cancelled() and self._future.exception() is None
 
 
 @public
@@ -150,7 +89,7 @@ class GroupPool:
         """
         self._check_open()
         future: Future[R] = submit(self._tasks, self._pending, func, tuple(args), dict(kwds or {}))
-        return _result(future, callback, error_callback)
+        return watched(future, callback, error_callback)
 
     # --- many items ---------------------------------------------------------------------------------------------------
 
@@ -195,7 +134,7 @@ class GroupPool:
         Raises:
             ValueError: The pool was closed.
         """
-        return _result(self._begin(func, iterable, chunksize, star=False), callback, error_callback)
+        return watched(self._begin(func, iterable, chunksize, star=False), callback, error_callback)
 
     def starmap(
         self, func: Callable[..., R], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
@@ -239,7 +178,7 @@ class GroupPool:
         Raises:
             ValueError: The pool was closed.
         """
-        return _result(self._begin(func, iterable, chunksize, star=True), callback, error_callback)
+        return watched(self._begin(func, iterable, chunksize, star=True), callback, error_callback)
 
     def imap(self, func: Callable[[T], R], iterable: Iterable[T], chunksize: int = 1) -> Generator[R, None, None]:
         """Give results one by one in the order of the items, while later ones run; see `ProcessGroup.imap`.
@@ -365,23 +304,3 @@ def _settle(future: Future[list[Any]], stream: ExecutorStream) -> None:
         future.set_exception(error)
     else:
         future.set_result(results)
-
-
-def _result(
-    future: Future[R],
-    callback: Callable[[R], object] | None,
-    error_callback: Callable[[BaseException], object] | None,
-) -> AsyncResult[R]:
-    if callback is not None or error_callback is not None:
-        future.add_done_callback(partial(_report, callback, error_callback))
-    return AsyncResult(future)
-
-
-def _report(
-    callback: Callable[[R], object] | None, error_callback: Callable[[BaseException], object] | None, future: Future[R]
-) -> None:
-    error = CancelledError() if future.cancelled() else future.exception()
-    if error is None and callback is not None:
-        callback(future.result())
-    elif error is not None and error_callback is not None:
-        error_callback(error)

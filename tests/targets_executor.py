@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from targets import append, begin_and_wait, wait_for
 
+from procorch import ProcessGroup
 from procorch.testing import crash
 
 
@@ -93,3 +94,8 @@ def make_deap_classes() -> None:
     base, creator = importlib.import_module("deap.base"), importlib.import_module("deap.creator")
     creator.create("OnesFitness", base.Fitness, weights=(1.0,))
     creator.create("OnesIndividual", list, fitness=creator.OnesFitness)
+
+
+def use_an_executor() -> int:
+    with ProcessGroup(1) as group, group.as_executor() as executor:
+        return executor.submit(pow, 2, 3).result()

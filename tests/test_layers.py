@@ -78,6 +78,7 @@ FLOORS = {
     "_spares": 2,
     "_spin": 2,
     "_values": 2,
+    "_async_result": 1,
     "_chunks": 1,
     "_cpus": 1,
     "_errors": 1,

@@ -174,6 +174,19 @@ def test_the_end_of_the_group_is_the_end_of_its_executors(log: Path, gate: Path)
         executor.shutdown()
 
 
+def test_a_forked_process_has_executors_of_its_own(log: Path, gate: Path) -> None:
+    with ProcessGroup(1, mp_context="fork") as group, group.as_executor() as executor:
+        begin(executor, log, gate)
+        handle = group.start(mine.use_an_executor)
+        try:
+            assert handle.result(10) == 8
+            assert handle.join(10)  # at its exit it waits for its own, not for ours
+            assert handle.exitcode == 0
+        finally:
+            gate.touch()
+            handle.kill()
+
+
 def test_asyncio_runs_in_it() -> None:
     async def main(executor: Executor) -> list[int]:
         loop = asyncio.get_running_loop()
