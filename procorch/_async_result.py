@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future, wait
 from functools import partial
 from typing import Generic, TypeVar
@@ -102,3 +102,18 @@ def _report(
         callback(future.result())
     elif error is not None and error_callback is not None:
         error_callback(error)
+
+
+def settle(future: Future[list[R]], results: Iterable[R]) -> None:
+    """Bring results, or the error that ends them, to a future.
+
+    Args:
+        future (Future[list[R]]): Not done yet.
+        results (Iterable[R]): All of them have arrived.
+    """
+    try:
+        collected = list(results)
+    except BaseException as error:  # noqa: BLE001 - what an item raised, of any kind
+        future.set_exception(error.with_traceback(None))  # or the two would keep each other
+    else:
+        future.set_result(collected)

@@ -8,7 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from procorch._async_result import AsyncResult, watched
+from procorch._async_result import AsyncResult, settle, watched
 from procorch._executor import submit
 from procorch._executor_map import ExecutorStream, shape_of, window_of
 from procorch._pending import Pending
@@ -231,7 +231,7 @@ class GroupPool:
         stream = self._tasks._stream("map", func, (iterable,), shape, size, 1, ExecutorStream, star=star)
         future = SafeFuture[list[Any]]()
         run = self._tasks._supervisor.callbacks.run
-        stream.begin(self._pending, None, lambda: run(partial(_settle, future, stream)))
+        stream.begin(self._pending, None, lambda: run(partial(settle, future, stream.results())))
         return future
 
     def _check_open(self) -> None:
@@ -295,12 +295,3 @@ class GroupPool:
 
 def _wish(chunksize: int) -> int | None:
     return None if chunksize == 1 else chunksize
-
-
-def _settle(future: Future[list[Any]], stream: ExecutorStream) -> None:
-    try:
-        results = list(stream.results())  # all of them have arrived
-    except BaseException as error:  # noqa: BLE001 - what an item raised, of any kind
-        future.set_exception(error)
-    else:
-        future.set_result(results)
