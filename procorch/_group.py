@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 from procorch._configured import Wishes
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
+from procorch._facades import Facades
 from procorch._functions import Functions
 from procorch._handle import Handles, ProcessHandle
 from procorch._info import GroupStats, ProcessInfo
@@ -48,7 +49,7 @@ def _map_once(group_class: type[ProcessGroup], fn: Callable[..., Any], /, *itera
 
 
 @public
-class GroupView(Tasks):
+class GroupView(Facades):
     """A group seen with other task options, from `ProcessGroup.options`: gives work to the same processes."""
 
     map: ClassVar[_Map] = _Map()
@@ -66,7 +67,7 @@ class GroupView(Tasks):
 
 
 @public
-class ProcessGroup(Tasks):
+class ProcessGroup(Facades):
     """A group of processes that run functions and give back what these return.
 
     Workers are started as work comes, up to ``max_workers``, and serve `map`, `imap` and `submit`; `start` gives a

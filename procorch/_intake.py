@@ -35,7 +35,9 @@ _LONG_SECONDS = 0.00025
 class Intake:
     """The inputs of one call."""
 
-    def __init__(self, sources: list[Iterator[Any]], style: Style, pickles: Pickles, *, ready: bool) -> None:
+    def __init__(
+        self, sources: list[Iterator[Any]], style: Style, pickles: Pickles, *, ready: bool, star: bool = False
+    ) -> None:
         """Begin; nothing is taken before it is asked for.
 
         Args:
@@ -43,9 +45,14 @@ class Intake:
             style (Style): How they are passed on.
             pickles (Pickles): Of the call.
             ready (bool): Whether taking an input never waits for anything, as from a list.
+            star (bool): Whether what comes from the only source are sequences of parts.
         """
         self._sources = sources
-        self._inputs: Iterator[Any] = sources[0] if style is Style.ONE else zip(*sources, strict=False)
+        self._inputs: Iterator[Any]
+        if star:
+            self._inputs = map(tuple, sources[0])
+        else:
+            self._inputs = sources[0] if style is Style.ONE else zip(*sources, strict=False)
         self._pickles = pickles
         self._ready = ready
         self._feed: Feed[Any] | None = self._inputs if isinstance(self._inputs, Feed) else None

@@ -28,12 +28,13 @@ from procorch._watched_stream import WatchedStream
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S", bound=Stream)
 Ts = TypeVarTuple("Ts")
 
 _AHEAD = 4
 """Items for each worker that `imap` reads ahead at first: one runs, one waits behind it, and as many again."""
 
-_MAP_AHEAD = 1024
+MAP_AHEAD = 1024
 """The same for `map`, whose results are all kept anyway; the bound is for the pickles of what has not run yet."""
 
 _GROWTH = 1024
@@ -88,13 +89,20 @@ class Tasks:
             GroupClosed: The group has been closed or left, or cannot start its workers.
             TypeError: ``fn`` is not callable.
         """
+        future = TaskFuture[R](self._supervisor)
+        self._submit(future, fn, args, kwargs)
+        return future
+
+    def _submit(
+        self, future: TaskFuture[Any], fn: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Run a call whose result goes to a new future."""
         check_callable("fn", fn)
         self._supervisor.check_open()
 
         def task() -> Task:
             return Task(name_of(fn), _show_call(args, kwargs))
 
-        future = TaskFuture[R](self._supervisor)
         pickles = self._functions.pickles()
         function = self._functions.get(fn, pickles, task, self._options.raises_again)
         payload = pickles.item((args, kwargs), task)
@@ -111,7 +119,6 @@ class Tasks:
             except BaseException:
                 future.release()  # or the two would keep each other, and a descriptor, until garbage is looked for
                 raise
-        return future
 
     def start(self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> ProcessHandle[R]:
         """Start a process of its own for ``fn(*args)``, beyond the group's workers, at once.
@@ -211,7 +218,8 @@ class Tasks:
         progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[Any, None, None]:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
-        return self._stream("imap", fn, iterables, shape, buffersize, _AHEAD, progress).results()
+        make = _stream_class(progress, fn, iterables)
+        return self._stream("imap", fn, iterables, shape, buffersize, _AHEAD, make).results()
 
     def _map(
         self,
@@ -224,7 +232,8 @@ class Tasks:
         progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[Any]:
         shape = Shape(True, return_exceptions, True, chunksize, eager=buffersize is None)
-        stream = self._stream("map", fn, iterables, shape, buffersize, _MAP_AHEAD, progress)
+        make = _stream_class(progress, fn, iterables)
+        stream = self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, make)
         try:
             return stream.collect()
         except NotPicklable as error:
@@ -239,8 +248,10 @@ class Tasks:
         shape: Shape,
         buffersize: int | None,
         ahead: int,
-        progress: object,
-    ) -> Stream:
+        make: Callable[..., S],
+        *,
+        star: bool = False,
+    ) -> S:
         check_callable("fn", fn)
         inputs = _inputs(call, iterables)
         if shape.chunksize is not None:
@@ -253,18 +264,21 @@ class Tasks:
             window = Window(size, size * _GROWTH)
         self._supervisor.check_open()
         name = name_of(fn)
-        tell = teller(progress, name)
         pickles = self._functions.pickles()
         function = self._functions.get(fn, pickles, lambda: Task(name, "..."), self._options.raises_again)
         if isinstance(function, NotPicklable):
             raise function
-        style = Style.ONE if len(iterables) == 1 else Style.MANY
+        style = Style.ONE if len(iterables) == 1 and not star else Style.MANY
         ready = all(type(iterable) in _HAVE_THEIR_ITEMS for iterable in iterables)
-        intake = Intake(inputs, style, pickles, ready=ready)
-        make: Callable[..., Stream] = Stream
-        if tell is not None:
-            make = partial(WatchedStream, Reporter(tell, total_of(iterables)))
+        intake = Intake(inputs, style, pickles, ready=ready, star=star)
         return make(self._supervisor, function, style, intake, shape, self._options, window, self)
+
+
+def _stream_class(progress: object, fn: Callable[..., object], iterables: tuple[Any, ...]) -> Callable[..., Stream]:
+    """Choose what a call with this ``progress=`` is; it knows how many items there are, if the iterables do."""
+    check_callable("fn", fn)
+    tell = teller(progress, name_of(fn))
+    return Stream if tell is None else partial(WatchedStream, Reporter(tell, total_of(iterables)))
 
 
 def _inputs(call: str, iterables: tuple[Any, ...]) -> list[Iterator[Any]]:

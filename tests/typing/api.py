@@ -6,14 +6,17 @@ The first ignore of a wrong line is mypy's, the second pyright's; each tool tell
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, NoReturn, assert_type
 
 from procorch import (
+    AsyncResult,
     CpuLimit,
     GroupClosed,
+    GroupExecutor,
+    GroupPool,
     GroupStats,
     GroupView,
     NotPicklable,
@@ -137,6 +140,37 @@ assert_type(group.imap(five, numbers, texts, data, ratios, numbers, progress=Non
 group.map(doubler, numbers, progress=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 group.imap(doubler, numbers, progress=show_number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 ProcessGroup.imap(doubler, numbers)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+
+# --- as an executor, and as a pool ------------------------------------------------------------------------------------
+
+executor = group.as_executor()
+assert_type(executor, GroupExecutor)
+assert_type(view.as_executor(), GroupExecutor)
+any_executor: Executor = executor
+assert_type(executor.submit(with_keyword, 1, b="x"), Future[bytes])
+assert_type(executor.map(doubler, numbers, timeout=1.5, chunksize=2, buffersize=None), Iterator[int])
+assert_type(executor.map(join, numbers, texts), Iterator[str])
+with executor as same_executor:
+    assert_type(same_executor, GroupExecutor)
+executor.shutdown(wait=False, cancel_futures=True)
+
+executor.submit(doubler, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+executor.submit(fn=doubler)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+executor.map(doubler, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+pool = view.as_pool()
+assert_type(pool, GroupPool)
+assert_type(pool.size, int)
+assert_type(pool.map(doubler, numbers, 3), list[int])
+assert_type(pool.map_async(doubler, numbers, callback=len), AsyncResult[list[int]])
+assert_type(pool.starmap(join, [(1, "a")]), list[str])
+assert_type(pool.starmap_async(join, [(1, "a")]).get(1.5), list[str])
+assert_type(pool.imap(doubler, numbers), Generator[int, None, None])
+assert_type(pool.imap_unordered(doubler, numbers, chunksize=2), Generator[int, None, None])
+assert_type(pool.apply(join, (1, "a"), {}), str)
+assert_type(pool.apply_async(join, (1,), {"text": "a"}, callback=str.upper).get(), str)
+
+pool.map(doubler, texts)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 # --- submit and start -------------------------------------------------------------------------------------------------
 
