@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from procorch._info import ProcessInfo as ProcessInfo
     from procorch._info import SlotStats as SlotStats
     from procorch._share import Shared as Shared
+    from procorch._usable import CpuLimit as CpuLimit
+    from procorch._usable import UsableCpus as UsableCpus
+    from procorch._usable import usable_cpus as usable_cpus
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "CpuLimit": "_usable",
     "GroupClosed": "_errors",
     "GroupStats": "_info",
     "GroupView": "_group",
@@ -41,12 +45,15 @@ _HOMES = {
     "Task": "_errors",
     "TaskError": "_errors",
     "TaskTimeout": "_errors",
+    "UsableCpus": "_usable",
     "WorkerCrashed": "_errors",
     "WorkerStartError": "_errors",
+    "usable_cpus": "_usable",
 }
 """The private module in which each public name is defined."""
 
 __all__ = [
+    "CpuLimit",
     "GroupClosed",
     "GroupStats",
     "GroupView",
@@ -60,8 +67,10 @@ __all__ = [
     "Task",
     "TaskError",
     "TaskTimeout",
+    "UsableCpus",
     "WorkerCrashed",
     "WorkerStartError",
+    "usable_cpus",
 ]
 
 

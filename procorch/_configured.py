@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import warnings
 from collections.abc import Callable, Iterable
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from procorch import _extras, _threads
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
 from procorch._functions import name_of
@@ -19,6 +21,9 @@ from procorch._pickles import Pickles
 from procorch._policy import check_callable, check_count
 from procorch._popen import METHODS
 from procorch._shares import Shares
+
+_MANY_THREADS = 1 << 16
+"""More than any library would make; the number has to fit into the message that brings it."""
 
 
 @attrs.frozen
@@ -44,6 +49,7 @@ class Wishes:
     finalargs: Iterable[Any] = ()
     max_memory_per_child: int | None = None
     memory_limit: int | None = None
+    threads_per_worker: int | None = None
 
     def here(self, shares: Shares, *, forward_logs: bool) -> Place:
         """Check them, for processes on this machine.
@@ -66,7 +72,13 @@ class Wishes:
             *_call("final", self.finalizer, self.finalargs),
         )
         payload = _pickled(calls, Pickles(have_main=method == "fork"))
-        setup = Setup(payload, _most_memory(self.max_memory_per_child), _memory_limit(self.memory_limit))
+        setup = Setup(
+            payload,
+            _most_memory(self.max_memory_per_child),
+            _memory_limit(self.memory_limit),
+            _thread_count(self.threads_per_worker, method),
+            _extras.title_library(),
+        )
 
         def make_engine() -> Engine:
             return LocalEngine(method, setup, forward_logs=forward_logs, shares=shares)
@@ -85,16 +97,28 @@ class Wishes:
         Raises:
             TypeError: There is one.
         """
-        for name in ("mp_context", "initializer", "finalizer", "max_memory_per_child", "memory_limit"):
+        memory = ("max_memory_per_child", "memory_limit")
+        for name in ("mp_context", "initializer", "finalizer", *memory, "threads_per_worker"):
             if getattr(self, name) is not None:
                 raise TypeError(f"{name} is for processes on this machine, not for an engine")
         return Place(lambda: engine, have_main=engine.has_main, is_own=False)
 
 
-def _start_method(mp_context: object) -> str:
+def start_methods() -> list[str]:
+    """List the start methods that there are here.
+
+    Returns:
+        list[str]: First the one that a group takes by default.
+    """
     known = [method for method in multiprocessing.get_all_start_methods() if method in METHODS]
+    default = "forkserver" if "forkserver" in known else "spawn"
+    return [default, *(method for method in known if method != default)]
+
+
+def _start_method(mp_context: object) -> str:
+    known = start_methods()
     if mp_context is None:
-        return "forkserver" if "forkserver" in known else "spawn"
+        return known[0]
     if isinstance(mp_context, BaseContext):
         return mp_context.get_start_method()
     if not isinstance(mp_context, str):
@@ -136,3 +160,22 @@ def _most_memory(given: int | None) -> int:
 
 def _memory_limit(given: int | None) -> int:
     return 0 if given is None else check_count("memory_limit", given, least=1)
+
+
+def _thread_count(given: int | None, method: str) -> int:
+    if given is None:
+        return 0
+    count = check_count("threads_per_worker", given, least=1)
+    if method == "fork":
+        loaded = _threads.out_of_reach(has_threadpoolctl=_extras.is_installed("threadpoolctl"))
+        if loaded:
+            warnings.warn(
+                f"threads_per_worker={count} does not reach what is loaded already and comes to the workers by fork: "
+                f"{', '.join(loaded)}; use another start method, or load it in the workers only"
+                + (
+                    " (threadpoolctl, once installed, reaches libraries)" if any(".so" in one for one in loaded) else ""
+                ),
+                RuntimeWarning,
+                stacklevel=4,
+            )
+    return min(count, _MANY_THREADS)

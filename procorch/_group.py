@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from procorch._configured import Wishes
-from procorch._cpus import usable_cpus
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions
@@ -25,6 +24,7 @@ from procorch._shares import Shares, pickled
 from procorch._signatures import MapCall
 from procorch._supervisor import Supervisor
 from procorch._tasks import Tasks
+from procorch._usable import usable_cpus
 from procorch._verdict import shorten
 from procorch.events import Event
 
@@ -105,6 +105,7 @@ class ProcessGroup(Tasks):
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,
         memory_limit: int | None = None,
+        threads_per_worker: int | None = None,
         forward_logs: bool = True,
         on_event: Callable[[Event], object] | None = None,
         engine: Engine | None = None,
@@ -113,7 +114,7 @@ class ProcessGroup(Tasks):
 
         Args:
             max_workers (int | None): Most worker processes at once, at least 1; None takes as many as this process
-                may use processors. Processes of `start` come on top.
+                may use processors, see `usable_cpus`. Processes of `start` come on top.
             name (str): From which processes are named, with a number: ``"etl"`` gives ``etl-1``, ``etl-2``.
             mp_context (Literal["forkserver", "spawn", "fork"] | BaseContext | None): Start method, or a context of
                 `multiprocessing` that has one. None takes ``"forkserver"`` where there is one, else ``"spawn"``;
@@ -131,6 +132,10 @@ class ProcessGroup(Tasks):
             memory_limit (int | None): Bytes of memory beyond which the system refuses more to a process, so that the
                 item gets a `MemoryError`: ``RLIMIT_DATA`` on Linux, which counts what is its own and writable, else
                 ``RLIMIT_AS``. What items start has the same limit, each for itself. None for no such limit.
+            threads_per_worker (int | None): Threads that each numerical library may use in a process: OpenMP, OpenBLAS,
+                MKL, BLIS, Accelerate, NumExpr, Numba, Polars and what uses Rayon. Set in the process's environment
+                before anything of the user's is loaded there, in the place of what it says. With ``"fork"``, see the
+                warning below. None leaves them alone.
             forward_logs (bool): Whether what is logged in the processes, warnings included, goes to the loggers and
                 handlers of this one, at the levels set here. False leaves logging in them as it is.
             on_event (Callable[[Event], object] | None): Called with what happens, one value of `procorch.events` after
@@ -144,8 +149,12 @@ class ProcessGroup(Tasks):
             ValueError: A number is below 1, ``name`` is empty, the start method is not known here, or
                 ``max_memory_per_child`` cannot be watched.
             NotPicklable: ``initializer``, ``finalizer`` or their arguments cannot be pickled.
+
+        Warns:
+            RuntimeWarning: ``threads_per_worker`` cannot bound what forked workers inherit: libraries that are loaded
+                here already, unless threadpoolctl is installed, and Arrow, NumExpr, Numba and Polars.
         """
-        workers = usable_cpus() if max_workers is None else check_count("max_workers", max_workers, least=1)
+        workers = usable_cpus().count if max_workers is None else check_count("max_workers", max_workers, least=1)
         check_name(name)
         if max_tasks_per_child is not None:
             check_count("max_tasks_per_child", max_tasks_per_child, least=1)
@@ -153,7 +162,8 @@ class ProcessGroup(Tasks):
         if on_event is not None:
             check_callable("on_event", on_event)
         shares = self._shares = Shares(name)
-        wishes = Wishes(mp_context, initializer, initargs, finalizer, finalargs, max_memory_per_child, memory_limit)
+        memory = (max_memory_per_child, memory_limit)
+        wishes = Wishes(mp_context, initializer, initargs, finalizer, finalargs, *memory, threads_per_worker)
         place = wishes.here(shares, forward_logs=forward_logs) if engine is None else wishes.elsewhere(engine)
         self._own_engine = place.is_own
         limits = Limits(

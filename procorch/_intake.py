@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from procorch._errors import NotPicklable, Task
+from procorch._feed import Feed
 from procorch._job import Packed
 from procorch._messages import Style
 from procorch._parcel import Parcel
@@ -46,8 +47,8 @@ class Intake:
         self._sources = sources
         self._inputs: Iterator[Any] = sources[0] if style is Style.ONE else zip(*sources, strict=False)
         self._pickles = pickles
-        self.ready = ready
-        """Whether taking an input never waits for anything."""
+        self._ready = ready
+        self._feed: Feed[Any] | None = self._inputs if isinstance(self._inputs, Feed) else None
         self.over = False
         """Whether there is no further input."""
         self.plain = False
@@ -56,6 +57,16 @@ class Intake:
         """Whether an item has gone into a file."""
         self._at_once = 1
         self._quick = False  # whether the last ones came at once
+
+    @property
+    def ready(self) -> bool:
+        """Whether taking an input never waits for anything."""
+        return self._ready or (self._feed is not None and self._feed.waiting > 0)
+
+    @property
+    def feed(self) -> Feed[Any] | None:
+        """What the inputs come from, if others put them there; nothing is to be taken while it is dry."""
+        return self._feed
 
     def how_many(self, *, alone: bool) -> int:
         """Tell how many are good to take in one go.
@@ -68,6 +79,8 @@ class Intake:
         """
         if self.has_large:
             return 1
+        if self._feed is not None:
+            return max(1, min(self._at_once, self._feed.waiting))
         if self.ready:
             return self._at_once
         return min(self._at_once, _FEW_AT_ONCE) if self._quick and not alone else 1

@@ -144,6 +144,10 @@ class Setup(NamedTuple):
     """Resident bytes from which the worker wants to be replaced; 0 for no such bound."""
     memory_limit: int = 0
     """Bytes of memory beyond which the system refuses the worker more; 0 for no such limit."""
+    threads: int = 0
+    """How many threads each numerical library of the worker may use; 0 to leave them alone."""
+    title_library: str = ""
+    """See `_titles.show`."""
 
 
 class Retrying(NamedTuple):

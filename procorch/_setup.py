@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
+from multiprocessing import current_process
 from typing import Protocol, TypeAlias
 
 from procorch import _messages as m
-from procorch import _signals
+from procorch import _signals, _titles
 from procorch._messages import Failure
 from procorch._outcome import capture
 
@@ -34,6 +35,9 @@ def set_up(setup: m.Setup, worker: Wearing) -> Call | Failure | None:
         Call | Failure | None: The finalizer if there is one; or why it is not ready.
     """
     try:
+        _titles.show(current_process().name, setup.title_library)
+        if setup.threads:
+            _cap_threads(setup.threads)
         if setup.memory_limit:
             _limit_memory(setup.memory_limit)
         if setup.most_memory:
@@ -66,6 +70,12 @@ def try_call(call: Call) -> Failure | None:
     finally:
         _signals.in_item = False
     return None
+
+
+def _cap_threads(count: int) -> None:
+    from procorch import _threads  # here: few workers need it
+
+    _threads.cap(count)  # before anything of the user's is loaded
 
 
 def _limit_memory(limit: int) -> None:

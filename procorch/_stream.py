@@ -111,6 +111,8 @@ class Stream(Sink):
         self._kept = Items()  # by index, those whose result is still to come or to be given: for messages
         self._arrivals = Arrivals(ordered=shape.ordered)
         self._waiting = False
+        if intake.feed is not None:
+            intake.feed.listen(self._hear)
 
     # --- what arrives -------------------------------------------------------------------------------------------------
 
@@ -126,10 +128,19 @@ class Stream(Sink):
         with self._news:
             return self._arrivals.index_of(item)
 
+    def _hear(self) -> None:
+        """Take in that there is news of the inputs, in the thread that brings it."""
+        feed = self._intake.feed
+        if feed is not None and feed.halted and self._job.number:
+            self._supervisor.stop(self._job)
+        with self._news:
+            if self._waiting and self._enough():
+                self._news.notify_all()
+
     def _enough(self) -> bool:
         """Whether to wake the consumer: it has something to give, and, where it gives all at the end, to take."""
         arrivals, window = self._arrivals, self._window
-        if self._intake.has_large and self._may_take():
+        if (self._intake.has_large or self._intake.feed is not None) and self._may_take():
             return True
         if not arrivals.ready or not self._shape.whole or arrivals.failed is not None:
             return arrivals.ready
@@ -183,7 +194,7 @@ class Stream(Sink):
 
     def _opened(self, segment: Segment, arrivals: Sequence[Arrival]) -> Iterator[Any]:
         for index, arrival in enumerate(arrivals, segment.start):
-            if isinstance(arrival, Dropped) and self._arrivals.failed is not None and self._stops:
+            if isinstance(arrival, Dropped) and self._is_stopped:
                 continue  # an error further on is known, and this one was never begun
             yield self._open(index, arrival, segment.place)
 
@@ -191,6 +202,12 @@ class Stream(Sink):
     def _stops(self) -> bool:
         """Whether the first error known ends the whole call."""
         return self._shape.whole and not self._shape.return_exceptions
+
+    @property
+    def _is_stopped(self) -> bool:
+        """Whether nothing more is to be begun: an error is known that ends the whole call, or the feed was halted."""
+        feed = self._intake.feed
+        return (self._stops and self._arrivals.failed is not None) or (feed is not None and feed.halted)
 
     def _advance(self) -> bool:
         """Take inputs as far as there is room, until it is some result's turn.
@@ -214,7 +231,7 @@ class Stream(Sink):
             self._hand_over()
             if arrivals.ready:
                 return True
-            if window.taken == window.given:
+            if window.taken == window.given and (self._intake.over or self._is_stopped):
                 return False
             self._wait()
 
@@ -225,9 +242,10 @@ class Stream(Sink):
         return not self._intake.ready and self._now() > until
 
     def _may_take(self) -> bool:
-        if self._intake.over or self._room <= 0 or (self._stops and self._arrivals.failed is not None):
+        intake = self._intake
+        if intake.over or self._room <= 0 or self._is_stopped or (intake.feed is not None and intake.feed.is_dry):
             return False
-        if not self._intake.has_large or self._window.taken == self._window.given:
+        if not intake.has_large or self._window.taken == self._window.given:
             return True
         # Not further ahead of large items than memory allows, but never so that a worker goes without.
         return not is_crowded() or self._supervisor.hungry
@@ -355,14 +373,14 @@ class Stream(Sink):
         deck = self._job.deck
         if all_of_it and self._pending:
             self._put_pending(len(self._pending))
-        if deck and not (self._stops and self._arrivals.failed is not None):
+        if deck and not self._is_stopped:
             if not self._job.number:
                 self._supervisor.open(self._job, sealed=False)
             elif not self._supervisor.offer(self._job):
                 self._drop_deck()
             self._handed_over = self._supervisor.now()
         elif deck:
-            self._drop_deck()  # an error is known, and nothing more is to be begun
+            self._drop_deck()  # nothing more is to be begun
         if all_of_it and self._intake.over and self._job.number and not self._sealed:
             self._sealed = True
             self._supervisor.seal(self._job)

@@ -85,8 +85,10 @@ def encode(message: ToWorker | FromWorker) -> list[Piece]:
             return [header + table, *map(_piece, items)] if parcels else [header + table, *items]  # type: ignore[list-item]
         case Define(key, payload):
             return [_HEADER.pack(_DEFINE, 0, 0, 0, key, 0, len(payload)), payload]
-        case Setup(payload, most_memory, memory_limit):
-            return [_HEADER.pack(_SETUP, 0, 0, 0, most_memory, memory_limit, len(payload)), payload]
+        case Setup(payload, most_memory, memory_limit, threads, library):
+            path = library.encode("utf-8", "surrogatepass")
+            length = len(path) + len(payload)
+            return [_HEADER.pack(_SETUP, 0, len(path), threads, most_memory, memory_limit, length) + path, payload]
         case Share(key, group, payload):
             name = group.encode("utf-8", "surrogatepass")
             parcel = type(payload) is Parcel
@@ -153,7 +155,7 @@ def _decode(header: tuple[int, ...], body: memoryview, descriptors: deque[Descri
                     ]
             return Run(a, b, Style(extra), bool(flag & 1), items, bool(flag & 2))
         case 0:
-            return Setup(body, a, b)
+            return Setup(body[flag:], a, b, count, str(body[:flag], "utf-8", "surrogatepass"))
         case 1:
             return Define(a, body)
         case 2:

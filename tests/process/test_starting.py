@@ -44,6 +44,7 @@ OURS |= {
     "_plain",
     "_spares",
     "_spin",
+    "_titles",
     "_writer",
 }
 LOADS = {"__future__", "_typing", "faulthandler", "gc", "mmap", "typing", "typing.io", "typing.re", "targets_start"}

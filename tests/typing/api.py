@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, assert_type
 
 from procorch import (
+    CpuLimit,
     GroupClosed,
     GroupStats,
     GroupView,
@@ -24,9 +25,11 @@ from procorch import (
     SlotStats,
     Task,
     TaskError,
+    UsableCpus,
     WorkerCrashed,
     WorkerStartError,
     events,
+    usable_cpus,
 )
 from procorch.testing import Clock, FakeEngine, crash
 from procorch.trace import TraceFile, save_picture, save_svg, text
@@ -169,6 +172,14 @@ def inspect(handle: ProcessHandle[int], info: ProcessInfo) -> None:
     assert_type(info.task, str | None)
     handle.name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     info.slot = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+assert_type(usable_cpus(), UsableCpus)
+assert_type(usable_cpus().candidates, tuple[CpuLimit, ...])
+assert_type(usable_cpus().count, int)
+ProcessGroup(usable_cpus().count, threads_per_worker=1)
+ProcessGroup(threads_per_worker=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+usable_cpus().count = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

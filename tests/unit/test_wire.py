@@ -25,7 +25,7 @@ sizes = st.one_of(
 )
 payloads = st.builds(lambda size, fill: bytes([fill]) * size, sizes, st.integers(0, 255))
 messages: st.SearchStrategy[Message] = st.one_of(
-    st.builds(m.Setup, payloads, words, words),
+    st.builds(m.Setup, payloads, words, words, st.integers(0, 2**32 - 1), st.text(max_size=20)),
     st.builds(m.Define, words, payloads),
     st.builds(m.Forget, words),
     st.builds(
