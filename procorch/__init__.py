@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from procorch._info import GroupStats as GroupStats
     from procorch._info import ProcessInfo as ProcessInfo
     from procorch._info import SlotStats as SlotStats
+    from procorch._progress import Progress as Progress
     from procorch._share import Shared as Shared
     from procorch._usable import CpuLimit as CpuLimit
     from procorch._usable import UsableCpus as UsableCpus
@@ -40,6 +41,7 @@ _HOMES = {
     "ProcessHandle": "_handle",
     "ProcessInfo": "_info",
     "ProcorchError": "_errors",
+    "Progress": "_progress",
     "Shared": "_share",
     "SlotStats": "_info",
     "Task": "_errors",
@@ -62,6 +64,7 @@ __all__ = [
     "ProcessHandle",
     "ProcessInfo",
     "ProcorchError",
+    "Progress",
     "Shared",
     "SlotStats",
     "Task",

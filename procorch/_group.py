@@ -79,7 +79,7 @@ class ProcessGroup(Tasks):
     map: ClassVar[_Map] = _Map()
     """Run ``fn`` on every item and give the list of results, in the order of the input.
 
-    ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False)``
+    ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False, progress=None)``
 
     On the class, ``ProcessGroup.map(fn, items)`` makes a group with the defaults for this one call.
 
@@ -88,8 +88,9 @@ class ProcessGroup(Tasks):
     every item runs, and exceptions stand in the list in the place of results.
 
     ``chunksize`` is the number of items handed to a worker at once, at least 1; None adapts it to what they cost.
-    ``buffersize`` bounds how many inputs are taken whose results are not known; None lets the group choose. Raises at
-    the call as `imap` does.
+    ``buffersize`` bounds how many inputs are taken whose results are not known; None lets the group choose.
+    ``progress`` shows how far it has come: a bar if True, else it is called with a `Progress` each time, as for `imap`.
+    Raises at the call as `imap` does.
     """
 
     def __init__(

@@ -55,8 +55,9 @@ class Intake:
         """Whether the last ones were plain data."""
         self.has_large = False
         """Whether an item has gone into a file."""
+        self.quick = False
+        """Whether the last ones came at once."""
         self._at_once = 1
-        self._quick = False  # whether the last ones came at once
 
     @property
     def ready(self) -> bool:
@@ -83,7 +84,7 @@ class Intake:
             return max(1, min(self._at_once, self._feed.waiting))
         if self.ready:
             return self._at_once
-        return min(self._at_once, _FEW_AT_ONCE) if self._quick and not alone else 1
+        return min(self._at_once, _FEW_AT_ONCE) if self.quick and not alone else 1
 
     def take(self, most: int, clock: Callable[[], float]) -> tuple[list[Any], Exception | None]:
         """Take inputs.
@@ -103,7 +104,7 @@ class Intake:
         except Exception as raised:  # noqa: BLE001 - the user's iterable may raise anything
             error = raised
         self.over = len(taken) < most
-        self._quick = clock() - began < _QUICK_SECONDS * most
+        self.quick = clock() - began < _QUICK_SECONDS * most
         self.plain = bool(taken) and are_plain(taken)
         return taken, error
 
@@ -138,7 +139,7 @@ class Intake:
                 self.over = len(taken) < most
         except Exception as raised:  # noqa: BLE001 - the user's iterable may raise anything
             error, self.over = raised, True
-        self._quick = clock() - began < _QUICK_SECONDS * len(taken)
+        self.quick = clock() - began < _QUICK_SECONDS * len(taken)
         return taken, error
 
     def pack(

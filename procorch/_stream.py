@@ -186,8 +186,8 @@ class Stream(Sink):
             with self._news:
                 segment = self._arrivals.pop()
             arrivals = segment.arrivals
-            yield arrivals.values if isinstance(arrivals, Plain) else self._opened(segment, arrivals)
             self._last = len(arrivals)
+            yield arrivals.values if isinstance(arrivals, Plain) else self._opened(segment, arrivals)
             self._window.given += self._last
             with self._news:
                 self._kept.drop(range(segment.start, segment.start + self._last))
@@ -399,9 +399,13 @@ class Stream(Sink):
             self._supervisor.come_back()
             self._waiting = True
             try:
-                self._news.wait_for(self._enough)
+                self._sleep()
             finally:
                 self._waiting = False
+
+    def _sleep(self) -> None:
+        """Wait for what is worth to wake up for. Called under the lock of `_news`."""
+        self._news.wait_for(self._enough)
 
     def _open(self, index: int, arrival: Arrival, place: Place | None) -> Any:
         if isinstance(arrival, Dropped):

@@ -171,6 +171,20 @@ class Supervisor(Loop):
             slot = self._scheduler.slot_of(job.number)
             return slot is not None and self._hands.workers[slot.number].has_begun()
 
+    def running(self, job: Job) -> int:
+        """Count the processes that are at work on a job.
+
+        Args:
+            job (Job): Opened or not.
+
+        Returns:
+            int: Of this moment; 0 in a forked copy of the process.
+        """
+        if not job.number or os.getpid() != self._pid:
+            return 0
+        with self._lock:
+            return sum(slot.job == job.number for slot in self._scheduler.slots.values())
+
     def now(self) -> float:
         """Tell the time by the engine's clock, once there is work.
 

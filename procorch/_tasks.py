@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
+from procorch._bar import teller
 from procorch._chunks import Window
 from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions, name_of
@@ -17,10 +19,12 @@ from procorch._job import Call
 from procorch._messages import Style
 from procorch._options import TaskOptions
 from procorch._policy import check_callable, check_count, check_name
+from procorch._progress import Progress, Reporter, total_of
 from procorch._signatures import ImapCall
 from procorch._stream import Shape, Stream
 from procorch._supervisor import Supervisor
 from procorch._verdict import shorten
+from procorch._watched_stream import WatchedStream
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -157,7 +161,8 @@ class Tasks:
     def imap(self) -> ImapCall:
         """Give results one by one, while later items run and further inputs are taken.
 
-        ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False)``
+        ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False,
+        progress=None)``
 
         Nothing begins before the first result is asked for. Inputs are taken in the thread that asks for results, at
         most so far ahead of it as the bound allows; so the input may be infinite. Leaving the loop early closes the
@@ -174,6 +179,11 @@ class Tasks:
                 begins with 4 for each worker and grows, while the consumer is kept waiting, to 4096 for each.
             return_exceptions (bool): Give the exceptions of items as if they were results. The other errors (of the
                 iterable itself, of the closed group) are still raised.
+            progress (bool | Callable[[Progress], object] | None): True draws a bar on standard error if that is a
+                terminal, which needs the extra ``progress``. A callable is called with a `Progress` in the thread that
+                asks for results: at the beginning, then at most every 0.1 s as items finish and at least every second
+                while a result is waited for, and once at the end, in whatever way that comes. What it raises is raised
+                here, and ends the stream.
 
         Returns:
             Generator[R, None, None]: Raises what an item raised in its turn, with a note that names item, index,
@@ -181,8 +191,10 @@ class Tasks:
 
         Raises:
             GroupClosed: The group has been closed or left, or cannot start its workers.
+            ImportError: ``progress`` is True, and tqdm is not installed.
             NotPicklable: ``fn`` cannot be pickled.
-            TypeError: ``fn`` is not callable, an iterable is none, or a number is not an int.
+            TypeError: ``fn`` is not callable, an iterable is none, a number is not an int, or ``progress`` is none of
+                these.
             ValueError: A number is too small.
         """
         return self._imap
@@ -196,9 +208,10 @@ class Tasks:
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[Any, None, None]:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
-        return self._stream("imap", fn, iterables, shape, buffersize, _AHEAD).results()
+        return self._stream("imap", fn, iterables, shape, buffersize, _AHEAD, progress).results()
 
     def _map(
         self,
@@ -208,9 +221,10 @@ class Tasks:
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[Any]:
         shape = Shape(True, return_exceptions, True, chunksize, eager=buffersize is None)
-        stream = self._stream("map", fn, iterables, shape, buffersize, _MAP_AHEAD)
+        stream = self._stream("map", fn, iterables, shape, buffersize, _MAP_AHEAD, progress)
         try:
             return stream.collect()
         except NotPicklable as error:
@@ -225,6 +239,7 @@ class Tasks:
         shape: Shape,
         buffersize: int | None,
         ahead: int,
+        progress: object,
     ) -> Stream:
         check_callable("fn", fn)
         inputs = _inputs(call, iterables)
@@ -238,6 +253,7 @@ class Tasks:
             window = Window(size, size * _GROWTH)
         self._supervisor.check_open()
         name = name_of(fn)
+        tell = teller(progress, name)
         pickles = self._functions.pickles()
         function = self._functions.get(fn, pickles, lambda: Task(name, "..."), self._options.raises_again)
         if isinstance(function, NotPicklable):
@@ -245,7 +261,10 @@ class Tasks:
         style = Style.ONE if len(iterables) == 1 else Style.MANY
         ready = all(type(iterable) in _HAVE_THEIR_ITEMS for iterable in iterables)
         intake = Intake(inputs, style, pickles, ready=ready)
-        return Stream(self._supervisor, function, style, intake, shape, self._options, window, self)
+        make: Callable[..., Stream] = Stream
+        if tell is not None:
+            make = partial(WatchedStream, Reporter(tell, total_of(iterables)))
+        return make(self._supervisor, function, style, intake, shape, self._options, window, self)
 
 
 def _inputs(call: str, iterables: tuple[Any, ...]) -> list[Iterator[Any]]:

@@ -21,6 +21,7 @@ from procorch import (
     ProcessHandle,
     ProcessInfo,
     ProcorchError,
+    Progress,
     Shared,
     SlotStats,
     Task,
@@ -32,6 +33,7 @@ from procorch import (
     usable_cpus,
 )
 from procorch.testing import Clock, FakeEngine, crash
+from procorch.trace import TraceFile, save_picture, save_svg, text
 
 
 def doubler(number: int) -> int:
@@ -113,6 +115,27 @@ assert_type(view.imap(doubler, numbers), Generator[int, None, None])
 
 group.imap(doubler, texts)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 group.imap(doubler, numbers, ordered=None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+def show(progress: Progress) -> None:
+    assert_type(progress.done, int)
+    assert_type(progress.total, int | None)
+    assert_type(progress.elapsed, float)
+    assert_type(progress.last, bool)
+    progress.done = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def show_number(done: int) -> None: ...
+
+
+assert_type(group.map(doubler, numbers, progress=True), list[int])
+assert_type(group.map(join, numbers, texts, progress=show), list[str])
+assert_type(view.map(doubler, numbers, return_exceptions=True, progress=False), list[int | BaseException])
+assert_type(ProcessGroup.map(doubler, numbers, progress=show), list[int])
+assert_type(group.imap(doubler, numbers, progress=lambda progress: progress.done), Generator[int, None, None])
+assert_type(group.imap(five, numbers, texts, data, ratios, numbers, progress=None), Generator[None, None, None])
+group.map(doubler, numbers, progress=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+group.imap(doubler, numbers, progress=show_number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 ProcessGroup.imap(doubler, numbers)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
 
 # --- submit and start -------------------------------------------------------------------------------------------------
@@ -237,3 +260,15 @@ ProcessGroup(2, engine=engine)
 
 def never(exitcode: int) -> NoReturn:
     crash(exitcode)
+
+
+# --- traces -----------------------------------------------------------------------------------------------------------
+
+with TraceFile(Path("run.json")) as trace, ProcessGroup(on_event=trace) as traced:
+    assert_type(trace, TraceFile)
+    assert_type(traced, ProcessGroup)
+assert_type(text("run.json", width=80), str)
+save_svg("run.json", Path("run.svg"), width=100)
+save_picture(Path("run.json"), "run.png")
+TraceFile(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+text("run.json", 80)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
