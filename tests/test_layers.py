@@ -16,16 +16,16 @@ import procorch
 PACKAGE = Path(procorch.__file__).parent
 
 FLOORS = {
-    "__main__": 21,
+    "__main__": 22,
     "__init__": 20,
     "aio": 19,
     "testing": 19,
     "trace": 19,
     "_command_doctor": 18,
     "_checkup": 17,
-    "_command_map": 17,
+    "_command_map": 21,
     "_command_demo": 16,
-    "_mapping": 16,
+    "_mapping": 20,
     "_round_trip": 16,
     "_group": 15,
     "_tasks": 14,

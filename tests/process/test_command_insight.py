@@ -1,4 +1,4 @@
-"""Process: what the command line shows of a run: progress and traces; and the commands `doctor` and `trace`."""
+"""Process: what the command line shows of a run: progress on a terminal, and traces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import struct
-import sys
 import termios
 from pathlib import Path
 
@@ -85,10 +84,3 @@ def test_a_trace_that_cannot_be_written() -> None:
     done = ran("map", "--trace", "/nowhere/run.json", "builtins:int", given=GIVEN)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "procorch map: cannot write /nowhere/run.json: No such file or directory\n"
-
-
-@pytest.mark.limit(90)
-def test_the_doctor() -> None:
-    done = ran("doctor", limit=80)
-    assert done.returncode == 0, done.stdout
-    assert f"{sys.version_info.major}.{sys.version_info.minor}" in done.stdout
