@@ -16,7 +16,9 @@ from procorch._stopping import Stopped, stopping
 
 _COMMANDS = {
     "demo": "double numbers in named processes, and digest Python's standard library in many",
+    "doctor": "see whether procorch works here, and with what",
     "map": "call a function for each line of the input, in many processes",
+    "trace": "show what the workers of a run did, from the trace that it wrote",
 }
 """The commands, and what the help that lists them says."""
 

@@ -82,6 +82,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help='write {"line": N, "result": ...} or {"line": N, "error": "..."} for each line; without this, one that '
         "failed has nothing on standard output",
     )
+    add("--progress", action="store_true", help="draw a bar on standard error, if that is a terminal")
+    add("--trace", metavar="FILE", help="write what each process did when, for `procorch trace FILE` and Perfetto")
     add("--verbose", action="store_true", help="show the traceback of each failure")
     add("--dry-run", action="store_true", help="write the calls, and run none")
 

@@ -30,6 +30,7 @@ from procorch._references import UnknownFunction, find
 from procorch._scripts import prepare_path
 from procorch._stopping import Stopped
 from procorch.events import Event, ItemFailed
+from procorch.trace import TraceFile
 
 _UNWANTED = 128 + signal.SIGPIPE
 """The exit code when nobody reads the results: that of a program which the system ends for it."""
@@ -73,13 +74,14 @@ class _Mapping:
         self._failed = 0  # those that have been told of; for the others it is not their turn yet
         self._known_to_fail = 0
         self._is_unwanted = False
+        self._trace = None if given.trace is None else _trace_to(given.trace)
         self._lines = Reader(source, out, self._unwanted)
         self._group = self._make_group()
 
     def run(self) -> int:
         """Run it, and give the exit code."""
         try:
-            with self._lines, self._group:
+            with self._trace or contextlib.nullcontext(), self._lines, self._group:
                 for count, outcome in enumerate(self._outcomes(), 1):
                     self._take(count, outcome)
         except Stopped:
@@ -88,6 +90,8 @@ class _Mapping:
             raise
         except BrokenPipeError:
             return _UNWANTED
+        except ImportError as error:  # of an extra
+            raise _Unusable(str(error)) from error
         except Exception as error:  # noqa: BLE001 - of an initializer, the input, the disk: it is to be said in one line
             _say(f"procorch map: {describe(error)}", error if self._given.verbose else None)
             return 1
@@ -104,15 +108,20 @@ class _Mapping:
             initializer=None if given.initializer is None else initialize,
             initargs=() if given.initializer is None else (given.initializer,),
             max_tasks_per_child=given.max_tasks_per_child,
-            on_event=self._hear if given.halt.when != "never" else None,
+            on_event=self._hear if given.halt.when != "never" or self._trace is not None else None,
         )
 
     def _hear(self, event: Event) -> None:
-        """Give up as soon as enough is known to have failed, whosever turn it is. Runs in another thread."""
+        """Take in what happens, in another thread."""
+        if isinstance(event, ItemFailed):
+            self._known_to_fail += 1
+            self._give_up_if_due()
+        if self._trace is not None:
+            self._trace(event)
+
+    def _give_up_if_due(self) -> None:
+        """Give up as soon as enough is known to have failed, whosever turn it is."""
         halt: Halt = self._given.halt
-        if not isinstance(event, ItemFailed):
-            return
-        self._known_to_fail += 1
         if halt.is_due(self._known_to_fail):
             self._lines.halt()
             if halt.when == "now":
@@ -121,7 +130,9 @@ class _Mapping:
     def _outcomes(self) -> Generator[Any]:
         given = self._given
         view = self._group.options(timeout=given.timeout, retries=given.retries, retry_on=CallFailed)
-        return view.imap(self._call, self._lines, ordered=not given.unordered, return_exceptions=True)
+        return view.imap(
+            self._call, self._lines, ordered=not given.unordered, return_exceptions=True, progress=given.progress
+        )
 
     def _unwanted(self) -> None:
         """Stop the main thread as SIGTERM does: nobody reads the results."""
@@ -137,7 +148,9 @@ class _Mapping:
             return
         self._failed += 1
         number, reason, trace = _explain(count, outcome)
-        _say(f"line {number}: {reason}")
+        # Where a bar is drawn, its line is cleared first; it is drawn anew below.
+        clear = "\r\x1b[K" if self._given.progress and sys.stderr.isatty() else ""
+        _say(f"{clear}line {number}: {reason}")
         if trace and self._given.verbose:
             _say(trace.rstrip())
         if self._given.outcomes:
@@ -145,6 +158,13 @@ class _Mapping:
 
     def _write(self, text: str) -> None:
         _write(self._out, f"{text}\n".encode())
+
+
+def _trace_to(file: str) -> TraceFile:
+    try:
+        return TraceFile(file)
+    except OSError as error:
+        raise _Unusable(f"cannot write {file}: {error.strerror}") from None
 
 
 def _explain(count: int, error: BaseException) -> tuple[int, str, str]:

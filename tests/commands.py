@@ -42,11 +42,13 @@ def started(*arguments: str, **options: Any) -> Generator[subprocess.Popen[bytes
         process.wait()
 
 
-def ran(*arguments: str, given: bytes | str = b"", **options: Any) -> subprocess.CompletedProcess[str]:
+def ran(
+    *arguments: str, given: bytes | str = b"", limit: float = 25, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     data = given if isinstance(given, bytes) else given.encode()
     with started(*arguments, **options) as process:
-        out, err = process.communicate(data, timeout=25)
+        out, err = process.communicate(data, timeout=limit)
     texts = [(text or b"").decode() for text in (out, err)]
     return subprocess.CompletedProcess(arguments, process.returncode, *texts)
 

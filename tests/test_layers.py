@@ -16,16 +16,16 @@ import procorch
 PACKAGE = Path(procorch.__file__).parent
 
 FLOORS = {
-    "__main__": 24,
-    "__init__": 23,
+    "__main__": 26,
+    "__init__": 25,
+    "_command_map": 24,
+    "_mapping": 23,
     "aio": 22,
     "testing": 22,
     "trace": 22,
     "_command_doctor": 21,
     "_checkup": 20,
-    "_command_map": 20,
     "_command_demo": 19,
-    "_mapping": 19,
     "_round_trip": 19,
     "_group": 18,
     "_facades": 17,

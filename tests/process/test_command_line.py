@@ -38,6 +38,13 @@ def test_an_unknown_command() -> None:
     assert "invalid choice: 'mop'" in done.stderr
 
 
+@pytest.mark.limit(90)
+def test_the_doctor() -> None:
+    done = ran("doctor", limit=80)
+    assert done.returncode == 0, done.stdout
+    assert f"{sys.version_info.major}.{sys.version_info.minor}" in done.stdout
+
+
 def test_help_loads_no_group() -> None:
     program = "import sys; from procorch.__main__ import parser_for; parser_for('--help').format_help()"
     program += "; parser_for('map').format_help(); print(*sys.modules)"
