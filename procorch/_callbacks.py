@@ -69,6 +69,7 @@ class Callbacks:
     def _work(self) -> None:
         while (call := self._queue.get()) is not None:
             call()
+            del call  # or what it refers to would stay alive until the next comes
 
     def close(self) -> None:
         """Let the thread end after what it was given so far."""

@@ -1,99 +1,72 @@
-"""Inputs of a stream that come when they come: another thread puts them here, and the stream never waits for one.
+"""Inputs of a stream that come when they come: another thread, or a task in a loop, puts them here.
 
 An ordinary iterator is asked for its next input in the thread that takes results, so one that is long in coming keeps
-back results that are there. A stream looks first whether there is something here, and is told when there is.
+back results that are there. With a feed the stream takes what is there, never waits for more, and is told when there is
+more. Who takes it: `_fed_intake`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Generic, Self, TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 
-class Feed(Generic[T]):
-    """The inputs of one stream. One thread puts, one takes; `halt` is for any."""
+class Feed:
+    """Rows of inputs: one item, or a tuple if there are several iterables. One puts, another takes."""
 
     def __init__(self) -> None:
-        """Begin without any input."""
-        self._items: deque[T] = deque()  # whose methods are each done in one step of the interpreter
-        self._over = False
-        self._error: Exception | None = None
-        self._hear: Callable[[], None] = _hear_nothing
-        self.halted = False
-        """Whether nothing more is to be begun."""
+        """Begin with nothing."""
+        self.rows: deque[Any] = deque()
+        """Put, and not taken yet. Each of its methods is one step of the interpreter."""
+        self.ended = False
+        """Whether no more will be put; set after the last was."""
+        self.error: BaseException | None = None
+        """Why it ended; None if all went well."""
+        self.wake: Callable[[], object] = _nothing
+        """Called when there is something new; set by who takes, who looks first."""
 
     # --- who puts -----------------------------------------------------------------------------------------------------
 
-    def put(self, items: Sequence[T]) -> None:
-        """Put inputs behind those that are there.
+    def put(self, rows: Iterable[Any]) -> None:
+        """Put rows behind those that are there.
 
         Args:
-            items (Sequence[T]): The inputs.
+            rows (Iterable[Any]): At hand.
         """
-        self._items.extend(items)
-        self._hear()
+        self.rows.extend(rows)
+        self.wake()
 
-    def end(self, error: Exception | None = None) -> None:
-        """Tell that there will be no further input.
+    def end(self, error: BaseException | None = None) -> None:
+        """Tell that there will be no further row. Any thread; only the first time counts.
 
         Args:
-            error (Exception | None): What is raised in the place of the next one; None if all went well.
+            error (BaseException | None): What is raised in the place of the next one; None if all went well.
         """
-        self._error, self._over = error, True
-        self._hear()
+        if not self.ended:
+            self.error = error
+            self.ended = True
+        self.wake()
 
-    def halt(self) -> None:
-        """Let nothing more be begun. What runs has its results; items that never began have none, and are left out."""
-        self.halted = self._over = True
-        self._hear()
+    # --- who takes: overridden by feeds that want to know -------------------------------------------------------------
 
-    # --- who takes ----------------------------------------------------------------------------------------------------
-
-    def listen(self, hear: Callable[[], None]) -> None:
-        """Say who takes.
+    def allow(self, total: int) -> None:
+        """Take in how far to go.
 
         Args:
-            hear (Callable[[], None]): Called whenever there is news, in the thread that brings it.
+            total (int): So many rows may be put in all.
         """
-        self._hear = hear
 
-    @property
-    def waiting(self) -> int:
-        """How many inputs are there for the taking."""
-        return 0 if self.halted else len(self._items)
+    def taken(self, rows: Sequence[Any]) -> None:
+        """Take in that rows have been taken.
 
-    @property
-    def is_over(self) -> bool:
-        """Whether no further input will be put."""
-        return self._over
-
-    @property
-    def is_dry(self) -> bool:
-        """Whether nothing is there yet, not even the end."""
-        return not self._over and not self._items
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> T:
-        """Give the next input; called only if it is not dry.
-
-        Returns:
-            T: The input.
-
-        Raises:
-            Exception: What `end` was given.
+        Args:
+            rows (Sequence[Any]): These.
         """
-        if self.waiting:
-            return self._items.popleft()
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-        raise StopIteration
+
+    def close(self) -> None:
+        """Take in that nobody wants any more."""
 
 
-def _hear_nothing() -> None:
-    """Nobody takes yet; who comes looks first."""
+def _nothing() -> None:
+    """Nobody takes yet."""

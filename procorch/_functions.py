@@ -22,6 +22,9 @@ _keys = itertools.count(1)
 class Functions:
     """The pickled functions of one group. What pickles by reference is pickled once, anything with state anew."""
 
+    make_pickles: type[Pickles] = Pickles
+    """What pickles the items of its calls."""
+
     def __init__(self, *, have_main: bool) -> None:
         """Begin empty.
 
@@ -38,7 +41,7 @@ class Functions:
         Returns:
             Pickles: For its function and its items.
         """
-        return Pickles(have_main=self._have_main)
+        return self.make_pickles(have_main=self._have_main)
 
     def get(
         self,

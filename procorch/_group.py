@@ -233,8 +233,7 @@ class ProcessGroup(Facades):
             NotPicklable: ``obj`` cannot be pickled.
         """
         self._supervisor.check_open()
-        task = Task("procorch.ProcessGroup.share", shorten(obj))
-        payload = pickled(obj, self._functions.pickles(), lambda: task)
+        payload = pickled(obj, self._functions.pickles(), lambda: Task("procorch.ProcessGroup.share", shorten(obj)))
         if isinstance(payload, NotPicklable):
             raise payload
         # Elsewhere than in processes of ours, items find the object itself.

@@ -51,6 +51,7 @@ class ProcessHandle(Generic[R]):
         self._pid: int | None = None
         self._exitcode: int | None = None
         self._when_over: list[Callable[[ProcessHandle[R]], object]] = []
+        self._when_launched: list[Callable[[], object]] = []
 
     @property
     def name(self) -> str:
@@ -149,14 +150,30 @@ class ProcessHandle(Generic[R]):
         with self._change:
             self._launched, self._pid = True, pid
             self._change.notify_all()
+        self._tell_launched()
 
     def _set_over(self, exitcode: int | None) -> None:
         with self._change:
             self._over, self._exitcode = True, exitcode
             calls, self._when_over = self._when_over, []
             self._change.notify_all()
+        self._tell_launched()
         for call in calls:
             call(self)
+
+    def _tell_launched(self) -> None:
+        with self._change:
+            calls, self._when_launched = self._when_launched, []
+        for call in calls:
+            call()
+
+    def _call_when_launched(self, call: Callable[[], object]) -> None:
+        """Call once `pid` does not wait any more; at once if it does not."""
+        with self._change:
+            self._when_launched.append(call)
+            waits = not (self._launched or self._over)
+        if not waits:
+            self._tell_launched()
 
     def _call_when_over(self, call: Callable[[ProcessHandle[R]], object]) -> None:
         """Call with this handle once the process has ended; at once if it has."""

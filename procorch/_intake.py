@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Any
 
 from procorch._errors import NotPicklable, Task
-from procorch._feed import Feed
 from procorch._job import Packed
 from procorch._messages import Style
 from procorch._parcel import Parcel
@@ -35,6 +34,9 @@ _LONG_SECONDS = 0.00025
 class Intake:
     """The inputs of one call."""
 
+    fed = False
+    """Whether somebody else takes them, so that none may be there although there will be more."""
+
     def __init__(
         self, sources: list[Iterator[Any]], style: Style, pickles: Pickles, *, ready: bool, star: bool = False
     ) -> None:
@@ -54,8 +56,8 @@ class Intake:
         else:
             self._inputs = sources[0] if style is Style.ONE else zip(*sources, strict=False)
         self._pickles = pickles
-        self._ready = ready
-        self._feed: Feed[Any] | None = self._inputs if isinstance(self._inputs, Feed) else None
+        self.ready = ready
+        """Whether taking an input never waits for anything."""
         self.over = False
         """Whether there is no further input."""
         self.plain = False
@@ -65,16 +67,6 @@ class Intake:
         self.quick = False
         """Whether the last ones came at once."""
         self._at_once = 1
-
-    @property
-    def ready(self) -> bool:
-        """Whether taking an input never waits for anything."""
-        return self._ready or (self._feed is not None and self._feed.waiting > 0)
-
-    @property
-    def feed(self) -> Feed[Any] | None:
-        """What the inputs come from, if others put them there; nothing is to be taken while it is dry."""
-        return self._feed
 
     def how_many(self, *, alone: bool) -> int:
         """Tell how many are good to take in one go.
@@ -87,8 +79,6 @@ class Intake:
         """
         if self.has_large:
             return 1
-        if self._feed is not None:
-            return max(1, min(self._at_once, self._feed.waiting))
         if self.ready:
             return self._at_once
         return min(self._at_once, _FEW_AT_ONCE) if self.quick and not alone else 1
@@ -178,6 +168,18 @@ class Intake:
     def _pace(self, took: float) -> None:
         more = 4 * self._at_once if took < _LONG_SECONDS else self._at_once // 2
         self._at_once = max(1, min(more, _FEW_AT_ONCE))
+
+    @property
+    def awaited(self) -> bool:
+        """Whether none is there now although there will be more, or an end that is not known yet."""
+        return False
+
+    def allow(self, total: int) -> None:
+        """Tell whoever takes them how far to go.
+
+        Args:
+            total (int): Inputs that may be taken, those so far among them.
+        """
 
     def close(self) -> None:
         """Take no more: end generators among the sources."""

@@ -29,6 +29,7 @@ from procorch._reader import Reader, text_of_line
 from procorch._references import UnknownFunction, find
 from procorch._scripts import prepare_path
 from procorch._stopping import Stopped
+from procorch._stream import Stream
 from procorch.events import Event, ItemFailed
 from procorch.trace import TraceFile
 
@@ -73,6 +74,8 @@ class _Mapping:
         self._out = out
         self._failed = 0  # those that have been told of; for the others it is not their turn yet
         self._known_to_fail = 0
+        self._gave_up = False
+        self._stream: Stream | None = None
         self._is_unwanted = False
         self._trace = None if given.trace is None else _trace_to(given.trace)
         self._lines = Reader(source, out, self._unwanted)
@@ -95,7 +98,7 @@ class _Mapping:
         except Exception as error:  # noqa: BLE001 - of an initializer, the input, the disk: it is to be said in one line
             _say(f"procorch map: {describe(error)}", error if self._given.verbose else None)
             return 1
-        if self._lines.halted:
+        if self._gave_up:
             _say(f"procorch map: gave up: {self._known_to_fail} failed")
         return 1 if self._failed else 0
 
@@ -123,16 +126,18 @@ class _Mapping:
         """Give up as soon as enough is known to have failed, whosever turn it is."""
         halt: Halt = self._given.halt
         if halt.is_due(self._known_to_fail):
-            self._lines.halt()
+            self._gave_up = True
+            self._lines.end()
+            assert self._stream is not None  # it has given the group its work
+            self._stream.halt()
             if halt.when == "now":
                 self._group.terminate()
 
     def _outcomes(self) -> Generator[Any]:
         given = self._given
         view = self._group.options(timeout=given.timeout, retries=given.retries, retry_on=CallFailed)
-        return view.imap(
-            self._call, self._lines, ordered=not given.unordered, return_exceptions=True, progress=given.progress
-        )
+        self._stream = view._imap_fed(self._call, self._lines, ordered=not given.unordered, progress=given.progress)
+        return self._stream.results()
 
     def _unwanted(self) -> None:
         """Stop the main thread as SIGTERM does: nobody reads the results."""

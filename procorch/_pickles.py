@@ -14,6 +14,7 @@ import pickle
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -94,7 +95,7 @@ class Pickles:
         try:
             plain = pickle.dumps(value, PROTOCOL, buffer_callback=refuse_large)
         except HasLarge:
-            return self._large_item(value, task)
+            return self.large_item(value, task)
         except Exception as error:  # noqa: BLE001 - as in _plain
             plain = error
         else:
@@ -102,28 +103,57 @@ class Pickles:
                 return plain
             if not mentions_main(plain):
                 return _buffers.shortened(plain)
-        return self._otherwise_item(value, plain, task)
+        return self.otherwise_item(value, plain, task)
 
-    def _large_item(self, value: object, task: Callable[[], Task]) -> bytes | Parcel | NotPicklable:
-        """Pickle arguments with a large buffer."""
+    def dumps(self, value: object, callback: _buffers.Callback | None) -> bytes:
+        """Pickle something large plainly.
 
-        def write(callback: _buffers.Callback | None) -> bytes:
-            return pickle.dumps(value, PROTOCOL, buffer_callback=callback)
+        Args:
+            value (object): What.
+            callback (_buffers.Callback | None): For its buffers.
 
+        Returns:
+            bytes: Its pickle.
+
+        Raises:
+            Exception: What an object's own code, or pickle, raises.
+        """
+        return pickle.dumps(value, PROTOCOL, buffer_callback=callback)
+
+    def large_item(self, value: object, task: Callable[[], Task]) -> bytes | Parcel | NotPicklable:
+        """Pickle arguments with a large buffer.
+
+        Args:
+            value (object): The arguments.
+            task (Callable[[], Task]): As for `item`.
+
+        Returns:
+            bytes | Parcel | NotPicklable: As `item`.
+        """
         try:
-            parcel = _buffers.write_apart(write, lambda head: not mentions_main(head))
+            parcel = _buffers.write_apart(partial(self.dumps, value), lambda head: not mentions_main(head))
         except Exception as error:  # noqa: BLE001 - as in _plain
-            return self._otherwise_item(value, error, task)
+            return self.otherwise_item(value, error, task)
         if parcel is not None:
             return parcel
         plain = _plain(value)
         if isinstance(plain, bytes) and not mentions_main(plain):
             return plain
-        return self._otherwise_item(value, plain, task)
+        return self.otherwise_item(value, plain, task)
 
-    def _otherwise_item(
+    def otherwise_item(
         self, value: object, plain: bytes | Exception, task: Callable[[], Task]
     ) -> bytes | Parcel | NotPicklable:
+        """Pickle arguments that plain pickle cannot do, or not so that they arrive.
+
+        Args:
+            value (object): The arguments.
+            plain (bytes | Exception): What plain pickle made of them.
+            task (Callable[[], Task]): As for `item`.
+
+        Returns:
+            bytes | Parcel | NotPicklable: As `item`.
+        """
         if self.goes_by_value(plain):
             references = self._references
             try:
@@ -243,16 +273,16 @@ class _Call:
 
 # --- does it name something in __main__? ------------------------------------------------------------------------------
 
-_WORD = b"_main__"
+WORD = b"_main__"
 """The end of both names. What names something contains one of them; so may other data."""
 
 _LEAST = 29
 """Bytes of the shortest pickle that names something: to search one takes as long as to make it."""
 
 _FRAME = 0x95
-_FRAMED = 1 << 16
+FRAMED = 1 << 16
 """Bytes of a pickle from which on it has several frames, and large objects outside of them."""
-_LARGE = {ord("B"): 4, 0x8E: 8, ord("X"): 4, 0x8D: 8, 0x96: 8}
+LARGE = {ord("B"): 4, 0x8E: 8, ord("X"): 4, 0x8D: 8, 0x96: 8}
 """The codes of bytes, str and bytearray, and the width of the length that follows."""
 _SHORT = b"(aetu}])\x85\x86\x87\x8f\x90\x94"
 """Codes without arguments that may stand between two large objects."""
@@ -267,8 +297,8 @@ def mentions_main(payload: bytes) -> bool:
     Returns:
         bool: False if it certainly does not.
     """
-    if len(payload) < _FRAMED:
-        return _WORD in payload
+    if len(payload) < FRAMED:
+        return WORD in payload
     # Large data is jumped over: to search it would take as long as it took to pickle it.
     at = 2
     while at < len(payload):
@@ -276,15 +306,15 @@ def mentions_main(payload: bytes) -> bool:
         if code == _FRAME:
             start = at + 9
             at = start + int.from_bytes(payload[at + 1 : start], "little")
-            if payload.find(_WORD, start, at) >= 0:
+            if payload.find(WORD, start, at) >= 0:
                 return True
-        elif code in _LARGE:
-            start = at + 1 + _LARGE[code]
+        elif code in LARGE:
+            start = at + 1 + LARGE[code]
             at = start + int.from_bytes(payload[at + 1 : start], "little")
         elif code in _SHORT:
             at += 1
         else:
-            return payload.find(_WORD, at) >= 0
+            return payload.find(WORD, at) >= 0
     return False
 
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from typing_extensions import override
@@ -43,7 +43,7 @@ def text_of_line(line: bytes) -> str:
     return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
 
 
-class Reader(Feed[Line]):
+class Reader(Feed):
     """Numbered lines. Used in a ``with`` block, it ends its thread on leaving."""
 
     def __init__(self, source: int, out: int, unwanted: Callable[[], None]) -> None:
@@ -59,8 +59,8 @@ class Reader(Feed[Line]):
         self._out = out
         self._unwanted = unwanted
         self._count = 0
-        self._added = 0  # characters; those that are there are what has been added and not taken
-        self._taken = 0
+        self._put_characters = 0  # those that are there are what has been put and not taken
+        self._taken_characters = 0
         self._tail: list[bytes] = []  # of a line whose end has not come yet
         self._news, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
@@ -80,17 +80,16 @@ class Reader(Feed[Line]):
         os.close(self._wake)
 
     @override
-    def __next__(self) -> Line:
-        line = super().__next__()
-        self._taken += len(line[1])
+    def taken(self, rows: Sequence[Line]) -> None:
+        self._taken_characters += sum(len(text) for _, text in rows)
         if self._is_full and self._has_room(2):
             self._is_full = False
             self._rouse()
-        return line
 
     def _has_room(self, part: int = 1) -> bool:
         """Whether less than that part of what may be there is."""
-        return self.waiting * part < _MOST_LINES and (self._added - self._taken) * part < _MOST_CHARACTERS
+        characters = self._put_characters - self._taken_characters
+        return len(self.rows) * part < _MOST_LINES and characters * part < _MOST_CHARACTERS
 
     def _rouse(self) -> None:
         with contextlib.suppress(BlockingIOError):  # it has news enough
@@ -118,7 +117,7 @@ class Reader(Feed[Line]):
                     self._unwanted()
 
     def _wants_more(self) -> bool:
-        if self.is_over:
+        if self.ended:
             return False
         self._is_full = True  # first, so that one of the two threads sees what the other has done
         if self._has_room():
@@ -136,7 +135,7 @@ class Reader(Feed[Line]):
         if not data and not self._tail:
             self.end()
         elif not data:
-            self._put([b"".join(self._tail)])
+            self._put_lines([b"".join(self._tail)])
             self.end()
         else:
             self._split(data)
@@ -148,10 +147,10 @@ class Reader(Feed[Line]):
             return
         *whole, rest = [b"".join(self._tail), *others]
         self._tail = [rest] if rest else []
-        self._put(whole)
+        self._put_lines(whole)
 
-    def _put(self, lines: list[bytes]) -> None:
+    def _put_lines(self, lines: list[bytes]) -> None:
         texts = list(map(text_of_line, lines))
-        self._added += sum(map(len, texts))
-        self.put(list(enumerate(texts, self._count + 1)))
+        self._put_characters += sum(map(len, texts))
+        self.put(enumerate(texts, self._count + 1))
         self._count += len(texts)

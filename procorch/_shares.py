@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,6 @@ from procorch import _messages as m
 from procorch import _values
 from procorch._buffers import Callback, pack, write_apart
 from procorch._errors import NotPicklable, Task
-from procorch._outcome import PROTOCOL
 from procorch._parcel import Parcel
 from procorch._pickles import Pickles, mentions_main
 from procorch._share import Shared, given
@@ -34,7 +32,7 @@ def pickled(value: object, pickles: Pickles, task: Callable[[], Task]) -> bytes 
     """
 
     def plainly(callback: Callback | None) -> bytes:
-        return pickle.dumps(value, PROTOCOL, buffer_callback=callback)
+        return pickles.dumps(value, callback)
 
     def by_value(callback: Callback | None) -> bytes:
         return _values.dumps(value, {}, buffer_callback=callback)

@@ -106,13 +106,12 @@ class Stream(Sink):
         self._pending: list[Any] = []  # less than a chunk of a given size, packed
         self._last = 1  # results given last, at a time
         self._numbers = 0  # items that got a number of the job
+        self._halted = self._abandoned = False  # by others
         self._news = Condition()
         # From here on under the lock of `_news`.
         self._kept = Items()  # by index, those whose result is still to come or to be given: for messages
         self._arrivals = Arrivals(ordered=shape.ordered)
         self._waiting = False
-        if intake.feed is not None:
-            intake.feed.listen(self._hear)
 
     # --- what arrives -------------------------------------------------------------------------------------------------
 
@@ -128,23 +127,46 @@ class Stream(Sink):
         with self._news:
             return self._arrivals.index_of(item)
 
-    def _hear(self) -> None:
-        """Take in that there is news of the inputs, in the thread that brings it."""
-        feed = self._intake.feed
-        if feed is not None and feed.halted and self._job.number:
-            self._supervisor.stop(self._job)
-        with self._news:
-            if self._waiting and self._enough():
-                self._news.notify_all()
-
     def _enough(self) -> bool:
         """Whether to wake the consumer: it has something to give, and, where it gives all at the end, to take."""
         arrivals, window = self._arrivals, self._window
-        if (self._intake.has_large or self._intake.feed is not None) and self._may_take():
+        if self._abandoned or (self._halted and window.taken == window.given):
+            return True
+        if (self._intake.has_large or self._intake.fed) and self._may_take():
             return True
         if not arrivals.ready or not self._shape.whole or arrivals.failed is not None:
             return arrivals.ready
         return 2 * (window.taken - window.given - arrivals.held) <= (_MOST_AHEAD if self._is_eager else window.size)
+
+    def look_again(self) -> None:
+        """Wake the consumer if it waits: an input that was awaited is there. Any thread."""
+        if self._waiting:
+            with self._news:
+                self._news.notify_all()
+
+    def halt(self) -> None:
+        """Let nothing more be begun, in another thread than the consumer's. What runs has its results.
+
+        What never began is left out of the results.
+        """
+        self._halted = True
+        if self._job.number:
+            self._supervisor.stop(self._job)
+        self.look_again()
+
+    def abandon(self) -> None:
+        """Give up the whole call, in another thread than the consumer's, and stop the processes that run some of it."""
+        self._abandoned = True
+        if self._job.number:
+            self._supervisor.cancel(self._job)
+        self.look_again()
+
+    def _tell_again(self) -> None:
+        """Tell what others may have told the job before it was opened, without seeing its number."""
+        if self._abandoned:
+            self._supervisor.cancel(self._job)
+        elif self._halted:
+            self._supervisor.stop(self._job)
 
     # --- the consumer's thread ----------------------------------------------------------------------------------------
 
@@ -158,7 +180,7 @@ class Stream(Sink):
             BaseException: What an item raised, or taking the next input; an error of ours.
         """
         try:
-            for values in self._series():
+            for values in self.series():
                 yield from values
         finally:
             self.close()
@@ -174,14 +196,18 @@ class Stream(Sink):
         """
         collected: list[Any] = []
         try:
-            for values in self._series():
+            for values in self.series():
                 collected.extend(values)
         finally:
             self.close()
         return collected
 
-    def _series(self) -> Iterator[Iterable[Any]]:
-        """Give the results of some neighbours, then of the next."""
+    def series(self) -> Iterator[Iterable[Any]]:
+        """Give the results of some neighbours, then of the next. Whoever stops in between has to `close`.
+
+        Yields:
+            Iterable[Any]: Taken to its end, as `results` gives them, before the next is asked for.
+        """
         while self._advance():
             with self._news:
                 segment = self._arrivals.pop()
@@ -205,9 +231,8 @@ class Stream(Sink):
 
     @property
     def _is_stopped(self) -> bool:
-        """Whether nothing more is to be begun: an error is known that ends the whole call, or the feed was halted."""
-        feed = self._intake.feed
-        return (self._stops and self._arrivals.failed is not None) or (feed is not None and feed.halted)
+        """Whether nothing more is to be begun: an error is known that ends the whole call, or somebody has said so."""
+        return self._halted or (self._stops and self._arrivals.failed is not None)
 
     def _advance(self) -> bool:
         """Take inputs as far as there is room, until it is some result's turn.
@@ -220,7 +245,8 @@ class Stream(Sink):
         # there wait for an input that is not.
         enough = window.taken + 2 * self._last
         until = self._now() + _TAKE_SECONDS
-        while True:
+        while not self._abandoned:
+            self._allow()
             may_take = self._may_take()
             if arrivals.ready and (not may_take or window.taken >= enough or self._is_late(until)):
                 self._prepare_to_give()
@@ -231,9 +257,10 @@ class Stream(Sink):
             self._hand_over()
             if arrivals.ready:
                 return True
-            if window.taken == window.given and (self._intake.over or self._is_stopped):
+            if window.taken == window.given and (self._intake.over or self._is_stopped or not self._intake.fed):
                 return False
             self._wait()
+        return False
 
     def _now(self) -> float:
         return self._supervisor.now() if self._job.number else 0.0
@@ -242,10 +269,17 @@ class Stream(Sink):
         return not self._intake.ready and self._now() > until
 
     def _may_take(self) -> bool:
-        intake = self._intake
-        if intake.over or self._room <= 0 or self._is_stopped or (intake.feed is not None and intake.feed.is_dry):
+        return not self._intake.awaited and self._has_room()
+
+    def _allow(self) -> None:
+        """Tell who takes inputs, if it is somebody else, how far to go."""
+        if self._intake.fed and self._has_room():
+            self._intake.allow(self._window.taken + (1 if self._intake.has_large else self._room))
+
+    def _has_room(self) -> bool:
+        if self._intake.over or self._room <= 0 or self._is_stopped:
             return False
-        if not intake.has_large or self._window.taken == self._window.given:
+        if not self._intake.has_large or self._window.taken == self._window.given:
             return True
         # Not further ahead of large items than memory allows, but never so that a worker goes without.
         return not is_crowded() or self._supervisor.hungry
@@ -376,6 +410,7 @@ class Stream(Sink):
         if deck and not self._is_stopped:
             if not self._job.number:
                 self._supervisor.open(self._job, sealed=False)
+                self._tell_again()
             elif not self._supervisor.offer(self._job):
                 self._drop_deck()
             self._handed_over = self._supervisor.now()
@@ -394,6 +429,7 @@ class Stream(Sink):
     def _wait(self) -> None:
         with self._news:
             self._window.waited(self._arrivals.held)
+            self._allow()
             if self._may_take():
                 return
             self._supervisor.come_back()

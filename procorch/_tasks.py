@@ -11,6 +11,8 @@ from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 from procorch._bar import teller
 from procorch._chunks import Window
 from procorch._errors import NotPicklable, Task
+from procorch._fed_intake import FedIntake
+from procorch._feed import Feed
 from procorch._functions import Functions, name_of
 from procorch._future import FutureSink, TaskFuture
 from procorch._handle import Handles, HandleSink, ProcessHandle
@@ -18,6 +20,7 @@ from procorch._intake import Intake
 from procorch._job import Call
 from procorch._messages import Style
 from procorch._options import TaskOptions
+from procorch._pickles import Pickles
 from procorch._policy import check_callable, check_count, check_name
 from procorch._progress import Progress, Reporter, total_of
 from procorch._signatures import ImapCall
@@ -31,7 +34,7 @@ R = TypeVar("R")
 S = TypeVar("S", bound=Stream)
 Ts = TypeVarTuple("Ts")
 
-_AHEAD = 4
+AHEAD = 4
 """Items for each worker that `imap` reads ahead at first: one runs, one waits behind it, and as many again."""
 
 MAP_AHEAD = 1024
@@ -41,7 +44,7 @@ _GROWTH = 1024
 """How many times its first size a window may become."""
 
 
-_HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytearray, deque}
+HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytearray, deque}
 """Types whose iterators never wait for an item. A length says nothing of that: a lazy loader of data may have one."""
 
 
@@ -218,8 +221,18 @@ class Tasks:
         progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[Any, None, None]:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
-        make = _stream_class(progress, fn, iterables)
-        return self._stream("imap", fn, iterables, shape, buffersize, _AHEAD, make).results()
+        make = stream_class(progress, fn, iterables)
+        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, make).results()
+
+    def _imap_fed(
+        self, fn: Callable[..., Any], feed: Feed, *, ordered: bool, progress: bool | Callable[[Progress], object] | None
+    ) -> Stream:
+        """Give a stream whose inputs come from a feed, and in which exceptions are results."""
+        make = stream_class(progress, fn, (feed,))
+        shape = Shape(ordered, True, False, None, eager=False)
+        stream = self._stream("imap", fn, (feed,), shape, None, AHEAD, make, feed=partial(FedIntake, [feed], [0]))
+        feed.wake = stream.look_again
+        return stream
 
     def _map(
         self,
@@ -232,7 +245,7 @@ class Tasks:
         progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[Any]:
         shape = Shape(True, return_exceptions, True, chunksize, eager=buffersize is None)
-        make = _stream_class(progress, fn, iterables)
+        make = stream_class(progress, fn, iterables)
         stream = self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, make)
         try:
             return stream.collect()
@@ -251,9 +264,10 @@ class Tasks:
         make: Callable[..., S],
         *,
         star: bool = False,
+        feed: Callable[[Pickles], Intake] | None = None,
     ) -> S:
         check_callable("fn", fn)
-        inputs = _inputs(call, iterables)
+        inputs = _inputs(call, iterables) if feed is None else []
         if shape.chunksize is not None:
             check_count("chunksize", shape.chunksize, least=1)
         if buffersize is not None:
@@ -269,13 +283,29 @@ class Tasks:
         if isinstance(function, NotPicklable):
             raise function
         style = Style.ONE if len(iterables) == 1 and not star else Style.MANY
-        ready = all(type(iterable) in _HAVE_THEIR_ITEMS for iterable in iterables)
-        intake = Intake(inputs, style, pickles, ready=ready, star=star)
+        if feed is not None:
+            intake = feed(pickles)
+        else:
+            ready = all(type(iterable) in HAVE_THEIR_ITEMS for iterable in iterables)
+            intake = Intake(inputs, style, pickles, ready=ready, star=star)
         return make(self._supervisor, function, style, intake, shape, self._options, window, self)
 
 
-def _stream_class(progress: object, fn: Callable[..., object], iterables: tuple[Any, ...]) -> Callable[..., Stream]:
-    """Choose what a call with this ``progress=`` is; it knows how many items there are, if the iterables do."""
+def stream_class(progress: object, fn: Callable[..., object], iterables: tuple[Any, ...]) -> Callable[..., Stream]:
+    """Choose what a call with this ``progress=`` is; it knows how many items there are, if the iterables do.
+
+    Args:
+        progress (object): As given by the user.
+        fn (Callable[..., object]): Likewise.
+        iterables (tuple[Any, ...]): Likewise.
+
+    Returns:
+        Callable[..., Stream]: Makes a stream.
+
+    Raises:
+        ImportError: A bar is wanted, and tqdm is not installed.
+        TypeError: ``fn`` is not callable, or ``progress`` nothing of what is allowed.
+    """
     check_callable("fn", fn)
     tell = teller(progress, name_of(fn))
     return Stream if tell is None else partial(WatchedStream, Reporter(tell, total_of(iterables)))

@@ -111,6 +111,8 @@ def shorten(value: object) -> str:
     Returns:
         str: A short repr; never fails.
     """
+    if isinstance(value, (bytes, bytearray)) and len(value) > 2 * _short.maxother:
+        value = value[: _short.maxother] + value[-_short.maxother :]  # the middle is cut out of its repr, if it is made
     try:
         return _short.repr(value)
     except Exception:  # noqa: BLE001 - the user's __repr__ may raise anything

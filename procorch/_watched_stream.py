@@ -7,7 +7,7 @@ A stream that nobody watches has nothing of this.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -46,33 +46,44 @@ class WatchedStream(Stream):
         self._listens = False  # whether the end of any item is worth to wake up for
 
     @override
-    def results(self) -> Generator[Any, None, None]:
+    def series(self) -> Iterator[Iterable[Any]]:
         try:
             self._reporter.begin()
-            for values in self._series():
-                each, left = iter(values), self._last
-                while left > 0:
-                    left -= self._at_once
-                    yield from islice(each, self._at_once)
-                    self._look_after_giving()
+            for values in super().series():
+                yield values
+                self._reporter.look(self._count)
             self._finish(None)
         except BaseException as error:
             self._finish(error)
             raise
 
     @override
+    def results(self) -> Generator[Any, None, None]:
+        try:
+            for values in self.series():
+                each, left = iter(values), self._last
+                while left > 0:
+                    left -= self._at_once
+                    yield from islice(each, self._at_once)
+                    self._look_after_giving()
+        except BaseException as error:
+            self._finish(error)  # one that came of opening a result, not of the series
+            raise
+
+    @override
     def collect(self) -> list[Any]:
         collected: list[Any] = []
         try:
-            self._reporter.begin()
-            for values in self._series():
+            for values in self.series():
                 collected.extend(values)
-                self._reporter.look(self._count)
-            self._finish(None)
         except BaseException as error:
             self._finish(error)
             raise
         return collected
+
+    @override
+    def close(self) -> None:
+        self._finish(GeneratorExit())
 
     def _look_after_giving(self) -> None:
         now = self._reporter.look(self._count)
@@ -81,7 +92,7 @@ class WatchedStream(Stream):
 
     def _finish(self, error: BaseException | None) -> None:
         try:
-            self.close()
+            super().close()
         finally:
             self._reporter.end(self._count, error)
 

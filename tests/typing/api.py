@@ -5,7 +5,8 @@ The first ignore of a wrong line is mypy's, the second pyright's; each tool tell
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
 from concurrent.futures import Executor, Future
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,6 +36,7 @@ from procorch import (
     events,
     usable_cpus,
 )
+from procorch.aio import AsyncGroupView, AsyncProcessGroup, AsyncProcessHandle
 from procorch.testing import Clock, FakeEngine, crash
 from procorch.trace import TraceFile, save_picture, save_svg, text
 
@@ -306,3 +308,53 @@ save_svg("run.json", Path("run.svg"), width=100)
 save_picture(Path("run.json"), "run.png")
 TraceFile(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 text("run.json", 80)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+# --- aio --------------------------------------------------------------------------------------------------------------
+
+
+async def later(number: int) -> str:
+    return str(number)
+
+
+async def numbers_later() -> AsyncIterator[int]:
+    yield 1
+
+
+async def use() -> None:
+    async with AsyncProcessGroup(4, name="etl", mp_context="spawn", initializer=doubler, initargs=(1,)) as agroup:
+        assert_type(agroup, AsyncProcessGroup)
+        assert_type(await agroup.run(doubler, 1), int)
+        assert_type(await agroup.run(later, 1), str)
+        assert_type(await agroup.run(with_keyword, 1, b="x"), bytes)
+        assert_type(agroup.submit(doubler, 1), asyncio.Future[int])
+        assert_type(agroup.submit(later, number=1), asyncio.Future[str])
+        assert_type(agroup.options(timeout=1, retries=2), AsyncGroupView)
+        mapping: Coroutine[Any, Any, list[int]] = agroup.map(doubler, numbers)
+        assert_type(await mapping, list[int])
+        assert_type(await agroup.map(doubler, numbers_later()), list[int])
+        assert_type(await agroup.map(later, numbers), list[str])
+        assert_type(await agroup.map(join, numbers_later(), texts), list[str])
+        assert_type(await agroup.map(three, numbers, texts, data, chunksize=2), list[Path])
+        assert_type(await agroup.map(later, numbers, return_exceptions=True), list[str | BaseException])
+        assert_type(await agroup.options(retries=1).map(doubler, numbers), list[int])
+        assert_type(agroup.imap(doubler, numbers, ordered=False), AsyncGenerator[int, None])
+        assert_type(agroup.imap(later, numbers_later(), buffersize=3), AsyncGenerator[str, None])
+        assert_type(agroup.imap(join, numbers, texts), AsyncGenerator[str, None])
+        assert_type(agroup.imap(doubler, numbers, return_exceptions=True), AsyncGenerator[int | BaseException, None])
+        ahandle = await agroup.start(join, 1, "a", name="Test")
+        assert_type(ahandle, AsyncProcessHandle[str])
+        assert_type(await ahandle, str)
+        assert_type(await (await agroup.start(later, 1)), str)
+        assert_type(ahandle.pid, int | None)
+        assert_type(await ahandle.join(1), bool)
+        assert_type((await agroup.share([1])).value, list[int])
+        assert_type(agroup.processes, tuple[ProcessInfo, ...])
+
+        await agroup.run(doubler, "a")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+        agroup.submit(doubler)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+        agroup.imap(doubler, texts)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
+        agroup.imap(doubler, 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+        await agroup.map(doubler, numbers, ordered=False)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    AsyncProcessGroup(nme="etl")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    AsyncProcessGroup("four")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

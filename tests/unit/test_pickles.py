@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from procorch import NotPicklable, Task, _main, _places, _tokens, _values
 from procorch._functions import Functions
-from procorch._pickles import _LARGE, _LEAST, _SHORT, Pickles, by_name, mentions_main, names_in_main
+from procorch._pickles import _LEAST, _SHORT, LARGE, Pickles, by_name, mentions_main, names_in_main
 from procorch._places import MainModule, NoModule, find_main
 
 TASK = Task("module.function", "7", 3)
@@ -123,7 +123,7 @@ def test_what_is_too_short_to_be_searched_names_nothing(main: Any) -> None:
 def test_codes_that_are_stepped_over_have_no_arguments() -> None:
     codes = {ord(code.code): code for code in pickletools.opcodes}
     assert all(codes[code].arg is None for code in _SHORT)
-    assert {codes[code].name for code in _LARGE} == {
+    assert {codes[code].name for code in LARGE} == {
         "BINBYTES", "BINBYTES8", "BINUNICODE", "BINUNICODE8", "BYTEARRAY8"
     }  # fmt: skip
 

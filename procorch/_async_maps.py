@@ -1,0 +1,191 @@
+"""The shapes in which `AsyncProcessGroup.map` may be called, for type checkers and editors.
+
+As `_signatures`, with async iterables too, and with coroutine functions, whose results are what their coroutines give.
+One overload for one iterable, one for two and one for more; of those the items' types are not checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
+
+from procorch._progress import Progress
+
+T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+R = TypeVar("R")
+
+Inputs: TypeAlias = Iterable[T] | AsyncIterable[T]
+
+
+class AsyncMapCall(Protocol):
+    """How `AsyncProcessGroup.map` is called."""
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[[T1], Coroutine[Any, Any, R]],
+        iterable1: Inputs[T1],
+        /,
+        *,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[[T1], Coroutine[Any, Any, R]],
+        iterable1: Inputs[T1],
+        /,
+        *,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[[T1], R],
+        iterable1: Inputs[T1],
+        /,
+        *,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[[T1], R],
+        iterable1: Inputs[T1],
+        /,
+        *,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[[T1, T2], Coroutine[Any, Any, R]],
+        iterable1: Inputs[T1],
+        iterable2: Inputs[T2],
+        /,
+        *,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[[T1, T2], Coroutine[Any, Any, R]],
+        iterable1: Inputs[T1],
+        iterable2: Inputs[T2],
+        /,
+        *,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[[T1, T2], R],
+        iterable1: Inputs[T1],
+        iterable2: Inputs[T2],
+        /,
+        *,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[[T1, T2], R],
+        iterable1: Inputs[T1],
+        iterable2: Inputs[T2],
+        /,
+        *,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, R]],
+        iterable1: Inputs[Any],
+        iterable2: Inputs[Any],
+        iterable3: Inputs[Any],
+        /,
+        *iterables: Inputs[Any],
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, R]],
+        iterable1: Inputs[Any],
+        iterable2: Inputs[Any],
+        iterable3: Inputs[Any],
+        /,
+        *iterables: Inputs[Any],
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[..., R],
+        iterable1: Inputs[Any],
+        iterable2: Inputs[Any],
+        iterable3: Inputs[Any],
+        /,
+        *iterables: Inputs[Any],
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R]]: ...
+
+    @overload
+    def __call__(
+        self,
+        fn: Callable[..., R],
+        iterable1: Inputs[Any],
+        iterable2: Inputs[Any],
+        iterable3: Inputs[Any],
+        /,
+        *iterables: Inputs[Any],
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> Coroutine[Any, Any, list[R | BaseException]]: ...

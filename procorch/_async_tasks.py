@@ -1,0 +1,229 @@
+"""The calls that give work to an async group: the same on the group and on a view of it with other task options."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, cast, overload
+
+from procorch._async_handle import AsyncProcessHandle
+from procorch._async_imaps import AsyncImapCall
+from procorch._async_maps import AsyncMapCall
+from procorch._async_streams import AsyncStream, is_async
+from procorch._bridge import Bridge
+from procorch._coroutines import InLoop
+from procorch._policy import check_callable, check_count, check_name
+from procorch._progress import Progress
+from procorch._stream import Shape
+from procorch._tasks import AHEAD, MAP_AHEAD, Tasks, stream_class
+
+F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+class AsyncTasks:
+    """What an async group and its views have in common."""
+
+    def __init__(self, tasks: Tasks, bridge: Bridge) -> None:
+        """Begin.
+
+        Args:
+            tasks (Tasks): The same for callers that may block.
+            bridge (Bridge): Of the group.
+        """
+        self._tasks = tasks
+        self._bridge = bridge
+
+    @overload
+    def submit(
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[R]: ...
+    @overload
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]: ...
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        """Run ``fn(*args, **kwargs)`` once in one of the group's processes.
+
+        It begins whether or not the future is awaited. Calls are pickled one after the other, in a thread of the group.
+
+        Args:
+            fn (Callable[..., Any]): Called in a worker; a coroutine function runs there in an event loop of its own.
+            *args (Any): Positional arguments for ``fn``.
+            **kwargs (Any): Keyword arguments for ``fn``. None is taken by the group.
+
+        Returns:
+            asyncio.Future[Any]: What ``fn`` returned or raised, or a `TaskError`. Cancelling it, or the task that
+            awaits it, drops the call, and stops the process if it runs: SIGTERM, and SIGKILL 1.5 s later. If the group
+            is terminated, `GroupClosed`.
+
+        Raises:
+            GroupClosed: The group has been closed or left, or cannot start its workers.
+            RuntimeError: The group is used in another event loop, or none is running.
+            TypeError: ``fn`` is not callable.
+        """
+        check_callable("fn", fn)
+        return self._bridge.submit(partial(self._tasks.submit, _runnable(fn), *args, **kwargs))
+
+    @overload
+    async def run(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run ``fn(*args, **kwargs)`` once in one of the group's processes, and wait for it.
+
+        Args:
+            fn (Callable[..., Any]): As of `submit`, like the others.
+            *args (Any): Positional arguments for ``fn``.
+            **kwargs (Any): Keyword arguments for ``fn``.
+
+        Returns:
+            Any: What ``fn`` returned.
+
+        Raises:
+            BaseException: What ``fn`` raised; a `TaskError`; what `submit` raises.
+        """
+        return await self.submit(fn, *args, **kwargs)
+
+    @overload
+    async def start(
+        self, fn: Callable[[*Ts], Coroutine[Any, Any, R]], /, *args: *Ts, name: str | None = None
+    ) -> AsyncProcessHandle[R]: ...
+    @overload
+    async def start(self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> AsyncProcessHandle[R]: ...
+    async def start(self, fn: Callable[[*Ts], Any], /, *args: *Ts, name: str | None = None) -> AsyncProcessHandle[Any]:
+        """Start a process of its own for ``fn(*args)``, beyond the group's workers, and wait until it is there.
+
+        Args:
+            fn (Callable[[*Ts], Any]): Called in the new process, after the group's initializer; as of `submit`.
+            *args (*Ts): Positional arguments for ``fn``.
+            name (str | None): Name of the process; None takes the group's name and the next number.
+
+        Returns:
+            AsyncProcessHandle[Any]: The process; awaiting it gives what ``fn`` returned. A failure that nobody asks for
+            in that way is raised on leaving the group's block.
+
+        Raises:
+            GroupClosed: The group has been closed or left, or cannot start processes.
+            RuntimeError: The group is used in another event loop.
+            TypeError: ``fn`` is not callable, or ``name`` is neither a str nor None.
+            ValueError: ``name`` is empty.
+        """
+        check_callable("fn", fn)
+        if name is not None:
+            check_name(name)
+        handle = await self._bridge.start(partial(self._tasks.start, _runnable(fn), *args, name=name))
+        return AsyncProcessHandle(handle, self._bridge.ways().hops)
+
+    @property
+    def map(self) -> AsyncMapCall:
+        """Run ``fn`` on every item and give the list of results, in the order of the input.
+
+        ``await map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False)``
+
+        As `ProcessGroup.map`, and as `imap` for what concerns the iterables. Cancelling who awaits it drops what has
+        not begun, and stops the processes of what has.
+        """
+        return self._map
+
+    @property
+    def imap(self) -> AsyncImapCall:
+        """Give results one by one, while later items run and further inputs are taken.
+
+        ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False)``
+
+        As `ProcessGroup.imap`, with async iterables too, mixed with others at will. Those are taken in the loop; sync
+        ones that may block, as generators, in a thread of their own; none further ahead of the results than
+        ``buffersize``. A result does not wait for an input that is long in coming.
+
+        Leaving the loop early begins nothing more, and closes generators once the iterator is closed; use
+        `contextlib.aclosing` for this to happen at once. Cancelling the task that waits for a result, or closes the
+        iterator, also stops the processes of the items that run.
+
+        Args:
+            fn (Callable[..., Any]): As of `submit`.
+            iterable1 (Iterable | AsyncIterable): The items.
+            *iterables (Iterable | AsyncIterable): More of them; the shortest ends the stream.
+            ordered (bool): As of `ProcessGroup.imap`, like the others.
+            chunksize (int | None): Items handed to a worker at once.
+            buffersize (int | None): Most inputs taken whose results have not been given; exact.
+            return_exceptions (bool): Give the exceptions of items as if they were results.
+            progress (bool | Callable[[Progress], object] | None): As for `ProcessGroup.imap`; a callable is called in a
+                thread.
+
+        Returns:
+            AsyncGenerator[Any, None]: Raises as that of `ProcessGroup.imap` does, and `NotPicklable` if ``fn`` cannot
+            be pickled, which is done when the first result is asked for.
+
+        Raises:
+            GroupClosed: The group has been closed or left, or cannot start its workers.
+            TypeError: ``fn`` is not callable, an iterable is none, or a number is not an int.
+            ValueError: A number is too small.
+        """
+        return self._imap
+
+    def _imap(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *iterables: Any,
+        ordered: bool = True,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
+        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, progress).results()
+
+    async def _map(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *iterables: Any,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+        progress: bool | Callable[[Progress], object] | None = None,
+    ) -> list[Any]:
+        eager = buffersize is None and not any(map(is_async, iterables))
+        shape = Shape(True, return_exceptions, True, chunksize, eager=eager)
+        return await self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, progress).collect()
+
+    def _stream(
+        self,
+        call: str,
+        fn: Callable[..., Any],
+        iterables: tuple[Any, ...],
+        shape: Shape,
+        buffersize: int | None,
+        ahead: int,
+        progress: object,
+    ) -> AsyncStream:
+        check_callable("fn", fn)
+        _check_iterables(call, iterables)
+        for name, count in (("chunksize", shape.chunksize), ("buffersize", buffersize)):
+            if count is not None:
+                check_count(name, count, least=1)
+        self._bridge.check_open()
+        kind = stream_class(progress, fn, iterables)
+        make = partial(self._tasks._stream, call, _runnable(fn), iterables, shape, buffersize, ahead, kind)
+        return AsyncStream(self._bridge, iterables, make)
+
+
+def _check_iterables(call: str, iterables: tuple[Any, ...]) -> None:
+    if not iterables:
+        raise TypeError(f"{call} needs at least one iterable")
+    for number, iterable in enumerate(iterables, 1):
+        if not is_async(iterable) and not hasattr(iterable, "__iter__") and not hasattr(iterable, "__getitem__"):
+            raise TypeError(f"iterable {number} of {call} must be iterable, sync or async, not {iterable!r}")
+
+
+def _runnable(fn: F) -> F:
+    """Give what a worker can call."""
+    is_coroutine_function = inspect.iscoroutinefunction
+    if is_coroutine_function(fn) or is_coroutine_function(type(fn).__call__):
+        return cast("F", InLoop(fn))
+    return fn
