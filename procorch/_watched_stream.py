@@ -59,8 +59,9 @@ class WatchedStream(Stream):
 
     @override
     def results(self) -> Generator[Any, None, None]:
+        series = self.series()  # kept, or an error here would close it before it is known which one it was
         try:
-            for values in self.series():
+            for values in series:
                 each, left = iter(values), self._last
                 while left > 0:
                     left -= self._at_once
@@ -73,8 +74,9 @@ class WatchedStream(Stream):
     @override
     def collect(self) -> list[Any]:
         collected: list[Any] = []
+        series = self.series()  # likewise
         try:
-            for values in self.series():
+            for values in series:
                 collected.extend(values)
         except BaseException as error:
             self._finish(error)

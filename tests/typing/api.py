@@ -351,10 +351,10 @@ async def use() -> None:
         assert_type((await agroup.share([1])).value, list[int])
         assert_type(agroup.processes, tuple[ProcessInfo, ...])
 
-        await agroup.run(doubler, "a")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+        await agroup.run(doubler, "a")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
         agroup.submit(doubler)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-        agroup.imap(doubler, texts)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
-        agroup.imap(doubler, 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+        agroup.imap(doubler, texts)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+        agroup.imap(doubler, 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
         await agroup.map(doubler, numbers, ordered=False)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     AsyncProcessGroup(nme="etl")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     AsyncProcessGroup("four")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
