@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from procorch._async_result import AsyncResult as AsyncResult
     from procorch._errors import GroupClosed as GroupClosed
     from procorch._errors import NotPicklable as NotPicklable
     from procorch._errors import ProcorchError as ProcorchError
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from procorch._errors import TaskTimeout as TaskTimeout
     from procorch._errors import WorkerCrashed as WorkerCrashed
     from procorch._errors import WorkerStartError as WorkerStartError
+    from procorch._executor import GroupExecutor as GroupExecutor
     from procorch._group import GroupView as GroupView
     from procorch._group import ProcessGroup as ProcessGroup
     from procorch._handle import ProcessHandle as ProcessHandle
     from procorch._info import GroupStats as GroupStats
     from procorch._info import ProcessInfo as ProcessInfo
     from procorch._info import SlotStats as SlotStats
+    from procorch._pool import GroupPool as GroupPool
+    from procorch._progress import Progress as Progress
     from procorch._share import Shared as Shared
     from procorch._usable import CpuLimit as CpuLimit
     from procorch._usable import UsableCpus as UsableCpus
@@ -31,8 +35,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "AsyncResult": "_async_result",
     "CpuLimit": "_usable",
     "GroupClosed": "_errors",
+    "GroupExecutor": "_executor",
+    "GroupPool": "_pool",
     "GroupStats": "_info",
     "GroupView": "_group",
     "NotPicklable": "_errors",
@@ -40,6 +47,7 @@ _HOMES = {
     "ProcessHandle": "_handle",
     "ProcessInfo": "_info",
     "ProcorchError": "_errors",
+    "Progress": "_progress",
     "Shared": "_share",
     "SlotStats": "_info",
     "Task": "_errors",
@@ -53,8 +61,11 @@ _HOMES = {
 """The private module in which each public name is defined."""
 
 __all__ = [
+    "AsyncResult",
     "CpuLimit",
     "GroupClosed",
+    "GroupExecutor",
+    "GroupPool",
     "GroupStats",
     "GroupView",
     "NotPicklable",
@@ -62,6 +73,7 @@ __all__ = [
     "ProcessHandle",
     "ProcessInfo",
     "ProcorchError",
+    "Progress",
     "Shared",
     "SlotStats",
     "Task",

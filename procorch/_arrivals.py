@@ -57,6 +57,10 @@ class Arrivals:
         """How many items have arrived and are not given."""
         self.failed: int | None = None
         """The lowest index that is known to have failed."""
+        self.finished = 0
+        """How many items have come to an end, in vain or not, those included that are given already."""
+        self.failures = 0
+        """How many of these failed."""
 
     # --- indexes ------------------------------------------------------------------------------------------------------
 
@@ -106,11 +110,19 @@ class Arrivals:
         start, arrivals, _ = segment
         if self._closed or start in self._segments or (start < wanted.count and start not in wanted):
             return  # told twice, since a call was interrupted; or nobody wants it any more
+        self.finished += len(arrivals)
         if not isinstance(arrivals, Plain):
             for index, one in enumerate(arrivals, start):
-                if type(one) is not Value and type(one) is not Dropped:
-                    self.failed = index if self.failed is None else min(index, self.failed)
-                    break
+                if type(one) is Value:
+                    continue
+                if type(one) is Dropped:
+                    self.finished -= 1
+                    continue
+                self.failed = index if self.failed is None else min(index, self.failed)
+                if type(one) is InputFailed:
+                    self.finished -= 1  # there is no such item
+                else:
+                    self.failures += 1
         if not self._ordered:
             self._order.append(start)
         self._segments[start] = segment

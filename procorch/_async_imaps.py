@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
+from procorch._progress import Progress
+
 T = TypeVar("T")
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
@@ -31,6 +33,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -44,6 +47,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...
 
     @overload
@@ -57,6 +61,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -70,6 +75,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...
 
     @overload
@@ -84,6 +90,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -98,6 +105,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...
 
     @overload
@@ -112,6 +120,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -126,6 +135,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...
 
     @overload
@@ -141,6 +151,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -156,6 +167,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...
 
     @overload
@@ -171,6 +183,7 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -186,4 +199,5 @@ class AsyncImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
+from procorch._progress import Progress
+
 T = TypeVar("T")
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
@@ -30,6 +32,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -42,6 +45,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
@@ -54,6 +58,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -66,6 +71,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
@@ -79,6 +85,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -92,6 +99,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
@@ -105,6 +113,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -118,6 +127,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
@@ -132,6 +142,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -146,6 +157,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
@@ -160,6 +172,7 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -174,4 +187,5 @@ class AsyncMapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...

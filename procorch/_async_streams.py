@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from procorch._bridge import Bridge, Ways
 from procorch._errors import NotPicklable
 from procorch._fed_intake import FedIntake
-from procorch._feeds import AsyncFeed, Feed, SyncFeed
+from procorch._feeds import AsyncFeed, BoundedFeed, SyncFeed
 from procorch._intake import Intake
 from procorch._pickles import Pickles
 from procorch._stream import Stream
@@ -27,8 +27,8 @@ _AT_ONCE = 512
 _GRACE_SECONDS = 0.5
 """How long whoever was cancelled waits for a thread that may be in the user's code."""
 
-MakeStream: TypeAlias = Callable[[Callable[[Pickles], Intake] | None], Stream]
-"""Makes the stream; with what makes its intake, if it is not to take its inputs itself."""
+MakeStream: TypeAlias = Callable[..., Stream]
+"""Makes the stream. With ``feed=``, which makes its intake, it does not take its inputs itself."""
 
 
 class AsyncStream:
@@ -48,7 +48,7 @@ class AsyncStream:
         self._turn = Lock()  # a stream has one consumer at a time; held in threads only
         self._given_up = False
         self._over = False
-        self._feeds: list[Feed] = []
+        self._feeds: list[BoundedFeed] = []
         self._order: list[int] = []
         self._stream: Stream | None = None
         self._series: Iterator[Iterable[Any]] = iter(())
@@ -123,7 +123,7 @@ class AsyncStream:
 
     def _open(self) -> Stream:
         """Make the stream. That may take long: its function is pickled, its iterables are asked for iterators."""
-        stream = self._stream = self._make(self._intake if self._feeds else None)
+        stream = self._stream = self._make(feed=self._intake if self._feeds else None)
         for feed in self._feeds:
             feed.wake = stream.look_again
         if self._given_up:
@@ -201,12 +201,12 @@ def _is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _feeds_for(iterables: tuple[Any, ...], ways: Ways, name: str) -> tuple[list[Feed], list[int]]:
+def _feeds_for(iterables: tuple[Any, ...], ways: Ways, name: str) -> tuple[list[BoundedFeed], list[int]]:
     """Give what takes the inputs, and for each iterable which of them; nothing if the stream can do it itself."""
     waits = [is_async(one) for one in iterables]
     if all(type(one) in HAVE_THEIR_ITEMS for one in iterables):
         return [], []
-    feeds: list[Feed] = []
+    feeds: list[BoundedFeed] = []
     mixed = any(waits) and not all(waits)
     tuples = mixed or len(iterables) > 1
     if not all(waits):

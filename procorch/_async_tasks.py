@@ -15,8 +15,9 @@ from procorch._async_streams import AsyncStream, is_async
 from procorch._bridge import Bridge
 from procorch._coroutines import InLoop
 from procorch._policy import check_callable, check_count, check_name
+from procorch._progress import Progress
 from procorch._stream import Shape
-from procorch._tasks import AHEAD, MAP_AHEAD, Tasks
+from procorch._tasks import AHEAD, MAP_AHEAD, Tasks, stream_class
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
@@ -149,6 +150,8 @@ class AsyncTasks:
             chunksize (int | None): Items handed to a worker at once.
             buffersize (int | None): Most inputs taken whose results have not been given; exact.
             return_exceptions (bool): Give the exceptions of items as if they were results.
+            progress (bool | Callable[[Progress], object] | None): As for `ProcessGroup.imap`; a callable is called in a
+                thread.
 
         Returns:
             AsyncGenerator[Any, None]: Raises as that of `ProcessGroup.imap` does, and `NotPicklable` if ``fn`` cannot
@@ -170,9 +173,10 @@ class AsyncTasks:
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[Any, None]:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
-        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD).results()
+        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, progress).results()
 
     async def _map(
         self,
@@ -182,10 +186,11 @@ class AsyncTasks:
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[Any]:
         eager = buffersize is None and not any(map(is_async, iterables))
         shape = Shape(True, return_exceptions, True, chunksize, eager=eager)
-        return await self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD).collect()
+        return await self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, progress).collect()
 
     def _stream(
         self,
@@ -195,6 +200,7 @@ class AsyncTasks:
         shape: Shape,
         buffersize: int | None,
         ahead: int,
+        progress: object,
     ) -> AsyncStream:
         check_callable("fn", fn)
         _check_iterables(call, iterables)
@@ -202,7 +208,8 @@ class AsyncTasks:
             if count is not None:
                 check_count(name, count, least=1)
         self._bridge.check_open()
-        make = partial(self._tasks._stream, call, _runnable(fn), iterables, shape, buffersize, ahead)
+        kind = stream_class(progress, fn, iterables)
+        make = partial(self._tasks._stream, call, _runnable(fn), iterables, shape, buffersize, ahead, kind)
         return AsyncStream(self._bridge, iterables, make)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from procorch._waits import join_thread
+from procorch._waits import SafeFuture, join_thread
 
 T = TypeVar("T")
 
@@ -39,24 +39,32 @@ class Callbacks:
             call (Callable[[], object]): Raises nothing.
         """
         with self._lock:
-            late = self._closed
+            late = self._closed or not self._has_thread()
             if not late:
                 self._queue.put(call)
-            if not late and self._thread is None:
-                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
         if late:
             call()  # the thread is gone: who finishes a future so late has to call by himself
 
     def run_with(self, hook: Callable[[T], object], value: T) -> None:
-        """Call something of the user's soon. What it raises is logged and ignored.
+        """Call something of the user's soon, or never if the thread has come to its end.
 
         Args:
-            hook (Callable[[T], object]): What to call.
+            hook (Callable[[T], object]): What to call. What it raises is logged and ignored.
             value (T): With what.
         """
-        self.run(partial(_call, hook, value))
+        with self._lock:
+            if not self._closed and self._has_thread():
+                self._queue.put(partial(_call, hook, value))
+
+    def _has_thread(self) -> bool:
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False  # the interpreter is about to exit, or the system has no room for it
+            self._thread = thread
+        return True
 
     def _work(self) -> None:
         while (call := self._queue.get()) is not None:
@@ -68,6 +76,16 @@ class Callbacks:
         with self._lock:
             self._closed = True
             self._queue.put(None)
+
+    def flush(self) -> None:
+        """Wait until what was given so far has been run, unless called from there."""
+        if self._thread is None or self._thread is threading.current_thread():
+            return
+        done = SafeFuture[None]()
+        self.run(lambda: done.set_result(None))
+        done.result()
+        if self._closed:
+            self.join(None)
 
     def join(self, timeout: float | None) -> bool:
         """Wait for the thread's end, unless called from it.

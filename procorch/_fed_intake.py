@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from typing_extensions import override
 
-from procorch._feeds import Feed
+from procorch._feed import Feed
 from procorch._intake import Intake
 from procorch._messages import Style
 from procorch._pickles import Pickles
@@ -19,7 +19,7 @@ class FedIntake(Intake):
 
     fed = True
 
-    def __init__(self, feeds: list[Feed], order: list[int], pickles: Pickles) -> None:
+    def __init__(self, feeds: Sequence[Feed], order: list[int], pickles: Pickles) -> None:
         """Begin.
 
         Args:
@@ -69,16 +69,22 @@ class FedIntake(Intake):
         raise error
 
     def _rows(self, count: int) -> list[Any]:
-        pops = [feed.rows.popleft for feed in self._feeds]
-        if len(pops) == 1:
-            pop = pops[0]
-            return [pop() for _ in range(count)]
-        return [self._mixed([iter(pop()) for pop in pops]) for _ in range(count)]
+        taken = [_pop(feed, count) for feed in self._feeds]
+        if len(taken) == 1:
+            return taken[0]
+        return [self._mixed(*map(iter, rows)) for rows in zip(*taken, strict=True)]
 
-    def _mixed(self, parts: list[Iterator[Any]]) -> tuple[Any, ...]:
+    def _mixed(self, *parts: Iterator[Any]) -> tuple[Any, ...]:
         return tuple([next(parts[which]) for which in self._order])
 
     @override
     def close(self) -> None:
         for feed in self._feeds:
             feed.close()
+
+
+def _pop(feed: Feed, count: int) -> list[Any]:
+    pop = feed.rows.popleft
+    rows = [pop() for _ in range(count)]
+    feed.taken(rows)
+    return rows

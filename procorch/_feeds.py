@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 from typing_extensions import override
 
+from procorch._feed import Feed
 from procorch._hops import Hops
 from procorch._waits import Condition, join_thread
 
@@ -26,41 +26,18 @@ _AT_ONCE = 64
 """Inputs taken of async iterables that never wait, until others in the loop have their turn."""
 
 
-class Feed:
-    """Rows of inputs: one item, or a tuple if there are several iterables. Taken by one, used by another."""
+class BoundedFeed(Feed):
+    """One that goes no further than it is allowed to."""
 
     def __init__(self) -> None:
-        """Begin with nothing, and nothing allowed."""
-        self.rows: deque[Any] = deque()
-        """Taken, and not used yet."""
-        self.ended = False
-        """Whether no more will be added; set after the last was."""
-        self.error: BaseException | None = None
-        """Why it ended; None for the end of the iterables."""
-        self.wake: Callable[[], object] = _nothing
-        """Called when there is something new."""
-        self._taken = 0
+        super().__init__()
+        self._count = 0
         self._allowed = 0
         self._closed = False
 
-    def allow(self, total: int) -> None:
-        """Let rows be taken. In the stream's thread.
-
-        Args:
-            total (int): So many in all.
-
-        Raises:
-            NotImplementedError: The subclass forgot it.
-        """
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Take no more, and close the iterables. In the stream's thread.
-
-        Raises:
-            NotImplementedError: The subclass forgot it.
-        """
-        raise NotImplementedError
+    def _put(self, row: Any) -> None:
+        self._count += 1
+        self.put((row,))
 
     def give_up(self, error: BaseException) -> None:
         """Take no more, and say why. Any thread.
@@ -68,27 +45,10 @@ class Feed:
         Args:
             error (BaseException): For the stream.
         """
-        if not self.ended:
-            self.error = error
-            self.ended = True
-            self.wake()
-
-    def _put(self, row: Any) -> None:
-        self.rows.append(row)
-        self._taken += 1
-        self.wake()
-
-    def _end(self, error: BaseException | None) -> None:
-        if error is not None:
-            self.give_up(error)
-        self.ended = True
-        self.wake()
+        self.end(error)
 
 
-def _nothing() -> None: ...
-
-
-class SyncFeed(Feed):
+class SyncFeed(BoundedFeed):
     """Takes from sync iterables, in a thread of its own: generators may insist on it, and any of them may block."""
 
     def __init__(self, iterables: list[Iterable[Any]], name: str, *, tuples: bool) -> None:
@@ -134,25 +94,25 @@ class SyncFeed(Feed):
                     source.close()
         except Exception as raised:  # noqa: BLE001 - likewise
             self._failure = raised
-        self._end(error)
+        self.end(error)
 
     def _take(self, rows: Iterator[Any]) -> None:
         while room := self._room():
-            before = self._taken
+            before = self._count
             for row in islice(rows, room):
                 self._put(row)
                 if self._closed:
                     return
-            if self._taken < before + room:
+            if self._count < before + room:
                 return
 
     def _room(self) -> int:
         """Wait until there is some; 0 once it is closed."""
         with self._change:
             self._rests = True
-            self._change.wait_for(lambda: self._closed or self._taken < self._allowed)
+            self._change.wait_for(lambda: self._closed or self._count < self._allowed)
             self._rests = False
-            return 0 if self._closed else self._allowed - self._taken
+            return 0 if self._closed else self._allowed - self._count
 
     @override
     def close(self) -> None:
@@ -184,7 +144,7 @@ class SyncFeed(Feed):
             join_thread(self._thread, timeout)
 
 
-class AsyncFeed(Feed):
+class AsyncFeed(BoundedFeed):
     """Takes from async iterables, in a task of their loop."""
 
     def __init__(self, iterables: list[AsyncIterable[Any]], hops: Hops, *, tuples: bool) -> None:
@@ -234,19 +194,19 @@ class AsyncFeed(Feed):
                     await close()
         except BaseException as raised:  # noqa: BLE001 - likewise
             error = error or raised
-        self._end(error)
+        self.end(error)
 
     async def _take(self, sources: list[AsyncIterator[Any]]) -> None:
         while not self._closed:
-            while self._taken >= self._allowed:
+            while self._count >= self._allowed:
                 await self._wait_for_room()
-            for _ in range(min(_AT_ONCE, self._allowed - self._taken)):
+            for _ in range(min(_AT_ONCE, self._allowed - self._count)):
                 self._put(tuple([await anext(one) for one in sources]) if self._tuples else await anext(sources[0]))
             await asyncio.sleep(0)
 
     async def _wait_for_room(self) -> None:
         self._waiter = self._hops.loop.create_future()
-        if self._taken >= self._allowed:  # once more: who allows more looks whether somebody waits afterwards
+        if self._count >= self._allowed:  # once more: who allows more looks whether somebody waits afterwards
             await self._waiter
         self._waiter = None
 

@@ -89,7 +89,10 @@ class TaskFuture(SafeFuture[R]):
             BaseException: What the function raised, or a `TaskError`; ``CancelledError``; ``TimeoutError`` if the time
                 is up.
         """
-        return super().result(self._help(timeout))
+        try:
+            return super().result(self._help(timeout))
+        finally:
+            del self  # or the exception's traceback would keep this future, and this future the exception
 
     @override
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -138,8 +141,15 @@ class TaskFuture(SafeFuture[R]):
         callback.is_added = True
         self._supervisor.come_back()
 
+    def begin(self) -> None:
+        """Take in that the work goes to a worker. Called under the group's lock."""
+
     def drop(self) -> None:
-        """Become cancelled: the work was dropped."""
+        """Become cancelled, or get the error that ended the group: the work was dropped."""
+        cause = self._supervisor.ending.cause
+        if cause is not None:
+            self.set_exception(cause())
+            return
         # False, or an error: the user has set its result by hand, and so taken it over.
         with contextlib.suppress(RuntimeError):
             if super().cancel():
@@ -197,8 +207,12 @@ class FutureSink(Sink):
             self._deliver(outcomes if isinstance(outcomes, Plain) else outcomes[0], place)
         self._future.release()
 
+    @override
+    def sent(self) -> None:
+        self._future.begin()
+
     def _deliver(self, outcome: Outcome | Plain, place: Place | None) -> None:
-        if isinstance(outcome, Dropped) and self._ending.cause is None:
+        if isinstance(outcome, Dropped):
             self._future.drop()
         else:
             settle(self._future, outcome, self._task, place, self._ending)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 from procorch._configured import Wishes
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
+from procorch._facades import Facades
 from procorch._functions import Functions
 from procorch._handle import Handles, ProcessHandle
 from procorch._info import GroupStats, ProcessInfo
@@ -48,7 +49,7 @@ def _map_once(group_class: type[ProcessGroup], fn: Callable[..., Any], /, *itera
 
 
 @public
-class GroupView(Tasks):
+class GroupView(Facades):
     """A group seen with other task options, from `ProcessGroup.options`: gives work to the same processes."""
 
     map: ClassVar[_Map] = _Map()
@@ -66,7 +67,7 @@ class GroupView(Tasks):
 
 
 @public
-class ProcessGroup(Tasks):
+class ProcessGroup(Facades):
     """A group of processes that run functions and give back what these return.
 
     Workers are started as work comes, up to ``max_workers``, and serve `map`, `imap` and `submit`; `start` gives a
@@ -79,7 +80,7 @@ class ProcessGroup(Tasks):
     map: ClassVar[_Map] = _Map()
     """Run ``fn`` on every item and give the list of results, in the order of the input.
 
-    ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False)``
+    ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False, progress=None)``
 
     On the class, ``ProcessGroup.map(fn, items)`` makes a group with the defaults for this one call.
 
@@ -88,8 +89,9 @@ class ProcessGroup(Tasks):
     every item runs, and exceptions stand in the list in the place of results.
 
     ``chunksize`` is the number of items handed to a worker at once, at least 1; None adapts it to what they cost.
-    ``buffersize`` bounds how many inputs are taken whose results are not known; None lets the group choose. Raises at
-    the call as `imap` does.
+    ``buffersize`` bounds how many inputs are taken whose results are not known; None lets the group choose.
+    ``progress`` shows how far it has come: a bar if True, else it is called with a `Progress` each time, as for `imap`.
+    Raises at the call as `imap` does.
     """
 
     def __init__(

@@ -37,7 +37,9 @@ class Intake:
     fed = False
     """Whether somebody else takes them, so that none may be there although there will be more."""
 
-    def __init__(self, sources: list[Iterator[Any]], style: Style, pickles: Pickles, *, ready: bool) -> None:
+    def __init__(
+        self, sources: list[Iterator[Any]], style: Style, pickles: Pickles, *, ready: bool, star: bool = False
+    ) -> None:
         """Begin; nothing is taken before it is asked for.
 
         Args:
@@ -45,9 +47,14 @@ class Intake:
             style (Style): How they are passed on.
             pickles (Pickles): Of the call.
             ready (bool): Whether taking an input never waits for anything, as from a list.
+            star (bool): Whether what comes from the only source are sequences of parts.
         """
         self._sources = sources
-        self._inputs: Iterator[Any] = sources[0] if style is Style.ONE else zip(*sources, strict=False)
+        self._inputs: Iterator[Any]
+        if star:
+            self._inputs = map(tuple, sources[0])
+        else:
+            self._inputs = sources[0] if style is Style.ONE else zip(*sources, strict=False)
         self._pickles = pickles
         self.ready = ready
         """Whether taking an input never waits for anything."""
@@ -57,8 +64,9 @@ class Intake:
         """Whether the last ones were plain data."""
         self.has_large = False
         """Whether an item has gone into a file."""
+        self.quick = False
+        """Whether the last ones came at once."""
         self._at_once = 1
-        self._quick = False  # whether the last ones came at once
 
     def how_many(self, *, alone: bool) -> int:
         """Tell how many are good to take in one go.
@@ -73,7 +81,7 @@ class Intake:
             return 1
         if self.ready:
             return self._at_once
-        return min(self._at_once, _FEW_AT_ONCE) if self._quick and not alone else 1
+        return min(self._at_once, _FEW_AT_ONCE) if self.quick and not alone else 1
 
     def take(self, most: int, clock: Callable[[], float]) -> tuple[list[Any], Exception | None]:
         """Take inputs.
@@ -93,7 +101,7 @@ class Intake:
         except Exception as raised:  # noqa: BLE001 - the user's iterable may raise anything
             error = raised
         self.over = len(taken) < most
-        self._quick = clock() - began < _QUICK_SECONDS * most
+        self.quick = clock() - began < _QUICK_SECONDS * most
         self.plain = bool(taken) and are_plain(taken)
         return taken, error
 
@@ -128,7 +136,7 @@ class Intake:
                 self.over = len(taken) < most
         except Exception as raised:  # noqa: BLE001 - the user's iterable may raise anything
             error, self.over = raised, True
-        self._quick = clock() - began < _QUICK_SECONDS * len(taken)
+        self.quick = clock() - began < _QUICK_SECONDS * len(taken)
         return taken, error
 
     def pack(

@@ -49,6 +49,9 @@ class Sink:
         """
         raise NotImplementedError
 
+    def sent(self) -> None:
+        """Take in that the item of a `Call` goes to a worker, in each of its tries. Called under the lock."""
+
     def index_of(self, item: int) -> int | None:
         """Tell an item's place in the user's input. Called without the lock, before the item's outcome is delivered.
 
@@ -167,4 +170,5 @@ class Call(Job):
     @override
     def load(self, numbers: Sequence[int]) -> list[Payload] | Pack:
         assert self.payload is not None
+        self.sink.sent()
         return [self.payload]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Literal, Protocol, TypeVar, overload
 
+from procorch._progress import Progress
+
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
@@ -28,6 +30,7 @@ class MapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[R]: ...
 
     @overload
@@ -40,6 +43,7 @@ class MapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[R | BaseException]: ...
 
     @overload
@@ -53,6 +57,7 @@ class MapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[R]: ...
 
     @overload
@@ -66,6 +71,7 @@ class MapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[R | BaseException]: ...
 
     @overload
@@ -80,6 +86,7 @@ class MapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[R]: ...
 
     @overload
@@ -94,6 +101,7 @@ class MapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[R | BaseException]: ...
 
     @overload
@@ -109,6 +117,7 @@ class MapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[R]: ...
 
     @overload
@@ -124,6 +133,7 @@ class MapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[R | BaseException]: ...
 
 
@@ -141,6 +151,7 @@ class ImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[R, None, None]: ...
 
     @overload
@@ -154,6 +165,7 @@ class ImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[R | BaseException, None, None]: ...
 
     @overload
@@ -168,6 +180,7 @@ class ImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[R, None, None]: ...
 
     @overload
@@ -182,6 +195,7 @@ class ImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[R | BaseException, None, None]: ...
 
     @overload
@@ -197,6 +211,7 @@ class ImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[R, None, None]: ...
 
     @overload
@@ -212,6 +227,7 @@ class ImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[R | BaseException, None, None]: ...
 
     @overload
@@ -228,6 +244,7 @@ class ImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[R, None, None]: ...
 
     @overload
@@ -244,4 +261,5 @@ class ImapCall(Protocol):
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[R | BaseException, None, None]: ...

@@ -106,7 +106,7 @@ class Stream(Sink):
         self._pending: list[Any] = []  # less than a chunk of a given size, packed
         self._last = 1  # results given last, at a time
         self._numbers = 0  # items that got a number of the job
-        self._abandoned = False
+        self._halted = self._abandoned = False  # by others
         self._news = Condition()
         # From here on under the lock of `_news`.
         self._kept = Items()  # by index, those whose result is still to come or to be given: for messages
@@ -130,7 +130,9 @@ class Stream(Sink):
     def _enough(self) -> bool:
         """Whether to wake the consumer: it has something to give, and, where it gives all at the end, to take."""
         arrivals, window = self._arrivals, self._window
-        if self._abandoned or ((self._intake.has_large or self._intake.fed) and self._may_take()):
+        if self._abandoned or (self._halted and window.taken == window.given):
+            return True
+        if (self._intake.has_large or self._intake.fed) and self._may_take():
             return True
         if not arrivals.ready or not self._shape.whole or arrivals.failed is not None:
             return arrivals.ready
@@ -142,12 +144,29 @@ class Stream(Sink):
             with self._news:
                 self._news.notify_all()
 
+    def halt(self) -> None:
+        """Let nothing more be begun, in another thread than the consumer's. What runs has its results.
+
+        What never began is left out of the results.
+        """
+        self._halted = True
+        if self._job.number:
+            self._supervisor.stop(self._job)
+        self.look_again()
+
     def abandon(self) -> None:
         """Give up the whole call, in another thread than the consumer's, and stop the processes that run some of it."""
         self._abandoned = True
         if self._job.number:
             self._supervisor.cancel(self._job)
         self.look_again()
+
+    def _tell_again(self) -> None:
+        """Tell what others may have told the job before it was opened, without seeing its number."""
+        if self._abandoned:
+            self._supervisor.cancel(self._job)
+        elif self._halted:
+            self._supervisor.stop(self._job)
 
     # --- the consumer's thread ----------------------------------------------------------------------------------------
 
@@ -193,15 +212,15 @@ class Stream(Sink):
             with self._news:
                 segment = self._arrivals.pop()
             arrivals = segment.arrivals
-            yield arrivals.values if isinstance(arrivals, Plain) else self._opened(segment, arrivals)
             self._last = len(arrivals)
+            yield arrivals.values if isinstance(arrivals, Plain) else self._opened(segment, arrivals)
             self._window.given += self._last
             with self._news:
                 self._kept.drop(range(segment.start, segment.start + self._last))
 
     def _opened(self, segment: Segment, arrivals: Sequence[Arrival]) -> Iterator[Any]:
         for index, arrival in enumerate(arrivals, segment.start):
-            if isinstance(arrival, Dropped) and self._arrivals.failed is not None and self._stops:
+            if isinstance(arrival, Dropped) and self._is_stopped:
                 continue  # an error further on is known, and this one was never begun
             yield self._open(index, arrival, segment.place)
 
@@ -209,6 +228,11 @@ class Stream(Sink):
     def _stops(self) -> bool:
         """Whether the first error known ends the whole call."""
         return self._shape.whole and not self._shape.return_exceptions
+
+    @property
+    def _is_stopped(self) -> bool:
+        """Whether nothing more is to be begun: an error is known that ends the whole call, or somebody has said so."""
+        return self._halted or (self._stops and self._arrivals.failed is not None)
 
     def _advance(self) -> bool:
         """Take inputs as far as there is room, until it is some result's turn.
@@ -233,7 +257,7 @@ class Stream(Sink):
             self._hand_over()
             if arrivals.ready:
                 return True
-            if window.taken == window.given and (self._intake.over or not self._intake.fed):
+            if window.taken == window.given and (self._intake.over or self._is_stopped or not self._intake.fed):
                 return False
             self._wait()
         return False
@@ -253,7 +277,7 @@ class Stream(Sink):
             self._intake.allow(self._window.taken + (1 if self._intake.has_large else self._room))
 
     def _has_room(self) -> bool:
-        if self._intake.over or self._room <= 0 or (self._stops and self._arrivals.failed is not None):
+        if self._intake.over or self._room <= 0 or self._is_stopped:
             return False
         if not self._intake.has_large or self._window.taken == self._window.given:
             return True
@@ -383,16 +407,15 @@ class Stream(Sink):
         deck = self._job.deck
         if all_of_it and self._pending:
             self._put_pending(len(self._pending))
-        if deck and not (self._stops and self._arrivals.failed is not None):
+        if deck and not self._is_stopped:
             if not self._job.number:
                 self._supervisor.open(self._job, sealed=False)
-                if self._abandoned:
-                    self._supervisor.cancel(self._job)  # who did it may not have seen its number
+                self._tell_again()
             elif not self._supervisor.offer(self._job):
                 self._drop_deck()
             self._handed_over = self._supervisor.now()
         elif deck:
-            self._drop_deck()  # an error is known, and nothing more is to be begun
+            self._drop_deck()  # nothing more is to be begun
         if all_of_it and self._intake.over and self._job.number and not self._sealed:
             self._sealed = True
             self._supervisor.seal(self._job)
@@ -412,9 +435,13 @@ class Stream(Sink):
             self._supervisor.come_back()
             self._waiting = True
             try:
-                self._news.wait_for(self._enough)
+                self._sleep()
             finally:
                 self._waiting = False
+
+    def _sleep(self) -> None:
+        """Wait for what is worth to wake up for. Called under the lock of `_news`."""
+        self._news.wait_for(self._enough)
 
     def _open(self, index: int, arrival: Arrival, place: Place | None) -> Any:
         if isinstance(arrival, Dropped):

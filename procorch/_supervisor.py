@@ -156,6 +156,21 @@ class Supervisor(Loop):
         if job.number in self._hands.jobs and self._scheduler.knows(job.number):
             self._tell(e.JobCancelled(job.number), deliveries)
 
+    def drop(self, job: Job, unless: Callable[[], bool] = bool) -> None:
+        """Drop the items of a job that have not been sent to a worker, and stop nothing.
+
+        Args:
+            job (Job): Opened. Its sink has been told of what was dropped when this returns.
+            unless (Callable[[], bool]): Asked under the lock, when nothing can be sent meanwhile, whether to leave it
+                as it is.
+        """
+        if os.getpid() == self._pid:
+            self._act(partial(self._drop, job, unless))
+
+    def _drop(self, job: Job, unless: Callable[[], bool], deliveries: Deliveries) -> None:
+        if job.number in self._hands.jobs and self._scheduler.knows(job.number) and not unless():
+            self._tell(e.JobStopped(job.number), deliveries)
+
     def is_running(self, job: Job) -> bool:
         """Tell whether the only item of a job has begun.
 
@@ -170,6 +185,20 @@ class Supervisor(Loop):
         with self._lock:
             slot = self._scheduler.slot_of(job.number)
             return slot is not None and self._hands.workers[slot.number].has_begun()
+
+    def running(self, job: Job) -> int:
+        """Count the processes that are at work on a job.
+
+        Args:
+            job (Job): Opened or not.
+
+        Returns:
+            int: Of this moment; 0 in a forked copy of the process.
+        """
+        if not job.number or os.getpid() != self._pid:
+            return 0
+        with self._lock:
+            return sum(slot.job == job.number for slot in self._scheduler.slots.values())
 
     def now(self) -> float:
         """Tell the time by the engine's clock, once there is work.

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
+from procorch._bar import teller
 from procorch._chunks import Window
 from procorch._errors import NotPicklable, Task
+from procorch._fed_intake import FedIntake
+from procorch._feed import Feed
 from procorch._functions import Functions, name_of
 from procorch._future import FutureSink, TaskFuture
 from procorch._handle import Handles, HandleSink, ProcessHandle
@@ -18,13 +22,16 @@ from procorch._messages import Style
 from procorch._options import TaskOptions
 from procorch._pickles import Pickles
 from procorch._policy import check_callable, check_count, check_name
+from procorch._progress import Progress, Reporter, total_of
 from procorch._signatures import ImapCall
 from procorch._stream import Shape, Stream
 from procorch._supervisor import Supervisor
 from procorch._verdict import shorten
+from procorch._watched_stream import WatchedStream
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S", bound=Stream)
 Ts = TypeVarTuple("Ts")
 
 AHEAD = 4
@@ -85,13 +92,20 @@ class Tasks:
             GroupClosed: The group has been closed or left, or cannot start its workers.
             TypeError: ``fn`` is not callable.
         """
+        future = TaskFuture[R](self._supervisor)
+        self._submit(future, fn, args, kwargs)
+        return future
+
+    def _submit(
+        self, future: TaskFuture[Any], fn: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Run a call whose result goes to a new future."""
         check_callable("fn", fn)
         self._supervisor.check_open()
 
         def task() -> Task:
             return Task(name_of(fn), _show_call(args, kwargs))
 
-        future = TaskFuture[R](self._supervisor)
         pickles = self._functions.pickles()
         function = self._functions.get(fn, pickles, task, self._options.raises_again)
         payload = pickles.item((args, kwargs), task)
@@ -108,7 +122,6 @@ class Tasks:
             except BaseException:
                 future.release()  # or the two would keep each other, and a descriptor, until garbage is looked for
                 raise
-        return future
 
     def start(self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> ProcessHandle[R]:
         """Start a process of its own for ``fn(*args)``, beyond the group's workers, at once.
@@ -158,7 +171,8 @@ class Tasks:
     def imap(self) -> ImapCall:
         """Give results one by one, while later items run and further inputs are taken.
 
-        ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False)``
+        ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False,
+        progress=None)``
 
         Nothing begins before the first result is asked for. Inputs are taken in the thread that asks for results, at
         most so far ahead of it as the bound allows; so the input may be infinite. Leaving the loop early closes the
@@ -175,6 +189,11 @@ class Tasks:
                 begins with 4 for each worker and grows, while the consumer is kept waiting, to 4096 for each.
             return_exceptions (bool): Give the exceptions of items as if they were results. The other errors (of the
                 iterable itself, of the closed group) are still raised.
+            progress (bool | Callable[[Progress], object] | None): True draws a bar on standard error if that is a
+                terminal, which needs the extra ``progress``. A callable is called with a `Progress` in the thread that
+                asks for results: at the beginning, then at most every 0.1 s as items finish and at least every second
+                while a result is waited for, and once at the end, in whatever way that comes. What it raises is raised
+                here, and ends the stream.
 
         Returns:
             Generator[R, None, None]: Raises what an item raised in its turn, with a note that names item, index,
@@ -182,8 +201,10 @@ class Tasks:
 
         Raises:
             GroupClosed: The group has been closed or left, or cannot start its workers.
+            ImportError: ``progress`` is True, and tqdm is not installed.
             NotPicklable: ``fn`` cannot be pickled.
-            TypeError: ``fn`` is not callable, an iterable is none, or a number is not an int.
+            TypeError: ``fn`` is not callable, an iterable is none, a number is not an int, or ``progress`` is none of
+                these.
             ValueError: A number is too small.
         """
         return self._imap
@@ -197,9 +218,21 @@ class Tasks:
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> Generator[Any, None, None]:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
-        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD).results()
+        make = stream_class(progress, fn, iterables)
+        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, make).results()
+
+    def _imap_fed(
+        self, fn: Callable[..., Any], feed: Feed, *, ordered: bool, progress: bool | Callable[[Progress], object] | None
+    ) -> Stream:
+        """Give a stream whose inputs come from a feed, and in which exceptions are results."""
+        make = stream_class(progress, fn, (feed,))
+        shape = Shape(ordered, True, False, None, eager=False)
+        stream = self._stream("imap", fn, (feed,), shape, None, AHEAD, make, feed=partial(FedIntake, [feed], [0]))
+        feed.wake = stream.look_again
+        return stream
 
     def _map(
         self,
@@ -209,9 +242,11 @@ class Tasks:
         chunksize: int | None = None,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: bool | Callable[[Progress], object] | None = None,
     ) -> list[Any]:
         shape = Shape(True, return_exceptions, True, chunksize, eager=buffersize is None)
-        stream = self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD)
+        make = stream_class(progress, fn, iterables)
+        stream = self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, make)
         try:
             return stream.collect()
         except NotPicklable as error:
@@ -226,8 +261,11 @@ class Tasks:
         shape: Shape,
         buffersize: int | None,
         ahead: int,
+        make: Callable[..., S],
+        *,
+        star: bool = False,
         feed: Callable[[Pickles], Intake] | None = None,
-    ) -> Stream:
+    ) -> S:
         check_callable("fn", fn)
         inputs = _inputs(call, iterables) if feed is None else []
         if shape.chunksize is not None:
@@ -244,10 +282,33 @@ class Tasks:
         function = self._functions.get(fn, pickles, lambda: Task(name, "..."), self._options.raises_again)
         if isinstance(function, NotPicklable):
             raise function
-        style = Style.ONE if len(iterables) == 1 else Style.MANY
-        ready = all(type(iterable) in HAVE_THEIR_ITEMS for iterable in iterables)
-        intake = Intake(inputs, style, pickles, ready=ready) if feed is None else feed(pickles)
-        return Stream(self._supervisor, function, style, intake, shape, self._options, window, self)
+        style = Style.ONE if len(iterables) == 1 and not star else Style.MANY
+        if feed is not None:
+            intake = feed(pickles)
+        else:
+            ready = all(type(iterable) in HAVE_THEIR_ITEMS for iterable in iterables)
+            intake = Intake(inputs, style, pickles, ready=ready, star=star)
+        return make(self._supervisor, function, style, intake, shape, self._options, window, self)
+
+
+def stream_class(progress: object, fn: Callable[..., object], iterables: tuple[Any, ...]) -> Callable[..., Stream]:
+    """Choose what a call with this ``progress=`` is; it knows how many items there are, if the iterables do.
+
+    Args:
+        progress (object): As given by the user.
+        fn (Callable[..., object]): Likewise.
+        iterables (tuple[Any, ...]): Likewise.
+
+    Returns:
+        Callable[..., Stream]: Makes a stream.
+
+    Raises:
+        ImportError: A bar is wanted, and tqdm is not installed.
+        TypeError: ``fn`` is not callable, or ``progress`` nothing of what is allowed.
+    """
+    check_callable("fn", fn)
+    tell = teller(progress, name_of(fn))
+    return Stream if tell is None else partial(WatchedStream, Reporter(tell, total_of(iterables)))
 
 
 def _inputs(call: str, iterables: tuple[Any, ...]) -> list[Iterator[Any]]:

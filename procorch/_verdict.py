@@ -159,7 +159,8 @@ def settle(
     try:
         value = judge(outcome, task, place, ending)
     except BaseException as error:  # noqa: BLE001 - what the function raised, of any kind
-        future.set_exception(error)
+        # Without our lines, which tell nothing, and by which the error would keep the future, and that the error.
+        future.set_exception(error.with_traceback(None))
     else:
         future.set_result(value)
 

@@ -107,6 +107,28 @@ class SafeFuture(Future[R]):
         super().__init__()
         self._condition = Condition()  # type: ignore[assignment]  # has all of it that futures use
 
+    @override
+    def result(self, timeout: float | None = None) -> R:
+        """Wait for the result.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None for no limit.
+
+        Returns:
+            R: The result.
+
+        Raises:
+            BaseException: What was set in its place.
+        """
+        try:
+            result = super().result(timeout)
+            # One that is false, by its own __bool__ or __len__, older Pythons take for none.
+            if self._exception is not None:
+                raise self._exception
+            return result
+        finally:
+            del self  # or the exception's traceback would keep this future, and this future the exception
+
 
 def _acquire(lock: _thread.LockType, timeout: float | None) -> bool:
     if threading.current_thread() is not threading.main_thread():

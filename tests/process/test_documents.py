@@ -14,9 +14,9 @@ TOP = Path(__file__).parents[2]
 EXAMPLES = sorted((TOP / "docs" / "examples").glob("*.py"))
 
 
-def run(script: Path) -> str:
+def run(*arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
-    command = [sys.executable, str(script)]
+    command = [sys.executable, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=50, check=False)
     assert done.stderr == ""
     assert done.returncode == 0
@@ -26,12 +26,12 @@ def run(script: Path) -> str:
 @pytest.mark.limit(60)
 @pytest.mark.parametrize("example", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 def test_example(example: Path) -> None:
-    assert run(example)
+    assert run(str(example))
 
 
 @pytest.mark.limit(60)
 def test_the_main_job_prints_each_item_and_agrees_with_a_serial_run() -> None:
-    output = run(TOP / "docs" / "examples" / "main_job.py")
+    output = run("-m", "procorch", "demo")
     lines = re.findall(r"(\d+) doubled is +(\d+) +by (\S+) +pid (\d+)", output)
     assert {(number, double, name) for number, double, name, _ in lines} == {
         ("5", "10", "doubler-1"),
@@ -51,7 +51,7 @@ def test_readme(tmp_path: Path) -> None:
     for number, block in enumerate(blocks):
         script = tmp_path / f"block{number}.py"
         script.write_text(block)
-        outputs.append(run(script))
+        outputs.append(run(str(script)))
     first = outputs[0].splitlines()
     assert first[:2] == ["[10, 20, 30, 40, 50]", "[10, 20]"]
     assert {line.split()[0] for line in first[2:]} == {"doubler-1", "doubler-2", "Test"}

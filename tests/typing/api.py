@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, NoReturn, assert_type
 
 from procorch import (
+    AsyncResult,
     CpuLimit,
     GroupClosed,
+    GroupExecutor,
+    GroupPool,
     GroupStats,
     GroupView,
     NotPicklable,
@@ -22,6 +25,7 @@ from procorch import (
     ProcessHandle,
     ProcessInfo,
     ProcorchError,
+    Progress,
     Shared,
     SlotStats,
     Task,
@@ -34,6 +38,7 @@ from procorch import (
 )
 from procorch.aio import AsyncGroupView, AsyncProcessGroup, AsyncProcessHandle
 from procorch.testing import Clock, FakeEngine, crash
+from procorch.trace import TraceFile, save_picture, save_svg, text
 
 
 def doubler(number: int) -> int:
@@ -115,7 +120,59 @@ assert_type(view.imap(doubler, numbers), Generator[int, None, None])
 
 group.imap(doubler, texts)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 group.imap(doubler, numbers, ordered=None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+def show(progress: Progress) -> None:
+    assert_type(progress.done, int)
+    assert_type(progress.total, int | None)
+    assert_type(progress.elapsed, float)
+    assert_type(progress.last, bool)
+    progress.done = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def show_number(done: int) -> None: ...
+
+
+assert_type(group.map(doubler, numbers, progress=True), list[int])
+assert_type(group.map(join, numbers, texts, progress=show), list[str])
+assert_type(view.map(doubler, numbers, return_exceptions=True, progress=False), list[int | BaseException])
+assert_type(ProcessGroup.map(doubler, numbers, progress=show), list[int])
+assert_type(group.imap(doubler, numbers, progress=lambda progress: progress.done), Generator[int, None, None])
+assert_type(group.imap(five, numbers, texts, data, ratios, numbers, progress=None), Generator[None, None, None])
+group.map(doubler, numbers, progress=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+group.imap(doubler, numbers, progress=show_number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 ProcessGroup.imap(doubler, numbers)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+
+# --- as an executor, and as a pool ------------------------------------------------------------------------------------
+
+executor = group.as_executor()
+assert_type(executor, GroupExecutor)
+assert_type(view.as_executor(), GroupExecutor)
+any_executor: Executor = executor
+assert_type(executor.submit(with_keyword, 1, b="x"), Future[bytes])
+assert_type(executor.map(doubler, numbers, timeout=1.5, chunksize=2, buffersize=None), Iterator[int])
+assert_type(executor.map(join, numbers, texts), Iterator[str])
+with executor as same_executor:
+    assert_type(same_executor, GroupExecutor)
+executor.shutdown(wait=False, cancel_futures=True)
+
+executor.submit(doubler, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+executor.submit(fn=doubler)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+executor.map(doubler, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+pool = view.as_pool()
+assert_type(pool, GroupPool)
+assert_type(pool.size, int)
+assert_type(pool.map(doubler, numbers, 3), list[int])
+assert_type(pool.map_async(doubler, numbers, callback=len), AsyncResult[list[int]])
+assert_type(pool.starmap(join, [(1, "a")]), list[str])
+assert_type(pool.starmap_async(join, [(1, "a")]).get(1.5), list[str])
+assert_type(pool.imap(doubler, numbers), Generator[int, None, None])
+assert_type(pool.imap_unordered(doubler, numbers, chunksize=2), Generator[int, None, None])
+assert_type(pool.apply(join, (1, "a"), {}), str)
+assert_type(pool.apply_async(join, (1,), {"text": "a"}, callback=str.upper).get(), str)
+
+pool.map(doubler, texts)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 # --- submit and start -------------------------------------------------------------------------------------------------
 
@@ -239,6 +296,18 @@ ProcessGroup(2, engine=engine)
 
 def never(exitcode: int) -> NoReturn:
     crash(exitcode)
+
+
+# --- traces -----------------------------------------------------------------------------------------------------------
+
+with TraceFile(Path("run.json")) as trace, ProcessGroup(on_event=trace) as traced:
+    assert_type(trace, TraceFile)
+    assert_type(traced, ProcessGroup)
+assert_type(text("run.json", width=80), str)
+save_svg("run.json", Path("run.svg"), width=100)
+save_picture(Path("run.json"), "run.png")
+TraceFile(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+text("run.json", 80)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 # --- aio --------------------------------------------------------------------------------------------------------------

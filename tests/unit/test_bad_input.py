@@ -40,6 +40,21 @@ CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda group: group.imap(targets.doubler, [], buffersize=0), ValueError, "buffersize must be at least 1"),
     (lambda group: group.map(targets.doubler, [], buffersize="3"), TypeError, "buffersize must be an int"),
     (lambda group: group.map(targets.doubler, [], timeout=3), TypeError, "timeout"),
+    (
+        lambda group: group.map(targets.doubler, [], progress=3),
+        TypeError,
+        "progress must be True, False, None or callable",
+    ),
+    (
+        lambda group: group.imap(targets.doubler, [], progress="x"),
+        TypeError,
+        "progress must be True, False, None or call",
+    ),
+    (
+        lambda _: ProcessGroup.map(targets.doubler, [], progress=[]),
+        TypeError,
+        "progress must be True, False, None or call",
+    ),
     (lambda group: group.options(retries=-1), ValueError, "retries must be at least 0"),
     (lambda group: group.options(retries=None), TypeError, "retries must be an int"),
     (lambda group: group.start(targets.doubler, 1, name=""), ValueError, "name must not be empty"),

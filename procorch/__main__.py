@@ -1,0 +1,91 @@
+"""The command line: ``python -m procorch``, or ``procorch`` where it is installed.
+
+Each command is a module of its own, `_command_NAME` with `add_to` and `run`, loaded only when it is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from procorch import __version__
+from procorch._stopping import Stopped, stopping
+
+_COMMANDS = {
+    "demo": "double numbers in named processes, and digest Python's standard library in many",
+    "doctor": "see whether procorch works here, and with what",
+    "map": "call a function for each line of the input, in many processes",
+    "trace": "show what the workers of a run did, from the trace that it wrote",
+}
+"""The commands, and what the help that lists them says."""
+
+_UNWANTED = 141
+"""The exit code when nobody reads the output: that of a program which SIGPIPE ends."""
+
+_EXAMPLE = """\
+example:
+  $ printf '1\\n4\\n9\\n' | procorch map --json math:sqrt
+  1.0
+  2.0
+  3.0
+"""
+
+
+def parser_for(word: str) -> argparse.ArgumentParser:
+    """Make the parser.
+
+    Args:
+        word (str): The first one of the command line. If it is a command, only that one is read in full.
+
+    Returns:
+        argparse.ArgumentParser: What it reads has ``run``.
+    """
+    parser = argparse.ArgumentParser(
+        "procorch",
+        description="Run functions in many processes, and never lose an item.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"procorch {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, text in _COMMANDS.items():
+        if name == word:
+            importlib.import_module(f"procorch._command_{name}").add_to(commands)
+        else:
+            commands.add_parser(name, help=text)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments (Sequence[str] | None): Of the command line; None takes those of this process.
+
+    Returns:
+        int: The exit code.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        with stopping():
+            parser = parser_for(words[0] if words else "")
+            given = parser.parse_args(words)
+            if "run" in given:
+                code: int = given.run(given)
+                return code
+            parser.print_help(sys.stderr)
+            return 2
+    except Stopped as stopped:
+        print(f"procorch: {stopped}", file=sys.stderr)
+        return stopped.exit_code
+    except BrokenPipeError:
+        # What is left to write goes nowhere, or the interpreter would try again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _UNWANTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

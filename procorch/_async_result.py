@@ -1,0 +1,119 @@
+"""What the asynchronous calls of a pool give: a future in the shape of a `multiprocessing.pool.AsyncResult`."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError, Future, wait
+from functools import partial
+from typing import Generic, TypeVar
+
+from procorch._public import public
+
+R = TypeVar("R")
+
+
+@public
+class AsyncResult(Generic[R]):
+    """What the asynchronous calls of a `GroupPool` give: as `multiprocessing.pool.AsyncResult`."""
+
+    def __init__(self, future: Future[R]) -> None:
+        """Not for users: a pool's calls make these.
+
+        Args:
+            future (Future[R]): The result, now or later.
+        """
+        self._future = future
+
+    def get(self, timeout: float | None = None) -> R:
+        """Wait for the result.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None for no limit. The work goes on if they are over.
+
+        Returns:
+            R: What the function returned, or the list of it.
+
+        Raises:
+            BaseException: What the function raised, or a `TaskError`; ``CancelledError`` if the pool was terminated.
+            multiprocessing.TimeoutError: The time is up.
+        """
+        if timeout is not None:
+            self.wait(timeout)
+            if not self.ready():
+                raise multiprocessing.TimeoutError
+        return self._future.result()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until it is there.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None for no limit.
+        """
+        wait([self._future], timeout)
+
+    def ready(self) -> bool:
+        """Tell whether it is there.
+
+        Returns:
+            bool: Also True for an error.
+        """
+        return self._future.done()
+
+    def successful(self) -> bool:
+        """Tell whether it is a result.
+
+        Returns:
+            bool: False for an error.
+
+        Raises:
+            ValueError: It is not there yet.
+        """
+        if not self.ready():
+            raise ValueError(f"{self!r} not ready")
+        return not self._future.cancelled() and self._future.exception() is None
+
+
+def watched(
+    future: Future[R],
+    callback: Callable[[R], object] | None,
+    error_callback: Callable[[BaseException], object] | None,
+) -> AsyncResult[R]:
+    """Give a future as the asynchronous calls of a pool do.
+
+    Args:
+        future (Future[R]): The result, now or later.
+        callback (Callable[[R], object] | None): Called with the result.
+        error_callback (Callable[[BaseException], object] | None): Called with the error.
+
+    Returns:
+        AsyncResult[R]: Of that future.
+    """
+    if callback is not None or error_callback is not None:
+        future.add_done_callback(partial(_report, callback, error_callback))
+    return AsyncResult(future)
+
+
+def _report(
+    callback: Callable[[R], object] | None, error_callback: Callable[[BaseException], object] | None, future: Future[R]
+) -> None:
+    error = CancelledError() if future.cancelled() else future.exception()
+    if error is None and callback is not None:
+        callback(future.result())
+    elif error is not None and error_callback is not None:
+        error_callback(error)
+
+
+def settle(future: Future[list[R]], results: Iterable[R]) -> None:
+    """Bring results, or the error that ends them, to a future.
+
+    Args:
+        future (Future[list[R]]): Not done yet.
+        results (Iterable[R]): All of them have arrived.
+    """
+    try:
+        collected = list(results)
+    except BaseException as error:  # noqa: BLE001 - what an item raised, of any kind
+        future.set_exception(error.with_traceback(None))  # or the two would keep each other
+    else:
+        future.set_result(collected)

@@ -1,0 +1,66 @@
+"""The command ``trace``: shows what a `TraceFile` has written."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from procorch import _timeline_plot, _timeline_rich, _timeline_text
+from procorch._timeline import Timeline
+from procorch._trace_reading import read
+
+
+def add_to(commands: Any) -> None:
+    """Add the command.
+
+    Args:
+        commands (Any): What `argparse.ArgumentParser.add_subparsers` gave.
+    """
+    words = "show what the workers of a run did, from the trace that on_event=TraceFile(...) wrote"
+    parser = commands.add_parser("trace", help=words, description=words)
+    parser.add_argument("file", metavar="FILE", type=Path, help="the trace; also that of a program that was killed")
+    parser.add_argument("--svg", metavar="OUT", type=Path, help="draw the same as SVG (needs the extra rich)")
+    parser.add_argument(
+        "--png", metavar="OUT", type=Path, help="draw a picture: .png, .svg, .pdf (needs the extra plot)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run the command.
+
+    Args:
+        given (argparse.Namespace): What was given on the command line.
+
+    Returns:
+        int: 0, or 2 if it cannot be done; then the reason stands on standard error.
+    """
+    try:
+        # Before any work: what is missing, if anything.
+        rich = _timeline_rich.library() if given.svg else None
+        matplotlib = _timeline_plot.library() if given.png else None
+        timeline = read(given.file)
+        if given.svg:
+            given.svg.write_text(_timeline_rich.svg(rich, timeline, width=120), encoding="utf-8")
+        if given.png:
+            _timeline_plot.save(matplotlib, timeline, given.png)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"procorch trace: {error}", file=sys.stderr)
+        return 2
+    _show(timeline)
+    return 0
+
+
+def _show(timeline: Timeline) -> None:
+    """Print it: in colours where somebody sees them."""
+    if sys.stdout.isatty() and importlib.util.find_spec("rich") is not None:
+        _timeline_rich.show(_timeline_rich.library(), timeline)
+        return
+    shown = _timeline_text.render(timeline, width=shutil.get_terminal_size((100, 24)).columns)
+    encoding = sys.stdout.encoding or "ascii"
+    # Where blocks cannot be written, question marks tell as much as a traceback, and the numbers are there.
+    sys.stdout.write(shown.encode(encoding, "replace").decode(encoding))

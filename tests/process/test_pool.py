@@ -1,0 +1,137 @@
+"""Process: `as_pool`, the shape of a pool of multiprocessing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import pytest
+import targets
+import targets_executor as mine
+from helpers import executions, wait_until
+
+from procorch import AsyncResult, ProcessGroup, TaskTimeout, WorkerCrashed
+
+
+def test_calls_give_what_those_of_a_pool_give() -> None:
+    with ProcessGroup(2, name="etl") as group, group.as_pool() as pool:
+        assert repr(pool) == "<GroupPool of <ProcessGroup 'etl': 0 processes, open>, open>"
+        assert pool.size == 2
+        items = range(20)
+        doubled = list(range(0, 40, 2))
+        assert pool.apply(targets.add_three, (1, 2), {"third": 3}) == 6
+        assert pool.apply(targets.whoami)[0].startswith("etl")
+        assert pool.map(targets.doubler, items) == doubled
+        assert pool.map(targets.doubler, iter(items), 3) == doubled
+        assert pool.map_async(targets.doubler, iter(items)).get() == doubled
+        assert pool.map_async(targets.doubler, [], 3).get(10) == []
+        assert pool.starmap(targets.add, [(1, 2), [3, 4], iter((5, 6))]) == [3, 7, 11]
+        assert pool.starmap(targets.whoami, [()] * 3, chunksize=2)[0][1] != os.getpid()
+        assert pool.starmap_async(targets.add, ((one, one) for one in items)).get() == doubled
+        assert list(pool.imap(targets.doubler, items)) == doubled
+        assert sorted(pool.imap_unordered(targets.doubler, items, chunksize=4)) == doubled
+
+
+def test_an_async_result_tells_its_state(gate: Path) -> None:
+    with ProcessGroup(1) as group, group.as_pool() as pool:
+        waiting: list[AsyncResult[str] | AsyncResult[list[str]]] = [
+            pool.apply_async(targets.wait_for, (str(gate),)),
+            pool.map_async(targets.wait_for, [str(gate)]),
+        ]
+        for result in waiting:
+            assert not result.ready()
+            with pytest.raises(ValueError, match="not ready"):
+                result.successful()
+            with pytest.raises(multiprocessing.TimeoutError):
+                result.get(timeout=0.01)
+        gate.touch()
+        for result in waiting:
+            result.wait()
+            assert result.ready()
+            assert result.successful()
+        failed = pool.map_async(targets.divide, [1, 0])
+        with pytest.raises(ZeroDivisionError):
+            failed.get(20)
+        assert not failed.successful()
+
+
+def test_callbacks_have_run_after_join() -> None:
+    results: list[object] = []
+    errors: list[type[BaseException]] = []
+
+    def failed(error: BaseException) -> None:
+        errors.append(type(error))
+
+    with ProcessGroup(2) as group, group.as_pool() as pool:
+        for number in range(4):
+            pool.apply_async(targets.doubler, (number,), callback=results.append, error_callback=failed)
+            pool.apply_async(targets.divide, (0,), callback=results.append, error_callback=failed)
+        pool.map_async(targets.doubler, [10, 20], callback=results.append, error_callback=failed)
+        pool.starmap_async(targets.add, [(1, "")], callback=results.append, error_callback=failed)
+        with pytest.raises(ValueError, match="still running"):
+            pool.join()
+        pool.close()
+        pool.join()
+        assert sorted(results, key=str) == [0, 2, 4, 6, [20, 40]]
+        assert sorted(error.__name__ for error in errors) == ["TypeError", *["ZeroDivisionError"] * 4]
+
+
+def test_a_closed_pool_takes_nothing_and_its_group_goes_on() -> None:
+    with ProcessGroup(1) as group:
+        pool = group.as_pool()
+        pool.close()
+        for call in (pool.apply, pool.apply_async):
+            with pytest.raises(ValueError, match="Pool not running"):
+                call(targets.doubler)
+        for many in (pool.map, pool.map_async, pool.imap, pool.imap_unordered):
+            with pytest.raises(ValueError, match="Pool not running"):
+                many(targets.doubler, [1])
+        for star in (pool.starmap, pool.starmap_async):
+            with pytest.raises(ValueError, match="Pool not running"):
+                star(targets.doubler, [(1,)])
+        with pytest.raises(ValueError, match="Pool not running"), pool:
+            pass
+        assert group.as_pool().map(targets.doubler, [1]) == [2]
+
+
+def test_leaving_the_block_stops_what_it_was_given(log: Path, gate: Path) -> None:
+    with ProcessGroup(2) as group:
+        other = group.submit(targets.begin_and_wait, str(log), str(gate), 1)
+        wait_until(log.read_text)
+        with group.as_pool() as pool:
+            one = pool.apply_async(targets.begin_and_wait, (str(log), str(gate), 2))
+            wait_until(lambda: len(executions(log)) == 2)
+            many = pool.map_async(targets.doubler, range(10))
+        pool.join()
+        assert one.ready()
+        assert not one.successful()
+        with pytest.raises(CancelledError):
+            one.get()
+        with pytest.raises(CancelledError):
+            many.get()
+        assert group.submit(targets.doubler, 1).result() == 2  # a process is free again
+        gate.touch()
+        assert other.result() == 1
+
+
+def test_a_killed_process_is_told_and_nobody_waits_for_ever(log: Path, gate: Path) -> None:
+    with ProcessGroup(1) as group, group.as_pool() as pool:
+        result = pool.map_async(mine.log_then_wait, [(str(log), str(gate), number) for number in range(3)])
+        wait_until(log.read_text)
+        os.kill(int(log.read_text().split()[1]), signal.SIGKILL)
+        gate.touch()
+        with pytest.raises(WorkerCrashed) as raised:
+            result.get()
+        assert raised.value.task.index == 1
+        assert pool.map(targets.doubler, [1]) == [2]
+
+
+def test_limits_of_a_view_hold(gate: Path) -> None:
+    with ProcessGroup(1) as group, group.options(timeout=0.2).as_pool() as pool:
+        with pytest.raises(TaskTimeout):
+            pool.map(targets.wait_for, [str(gate)])
+        with pytest.raises(TaskTimeout):
+            pool.apply(targets.wait_for, (str(gate),))
