@@ -15,9 +15,9 @@ from functools import partial, wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from procorch._async_handle import AsyncProcessHandle
-from procorch._async_tasks import AsyncTasks
-from procorch._bridge import Bridge
+from procorch._aio.bridge import Bridge
+from procorch._aio.handle import AsyncProcessHandle
+from procorch._aio.tasks import AsyncTasks
 from procorch._group import ProcessGroup
 from procorch._info import ProcessInfo
 from procorch._share import Shared
