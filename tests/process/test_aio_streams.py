@@ -17,7 +17,7 @@ import targets_aio as ta
 from helpers import Method, is_gone
 from loops import run, until
 
-from procorch import GroupClosed, NotPicklable, WorkerCrashed
+from procorch import GroupClosed, NotPicklable, Progress, WorkerCrashed
 from procorch.aio import AsyncProcessGroup
 
 
@@ -121,6 +121,26 @@ def test_several_streams_at_once() -> None:
                 return [result async for result in group.imap(t.doubler, KINDS[kind]())]
 
             assert await asyncio.gather(*map(collect, KINDS)) == [[2 * number for number in range(100)]] * len(KINDS)
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", ["list", "async generator"])
+def test_progress(kind: str) -> None:
+    async def main() -> None:
+        told: list[Progress] = []
+        async with AsyncProcessGroup(2) as group:
+            await group.map(t.doubler, KINDS[kind](), progress=told.append)
+            assert (told[0].done, told[-1].done, told[-1].last) == (0, 100, True)
+            assert told[-1].total == (100 if kind == "list" else None)
+            told.clear()
+            async with contextlib.aclosing(group.imap(t.doubler, KINDS[kind](), progress=told.append)) as results:
+                assert await anext(results) == 0
+            assert told[-1].last
+            with pytest.raises(TypeError, match="progress"):
+                group.imap(t.doubler, [1], progress=3)  # type: ignore[call-overload]
+            with pytest.raises(ZeroDivisionError):
+                await group.map(t.doubler, KINDS[kind](), progress=lambda _: 1 // 0)
 
     run(main())
 
