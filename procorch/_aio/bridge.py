@@ -58,8 +58,8 @@ class Ways:
         Args:
             name (str): The group's name.
         """
-        self.hops = Hops(asyncio.get_running_loop())
-        self.threads = Threads(name, self.hops)
+        self.hops: Hops = Hops(asyncio.get_running_loop())
+        self.threads: Threads = Threads(name, self.hops)
 
 
 class Bridge:
@@ -73,7 +73,7 @@ class Bridge:
         """
         self.group = group
         group._functions.make_pickles = GentlePickles
-        self.name = group._supervisor.name
+        self.name: str = group._supervisor.name
         self.open_streams: set[Endable] = set()
         self._giver = Callbacks(f"{self.name}-aio")
         self._ways: Ways | None = None
