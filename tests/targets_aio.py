@@ -52,6 +52,12 @@ def log_and_wait_stubbornly(log: str, gate: str, value: Any = None) -> Any:
     return log_and_wait(log, gate, value)
 
 
+def log_and_wait_deaf(log: str, gate: str, value: Any = None) -> Any:
+    """Hear SIGTERM, and go on."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    return log_and_wait(log, gate, value)
+
+
 def wait_or_fail(log: str, gate: str, value: int) -> int:
     """Item 0 fails once two others have begun; these wait."""
     append(log, f"{value} {os.getpid()}")
