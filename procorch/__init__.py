@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from procorch._async_result import AsyncResult as AsyncResult
     from procorch._errors import GroupClosed as GroupClosed
     from procorch._errors import NotPicklable as NotPicklable
     from procorch._errors import ProcorchError as ProcorchError
@@ -18,14 +17,15 @@ if TYPE_CHECKING:
     from procorch._errors import TaskTimeout as TaskTimeout
     from procorch._errors import WorkerCrashed as WorkerCrashed
     from procorch._errors import WorkerStartError as WorkerStartError
-    from procorch._executor import GroupExecutor as GroupExecutor
+    from procorch._executors.async_result import AsyncResult as AsyncResult
+    from procorch._executors.executor import GroupExecutor as GroupExecutor
+    from procorch._executors.pool import GroupPool as GroupPool
     from procorch._group import GroupView as GroupView
     from procorch._group import ProcessGroup as ProcessGroup
     from procorch._handle import ProcessHandle as ProcessHandle
     from procorch._info import GroupStats as GroupStats
     from procorch._info import ProcessInfo as ProcessInfo
     from procorch._info import SlotStats as SlotStats
-    from procorch._pool import GroupPool as GroupPool
     from procorch._progress import Progress as Progress
     from procorch._share import Shared as Shared
     from procorch._usable import CpuLimit as CpuLimit
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "AsyncResult": "_async_result",
+    "AsyncResult": "_executors.async_result",
     "CpuLimit": "_usable",
     "GroupClosed": "_errors",
-    "GroupExecutor": "_executor",
-    "GroupPool": "_pool",
+    "GroupExecutor": "_executors.executor",
+    "GroupPool": "_executors.pool",
     "GroupStats": "_info",
     "GroupView": "_group",
     "NotPicklable": "_errors",

@@ -1,6 +1,6 @@
 """The command line: ``python -m procorch``, or ``procorch`` where it is installed.
 
-Each command is a module of its own, `_command_NAME` with `add_to` and `run`, loaded only when it is named.
+Each command is a module of its own in `_commands`, with `add_to` and `run`, loaded only when it is named.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from procorch import __version__
-from procorch._stopping import Stopped, stopping
+from procorch._commands.stopping import Stopped, stopping
 
 _COMMANDS = {
     "demo": "double numbers in named processes, and digest Python's standard library in many",
@@ -53,7 +53,7 @@ def parser_for(word: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, text in _COMMANDS.items():
         if name == word:
-            importlib.import_module(f"procorch._command_{name}").add_to(commands)
+            importlib.import_module(f"procorch._commands.{name}").add_to(commands)
         else:
             commands.add_parser(name, help=text)
     return parser

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from procorch._executor import GroupExecutor
-from procorch._pool import GroupPool
+from procorch._executors.executor import GroupExecutor
+from procorch._executors.pool import GroupPool
 from procorch._tasks import Tasks
 
 

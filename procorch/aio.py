@@ -15,11 +15,11 @@ from functools import partial, wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from procorch._async_handle import AsyncProcessHandle
-from procorch._async_tasks import AsyncTasks
-from procorch._bridge import Bridge
+from procorch._aio.bridge import Bridge
+from procorch._aio.handle import AsyncProcessHandle
+from procorch._aio.tasks import AsyncTasks
 from procorch._group import ProcessGroup
-from procorch._info import ProcessInfo
+from procorch._info import GroupStats, ProcessInfo
 from procorch._share import Shared
 
 __all__ = ["AsyncGroupView", "AsyncProcessGroup", "AsyncProcessHandle"]
@@ -108,6 +108,14 @@ class AsyncProcessGroup(AsyncTasks):
     def processes(self) -> tuple[ProcessInfo, ...]:
         """The processes that there are now: workers and those of `start`, in the order of their slots."""
         return self._group.processes
+
+    def stats(self) -> GroupStats:
+        """Count what has come of the work given so far. Also after the group's end.
+
+        Returns:
+            GroupStats: Of this moment.
+        """
+        return self._group.stats()
 
     def terminate(self) -> None:
         """End all processes now, and what they have started: SIGTERM, and SIGKILL 1.5 s later. Returns at once.

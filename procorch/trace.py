@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from procorch import _timeline_plot, _timeline_rich, _timeline_text
 from procorch import events as e
-from procorch._trace_reading import read
-from procorch._trace_rows import GroupRows
+from procorch._timelines import as_plot, as_rich, as_text
+from procorch._timelines.reading import read
+from procorch._timelines.rows import GroupRows
 
 __all__ = ["TraceFile", "save_picture", "save_svg", "text"]
 
@@ -164,7 +164,7 @@ def text(trace: str | os.PathLike[str], *, width: int = 100) -> str:
         OSError: The file cannot be read.
         ValueError: It is no trace of a group.
     """
-    return _timeline_text.render(read(trace), width=width)
+    return as_text.render(read(trace), width=width)
 
 
 def save_svg(trace: str | os.PathLike[str], svg: str | os.PathLike[str], *, width: int = 120) -> None:
@@ -180,8 +180,8 @@ def save_svg(trace: str | os.PathLike[str], svg: str | os.PathLike[str], *, widt
         OSError: A file cannot be read, or written.
         ValueError: It is no trace of a group.
     """
-    rich = _timeline_rich.library()
-    Path(svg).write_text(_timeline_rich.svg(rich, read(trace), width=width), encoding="utf-8")
+    rich = as_rich.library()
+    Path(svg).write_text(as_rich.svg(rich, read(trace), width=width), encoding="utf-8")
 
 
 def save_picture(trace: str | os.PathLike[str], picture: str | os.PathLike[str]) -> None:
@@ -196,5 +196,5 @@ def save_picture(trace: str | os.PathLike[str], picture: str | os.PathLike[str])
         OSError: A file cannot be read, or written.
         ValueError: It is no trace of a group, or nothing that can be drawn has such a suffix.
     """
-    library = _timeline_plot.library()
-    _timeline_plot.save(library, read(trace), Path(picture))
+    library = as_plot.library()
+    as_plot.save(library, read(trace), Path(picture))

@@ -320,6 +320,8 @@ def test_retries_and_processes() -> None:
             await works(group)
             assert [(info.name, info.pid != os.getpid()) for info in group.processes] == [("etl-1", True)]
             assert repr(group) == "<AsyncProcessGroup 'etl': 1 processes, open>"
+        stats = group.stats()
+        assert (stats.crashed, stats.retried, stats.done, stats.running) == (1, 1, 1, 0)
 
     run(main())
 

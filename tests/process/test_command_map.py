@@ -192,7 +192,7 @@ def test_what_a_module_prints_when_it_is_imported_is_no_result(tmp_path: Path) -
 
 
 def test_workers_load_little(tmp_path: Path) -> None:
-    heavy = {"argparse", "attr", "procorch.__main__", "procorch._group", "procorch._mapping"}
+    heavy = {"argparse", "attr", "procorch.__main__", "procorch._group", "procorch._commands.mapping"}
     (tmp_path / "module.py").write_text(f"import sys\ndef f(line):\n    return list({heavy} & set(sys.modules))\n")
     assert ran("map", "--mp-context", "spawn", "module:f", given="1", cwd=tmp_path).stdout == "[]\n"
 

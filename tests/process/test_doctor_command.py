@@ -12,14 +12,14 @@ import pytest
 from helpers import Method, is_gone, wait_until
 
 import procorch
-from procorch._round_trip import Failed, Times, try_out
+from procorch._commands.round_trip import Failed, Times, try_out
 
 TOP = Path(__file__).parents[2]
 DOCTOR = """
 import argparse, sys
-from procorch import _command_doctor
+from procorch._commands import doctor
 parser = argparse.ArgumentParser()
-_command_doctor.add_to(parser.add_subparsers())
+doctor.add_to(parser.add_subparsers())
 given = parser.parse_args(["doctor", *sys.argv[1:]])
 sys.exit(given.run(given))
 """

@@ -350,6 +350,7 @@ async def use() -> None:
         assert_type(await ahandle.join(1), bool)
         assert_type((await agroup.share([1])).value, list[int])
         assert_type(agroup.processes, tuple[ProcessInfo, ...])
+        assert_type(agroup.stats(), GroupStats)
 
         await agroup.run(doubler, "a")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
         agroup.submit(doubler)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

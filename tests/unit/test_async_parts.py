@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from loops import run, until
 
 from procorch import ProcessGroup, Task, aio
-from procorch._coroutines import InLoop
+from procorch._aio.coroutines import InLoop
+from procorch._aio.gentle import GentlePickles, mention_main
+from procorch._aio.hops import Hops, Threads, settle
 from procorch._functions import name_of
-from procorch._gentle import GentlePickles, mention_main
-from procorch._hops import Hops, Threads, settle
 from procorch._pickles import WORD, Pickles, mentions_main
 from procorch.aio import AsyncProcessGroup
 from procorch.testing import FakeEngine

@@ -15,10 +15,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from procorch import _checkup, _command_doctor, _extras
+from procorch import _extras
 from procorch._cgroups import Limit
-from procorch._checkup import EXTRAS, Finding
-from procorch._round_trip import Failed, Times, _understood
+from procorch._commands import checkup, doctor
+from procorch._commands.checkup import EXTRAS, Finding
+from procorch._commands.round_trip import Failed, Times, _understood
 
 TOP = Path(__file__).parents[2]
 
@@ -26,8 +27,8 @@ TOP = Path(__file__).parents[2]
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Finding]]:
     """Everything that is found, with start methods that answer at once."""
-    monkeypatch.setattr(_checkup, "try_out", lambda method, seconds: Times(0.1, 0.0002))
-    return lambda: {finding.name: finding for finding in _checkup.findings(1.0)}
+    monkeypatch.setattr(checkup, "try_out", lambda method, seconds: Times(0.1, 0.0002))
+    return lambda: {finding.name: finding for finding in checkup.findings(1.0)}
 
 
 def refuse(*arguments: object) -> int:
@@ -52,7 +53,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
 def test_a_library_without_metadata_is_there_all_the_same(
     monkeypatch: pytest.MonkeyPatch, seen: Callable[[], dict[str, Finding]]
 ) -> None:
-    monkeypatch.setitem(_checkup.EXTRAS, "plot", "tomllib")
+    monkeypatch.setitem(checkup.EXTRAS, "plot", "tomllib")
     assert seen()["extra plot"].value == "tomllib of unknown version"
 
 
@@ -89,7 +90,7 @@ def test_a_system_without_dev_shm(monkeypatch: pytest.MonkeyPatch, seen: Callabl
 
 
 def test_too_few_open_files(monkeypatch: pytest.MonkeyPatch, seen: Callable[[], dict[str, Finding]]) -> None:
-    monkeypatch.setattr(_checkup, "usable_cpus", lambda: SimpleNamespace(count=32, reason="x", candidates=()))
+    monkeypatch.setattr(checkup, "usable_cpus", lambda: SimpleNamespace(count=32, reason="x", candidates=()))
     monkeypatch.setattr(resource, "getrlimit", lambda number: (256, resource.RLIM_INFINITY))
     finding = seen()["limit of open files"]
     assert finding.value == "256 of at most unlimited"
@@ -109,12 +110,12 @@ def test_limits_of_memory(monkeypatch: pytest.MonkeyPatch, seen: Callable[[], di
     ("number", "text"), [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1 << 60, "1.049e+06 TiB")]
 )
 def test_numbers_of_bytes(number: int, text: str) -> None:
-    assert _checkup._bytes(number) == text
+    assert checkup._bytes(number) == text
 
 
 def test_only_the_default_start_method_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_checkup, "try_out", lambda method, seconds: Failed("it is ill"))
-    broken = [finding.broken for finding in _checkup.findings(1.0) if finding.value == "failed: it is ill"]
+    monkeypatch.setattr(checkup, "try_out", lambda method, seconds: Failed("it is ill"))
+    broken = [finding.broken for finding in checkup.findings(1.0) if finding.value == "failed: it is ill"]
     assert broken == [True, False, False]
 
 
@@ -145,7 +146,7 @@ def test_what_it_says_is_understood(output: str, errors: str, expected: Times | 
 
 def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
-    _command_doctor.add_to(parser.add_subparsers())
+    doctor.add_to(parser.add_subparsers())
     given = parser.parse_args(["doctor", *arguments])
     code = given.run(given)
     assert isinstance(code, int)
@@ -159,7 +160,7 @@ def ill(monkeypatch: pytest.MonkeyPatch) -> None:
         yield Finding("knee", "creaks", "sit down")
         yield Finding("head", "missing", "get another", broken=True)
 
-    monkeypatch.setattr(_command_doctor, "findings", found)
+    monkeypatch.setattr(doctor, "findings", found)
 
 
 @pytest.mark.usefixtures("ill")

@@ -7,10 +7,10 @@ import pickle
 
 import pytest
 
-from procorch._halting import Halt, read_halt
-from procorch._lines import Call, CallFailed, LineError, Mode, describe, to_json
-from procorch._reader import text_of_line
-from procorch._references import UnknownFunction, find
+from procorch._commands.halting import Halt, read_halt
+from procorch._commands.lines import Call, CallFailed, LineError, Mode, describe, to_json
+from procorch._commands.reader import text_of_line
+from procorch._commands.references import UnknownFunction, find
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from trace_format import begin, chunk, eventful, finish, write
 
 from procorch import events as e
-from procorch._timeline import STARTING, Cell, Mark, Span, cells, marks_in_cells, quantile
-from procorch._timeline_axis import duration, ticks
-from procorch._timeline_words import TASKS_APART, colours_of, printable, title
-from procorch._trace_reading import read
+from procorch._timelines.axis import duration, ticks
+from procorch._timelines.reading import read
+from procorch._timelines.timeline import STARTING, Cell, Mark, Span, cells, marks_in_cells, quantile
+from procorch._timelines.words import TASKS_APART, colours_of, printable, title
 from procorch.trace import TraceFile, text
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from trace_format import begin, chunk, eventful, finish, write
 
-from procorch import _timeline_plot, _timeline_rich, _timeline_text
 from procorch import events as e
-from procorch._timeline import Mark, Span, Timeline
-from procorch._timeline_words import PALETTE, TASKS_APART
-from procorch._trace_reading import read
+from procorch._timelines import as_plot, as_rich, as_text
+from procorch._timelines.reading import read
+from procorch._timelines.timeline import Mark, Span, Timeline
+from procorch._timelines.words import PALETTE, TASKS_APART
 from procorch.trace import save_picture, save_svg, text
 
 
@@ -85,8 +85,8 @@ def test_any_run_can_be_shown(path: Path, tmp_path: Path, events: list[e.Event])
 
 @hard
 def test_nothing_in_a_picture_overlaps_or_is_cut_off(path: Path, events: list[e.Event]) -> None:
-    matplotlib = _timeline_plot.library()
-    figure = _timeline_plot.Drawing(matplotlib, read(write(path, events))).figure
+    matplotlib = as_plot.library()
+    figure = as_plot.Drawing(matplotlib, read(write(path, events))).figure
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.canvas.draw() if hasattr(figure.canvas, "get_renderer") else figure.savefig(path.with_suffix(".png"))
@@ -115,12 +115,12 @@ def test_many_spans_are_not_drawn_one_by_one(path: Path, tmp_path: Path) -> None
     timeline = read(write(path, eventful()))
     row = timeline.rows[0]
     many = Timeline(timeline.groups, (type(row)("g", "g-1", 1, 0, spans, marks),), 100.0)
-    figure = _timeline_plot.Drawing(_timeline_plot.library(), many).figure
+    figure = as_plot.Drawing(as_plot.library(), many).figure
     drawn = [len(one.get_paths()) for one in figure.axes[0].collections]
     assert sum(drawn) <= 20
-    assert sum(len(line.get_xdata()) for line in figure.axes[0].lines) <= _timeline_plot.MARK_CELLS
-    assert _timeline_text.render(many, width=100)
-    _timeline_plot.save(_timeline_plot.library(), many, tmp_path / "many.svg")
+    assert sum(len(line.get_xdata()) for line in figure.axes[0].lines) <= as_plot.MARK_CELLS
+    assert as_text.render(many, width=100)
+    as_plot.save(as_plot.library(), many, tmp_path / "many.svg")
     assert (tmp_path / "many.svg").stat().st_size < 100_000
 
 
@@ -158,4 +158,4 @@ def test_a_missing_extra_is_told_before_anything_is_read(
 
 def test_colours_are_apart() -> None:
     assert len(set(PALETTE)) == TASKS_APART + 1
-    assert {f"task {number}" for number in range(TASKS_APART + 1)} <= set(_timeline_rich.STYLES)
+    assert {f"task {number}" for number in range(TASKS_APART + 1)} <= set(as_rich.STYLES)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 
 import attrs
 
-from procorch._timeline import STARTING, Group, Mark, Row, Span, Timeline
+from procorch._timelines.timeline import STARTING, Group, Mark, Row, Span, Timeline
 
 _Event: TypeAlias = dict[str, Any]  # one row of the file, as JSON gives it
 

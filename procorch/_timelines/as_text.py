@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import attrs
 
-from procorch._timeline import MARKS, STARTING, Cell, MarkKind, Row, Timeline, cells, marks_in_cells, quantile
-from procorch._timeline_axis import duration, ticks
-from procorch._timeline_words import MARK_WORDS, colours_of, origin, printable, room, task_words, title
+from procorch._timelines.axis import duration, ticks
+from procorch._timelines.timeline import MARKS, STARTING, Cell, MarkKind, Row, Timeline, cells, marks_in_cells, quantile
+from procorch._timelines.words import MARK_WORDS, colours_of, origin, printable, room, task_words, title
 
 LEAST_BAR = 20
 """Columns that a bar has at least."""

@@ -2,7 +2,7 @@
 
     submit --> a thread that pickles, one call after the other --> the group's own threads --> loop
 
-`aio` is what users see of it; `_async_streams` is `map` and `imap`.
+`aio` is what users see of it; `_aio.streams` is `map` and `imap`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Protocol, TypeVar
 
-from procorch._async_calls import Call, Start
+from procorch._aio.calls import Call, Start
+from procorch._aio.gentle import GentlePickles
+from procorch._aio.hops import Hops, Threads, settle
 from procorch._callbacks import Callbacks
-from procorch._gentle import GentlePickles
 from procorch._group import ProcessGroup
 from procorch._handle import ProcessHandle
-from procorch._hops import Hops, Threads, settle
 
 R = TypeVar("R")
 
@@ -58,8 +58,8 @@ class Ways:
         Args:
             name (str): The group's name.
         """
-        self.hops = Hops(asyncio.get_running_loop())
-        self.threads = Threads(name, self.hops)
+        self.hops: Hops = Hops(asyncio.get_running_loop())
+        self.threads: Threads = Threads(name, self.hops)
 
 
 class Bridge:
@@ -73,7 +73,7 @@ class Bridge:
         """
         self.group = group
         group._functions.make_pickles = GentlePickles
-        self.name = group._supervisor.name
+        self.name: str = group._supervisor.name
         self.open_streams: set[Endable] = set()
         self._giver = Callbacks(f"{self.name}-aio")
         self._stopper = Callbacks(f"{self.name}-aio-stop")  # another one, as the giver may be busy for long

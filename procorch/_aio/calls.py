@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from procorch._aio.hops import Hops, settle
 from procorch._handle import ProcessHandle
-from procorch._hops import Hops, settle
 
 R = TypeVar("R")
 

@@ -15,8 +15,8 @@ from typing import Self
 
 from typing_extensions import override
 
+from procorch._commands.lines import Line
 from procorch._feed import Feed
-from procorch._lines import Line
 
 _CHUNK = 1 << 16
 """Bytes read at once; a pipe holds no more."""

@@ -9,9 +9,9 @@ from typing import Any, ParamSpec, TypeVar
 from typing_extensions import override
 
 from procorch._errors import GroupClosed
-from procorch._executor_future import ExecutorFuture, refusal
-from procorch._executor_map import ExecutorStream, shape_of, window_of
-from procorch._pending import Pending
+from procorch._executors.future import ExecutorFuture, refusal
+from procorch._executors.maps import ExecutorStream, shape_of, window_of
+from procorch._executors.pending import Pending
 from procorch._policy import check_count
 from procorch._public import public
 from procorch._tasks import Tasks

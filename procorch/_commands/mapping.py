@@ -21,14 +21,14 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from procorch._commands.halting import Halt
+from procorch._commands.lines import Call, CallFailed, LineError, describe, initialize
+from procorch._commands.reader import Reader, text_of_line
+from procorch._commands.references import UnknownFunction, find
+from procorch._commands.scripts import prepare_path
+from procorch._commands.stopping import Stopped
 from procorch._errors import TaskError
 from procorch._group import ProcessGroup
-from procorch._halting import Halt
-from procorch._lines import Call, CallFailed, LineError, describe, initialize
-from procorch._reader import Reader, text_of_line
-from procorch._references import UnknownFunction, find
-from procorch._scripts import prepare_path
-from procorch._stopping import Stopped
 from procorch._stream import Stream
 from procorch.events import Event, ItemFailed
 from procorch.trace import TraceFile
@@ -41,7 +41,7 @@ def run(given: argparse.Namespace) -> int:
     """Call the function for each line.
 
     Args:
-        given (argparse.Namespace): As `_command_map` reads it.
+        given (argparse.Namespace): As `_commands.map` reads it.
 
     Returns:
         int: The exit code.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any, Literal, TypeAlias
 
+from procorch._commands.references import find
 from procorch._outcome import text_of
-from procorch._references import find
 
 Mode: TypeAlias = Literal["text", "json", "star", "kwargs"]
 """What a line is: the argument itself; the argument as JSON; a JSON array of arguments; a JSON object of them by name.

@@ -19,8 +19,8 @@ from typing_extensions import override
 
 from procorch._arrivals import Arrival, InputFailed
 from procorch._events import Dropped, Outcomes
-from procorch._executor_future import broken
-from procorch._pending import Pending
+from procorch._executors.future import broken
+from procorch._executors.pending import Pending
 from procorch._stream import Shape, Stream
 from procorch._verdict import Place
 

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from typing_extensions import override
 
+from procorch._executors.pending import Pending
 from procorch._future import TaskFuture
-from procorch._pending import Pending
 from procorch._supervisor import Supervisor
 from procorch._verdict import Ending
 

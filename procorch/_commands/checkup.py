@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import attrs
 
 from procorch import _cgroups, _extras
+from procorch._commands.round_trip import Failed, try_out
 from procorch._configured import start_methods
-from procorch._round_trip import Failed, try_out
 from procorch._usable import usable_cpus
 
 EXTRAS = {

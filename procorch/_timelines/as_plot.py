@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from procorch import _extras
-from procorch._timeline import MARKS, STARTING, MarkKind, Row, Span, Timeline, cells, marks_in_cells
-from procorch._timeline_axis import ticks
-from procorch._timeline_words import (
+from procorch._timelines.axis import ticks
+from procorch._timelines.timeline import MARKS, STARTING, MarkKind, Row, Span, Timeline, cells, marks_in_cells
+from procorch._timelines.words import (
     MARK_WORDS,
     PALETTE,
     colours_of,

@@ -8,10 +8,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from procorch._async_result import AsyncResult, settle, watched
-from procorch._executor import submit
-from procorch._executor_map import ExecutorStream, shape_of, window_of
-from procorch._pending import Pending
+from procorch._executors.async_result import AsyncResult, settle, watched
+from procorch._executors.executor import submit
+from procorch._executors.maps import ExecutorStream, shape_of, window_of
+from procorch._executors.pending import Pending
 from procorch._public import public
 from procorch._stream import Shape, Stream
 from procorch._tasks import MAP_AHEAD, Tasks

@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from datetime import datetime
 
-from procorch._timeline import MarkKind, Timeline
-from procorch._timeline_axis import duration
+from procorch._timelines.axis import duration
+from procorch._timelines.timeline import MarkKind, Timeline
 
 TASKS_APART = 6
 """So many tasks have a colour of their own: more, nobody can tell apart."""

@@ -18,8 +18,8 @@ from typing import Any
 
 from typing_extensions import override
 
+from procorch._aio.hops import Hops
 from procorch._feed import Feed
-from procorch._hops import Hops
 from procorch._waits import Condition, join_thread
 
 _AT_ONCE = 64

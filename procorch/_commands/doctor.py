@@ -9,7 +9,7 @@ import sys
 
 import attrs
 
-from procorch._checkup import Finding, findings
+from procorch._commands.checkup import Finding, findings
 
 _SECONDS = 20.0
 """Longest time for trying a start method: some hundred times what it takes."""

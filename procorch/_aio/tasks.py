@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple, cast, overload
 
-from procorch._async_handle import AsyncProcessHandle
-from procorch._async_imaps import AsyncImapCall
-from procorch._async_maps import AsyncMapCall
-from procorch._async_streams import AsyncStream, is_async
-from procorch._bridge import Bridge
-from procorch._coroutines import InLoop
+from procorch._aio.bridge import Bridge
+from procorch._aio.coroutines import InLoop
+from procorch._aio.handle import AsyncProcessHandle
+from procorch._aio.imaps import AsyncImapCall
+from procorch._aio.maps import AsyncMapCall
+from procorch._aio.streams import AsyncStream, is_async
 from procorch._policy import check_callable, check_count, check_name
 from procorch._progress import Progress
 from procorch._stream import Shape

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from procorch import _timeline_plot, _timeline_rich, _timeline_text
-from procorch._timeline import Timeline
-from procorch._trace_reading import read
+from procorch._timelines import as_plot, as_rich, as_text
+from procorch._timelines.reading import read
+from procorch._timelines.timeline import Timeline
 
 
 def add_to(commands: Any) -> None:
@@ -41,13 +41,13 @@ def run(given: argparse.Namespace) -> int:
     """
     try:
         # Before any work: what is missing, if anything.
-        rich = _timeline_rich.library() if given.svg else None
-        matplotlib = _timeline_plot.library() if given.png else None
+        rich = as_rich.library() if given.svg else None
+        matplotlib = as_plot.library() if given.png else None
         timeline = read(given.file)
         if given.svg:
-            given.svg.write_text(_timeline_rich.svg(rich, timeline, width=120), encoding="utf-8")
+            given.svg.write_text(as_rich.svg(rich, timeline, width=120), encoding="utf-8")
         if given.png:
-            _timeline_plot.save(matplotlib, timeline, given.png)
+            as_plot.save(matplotlib, timeline, given.png)
     except (ImportError, OSError, ValueError) as error:
         print(f"procorch trace: {error}", file=sys.stderr)
         return 2
@@ -58,9 +58,9 @@ def run(given: argparse.Namespace) -> int:
 def _show(timeline: Timeline) -> None:
     """Print it: in colours where somebody sees them."""
     if sys.stdout.isatty() and importlib.util.find_spec("rich") is not None:
-        _timeline_rich.show(_timeline_rich.library(), timeline)
+        as_rich.show(as_rich.library(), timeline)
         return
-    shown = _timeline_text.render(timeline, width=shutil.get_terminal_size((100, 24)).columns)
+    shown = as_text.render(timeline, width=shutil.get_terminal_size((100, 24)).columns)
     encoding = sys.stdout.encoding or "ascii"
     # Where blocks cannot be written, question marks tell as much as a traceback, and the numbers are there.
     sys.stdout.write(shown.encode(encoding, "replace").decode(encoding))

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
-from procorch._async_calls import Done
+from procorch._aio.calls import Done
+from procorch._aio.hops import Hops
 from procorch._handle import ProcessHandle
-from procorch._hops import Hops
 from procorch._policy import check_wait
 
 R = TypeVar("R")

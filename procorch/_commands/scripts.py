@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from procorch._references import UnknownFunction
+from procorch._commands.references import UnknownFunction
 
 
 def prepare_path(name: str) -> str:

@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from procorch import _extras
-from procorch._timeline import STARTING, Timeline
-from procorch._timeline_text import Piece, lines
-from procorch._timeline_words import PALETTE
+from procorch._timelines.as_text import Piece, lines
+from procorch._timelines.timeline import STARTING, Timeline
+from procorch._timelines.words import PALETTE
 
 STYLES = {
     "title": "bold",

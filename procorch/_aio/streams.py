@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, I
 from threading import Lock
 from typing import Any, TypeAlias
 
-from procorch._bridge import Bridge, Ways
+from procorch._aio.bridge import Bridge, Ways
+from procorch._aio.feeds import AsyncFeed, BoundedFeed, SyncFeed
 from procorch._errors import NotPicklable
 from procorch._fed_intake import FedIntake
-from procorch._feeds import AsyncFeed, BoundedFeed, SyncFeed
 from procorch._intake import Intake
 from procorch._pickles import Pickles
 from procorch._stream import Stream

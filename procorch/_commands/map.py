@@ -1,11 +1,11 @@
-"""The command ``map``: a function over lines. What it does stands in `_mapping`, which is loaded when it is run."""
+"""The command ``map``: a function over lines. What it does stands in `_commands.mapping`, loaded when it is run."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any, TypeVar
 
-from procorch._halting import Halt, read_halt
+from procorch._commands.halting import Halt, read_halt
 
 N = TypeVar("N", int, float)
 
@@ -119,6 +119,6 @@ def run(given: argparse.Namespace) -> int:
     Returns:
         int: The exit code.
     """
-    from procorch import _mapping  # here: help needs no group
+    from procorch._commands import mapping  # here: help needs no group
 
-    return _mapping.run(given)
+    return mapping.run(given)

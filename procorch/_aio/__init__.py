@@ -1,0 +1,1 @@
+"""The parts of `aio`. Workers load `coroutines` alone."""

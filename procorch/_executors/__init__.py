@@ -1,0 +1,1 @@
+"""A group's other faces, see `_facades`: an executor and a pool."""

@@ -1,0 +1,1 @@
+"""What a trace file says, and how it is shown, see `trace`."""
