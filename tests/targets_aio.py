@@ -48,7 +48,7 @@ def log_and_wait(log: str, gate: str, value: Any = None) -> Any:
 
 
 def log_and_wait_stubbornly(log: str, gate: str, value: Any = None) -> Any:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # one that ignores it is not waited for
     return log_and_wait(log, gate, value)
 
 

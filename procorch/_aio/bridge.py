@@ -76,6 +76,7 @@ class Bridge:
         self.name: str = group._supervisor.name
         self.open_streams: set[Endable] = set()
         self._giver = Callbacks(f"{self.name}-aio")
+        self._stopper = Callbacks(f"{self.name}-aio-stop")  # another one, as the giver may be busy for long
         self._ways: Ways | None = None
         self._binding = threading.Lock()
         self._given = threading.Event()  # all that was accepted is with the group, or never will be
@@ -97,7 +98,7 @@ class Bridge:
         with self._binding:
             if self._ways is None:
                 self._ways = Ways(self.name)
-                finalizer = weakref.finalize(self, _let_go, self._giver, self._ways.threads)
+                finalizer = weakref.finalize(self, _let_go, self._giver, self._stopper, self._ways.threads)
                 finalizer.atexit = False
         if self._ways.hops.loop is not loop:
             raise RuntimeError(f"the group {self.name!r} is used in another event loop already: make one for each loop")
@@ -127,7 +128,7 @@ class Bridge:
         """
         ways = self.ways()
         self.check_open()
-        call = Call(ways.hops, begin, self._lost)
+        call = Call(ways.hops, begin, self._lost, self._stopper.run)
         self._giver.run(call.begin)
         return call.future
 
@@ -207,14 +208,15 @@ class Bridge:
         streams = tuple(self.open_streams)
         for stream in streams:
             stream.end(self.group._supervisor.ending.closed())
-        _let_go(self._giver, ways.threads)
+        _let_go(self._giver, self._stopper, ways.threads)
         self._giver.join(_GRACE_SECONDS)
+        self._stopper.join(_GRACE_SECONDS)
         ways.threads.join(_GRACE_SECONDS)
         for stream in streams:
             stream.join(_GRACE_SECONDS)
         ways.hops.post(partial(settle, ended, None, None))
 
 
-def _let_go(giver: Callbacks, threads: Threads) -> None:
-    giver.close()
-    threads.close()
+def _let_go(*threads: Callbacks | Threads) -> None:
+    for one in threads:
+        one.close()

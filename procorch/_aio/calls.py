@@ -17,19 +17,27 @@ R = TypeVar("R")
 class Call(Generic[R]):
     """One call of `submit`, between the loop and the group."""
 
-    def __init__(self, hops: Hops, begin: Callable[[], Future[R]], lost: Callable[[], BaseException]) -> None:
+    def __init__(
+        self,
+        hops: Hops,
+        begin: Callable[[], Future[R]],
+        lost: Callable[[], BaseException],
+        stop: Callable[[Callable[[], object]], object],
+    ) -> None:
         """Begin, in the loop.
 
         Args:
             hops (Hops): Into the loop.
             begin (Callable[[], Future[R]]): Gives it to the group.
             lost (Callable[[], BaseException]): Makes the error of a call that the end of the group has cancelled.
+            stop (Callable[[Callable[[], object]], object]): Calls what stops a process, in a thread.
         """
         self.future: asyncio.Future[R] = hops.loop.create_future()
         self.future.add_done_callback(self._is_done)
         self._hops = hops
         self._begin: Callable[[], Future[R]] | None = begin
         self._lost = lost
+        self._stop = stop
         self._given_up = False
         self._inner: Future[R] | None = None
 
@@ -68,8 +76,12 @@ class Call(Generic[R]):
     def _is_done(self, _: asyncio.Future[R]) -> None:
         self._given_up, self._begin = True, None
         inner = self._inner
-        if inner is not None:
-            inner.cancel()
+        if inner is None:
+            return
+        if inner.running():
+            self._stop(inner.cancel)  # in a thread: to stop a process means to look for all that it has started
+        else:
+            inner.cancel()  # at once, so that it does not begin any more
 
 
 class Start(Generic[R]):

@@ -98,13 +98,15 @@ class AsyncStream:
     async def _close(self, ways: Ways) -> None:
         """Want nothing more, and close the inputs. Whoever is being cancelled does not wait for the user's code."""
         cancelled = _is_being_cancelled()
-        if cancelled and not self._over:
-            self._abandon()
         feeds = [feed for feed in self._feeds if isinstance(feed, AsyncFeed)]
         for feed in feeds:
             feed.stop()
         try:
             if not self._over:
+                if cancelled:
+                    self._given_up = True
+                    # In a thread: to stop a process means to look for all that it has started.
+                    await asyncio.wait([ways.threads.call(self._abandon)], timeout=_GRACE_SECONDS)
                 closing = ways.threads.call(self._shut)
                 await asyncio.wait([closing], timeout=_GRACE_SECONDS if cancelled else None)
                 if closing.done():
@@ -114,12 +116,11 @@ class AsyncStream:
         finally:
             self._bridge.open_streams.discard(self)
 
+    # --- in threads ---------------------------------------------------------------------------------------------------
+
     def _abandon(self) -> None:
-        self._given_up = True
         if self._stream is not None:
             self._stream.abandon()
-
-    # --- in threads ---------------------------------------------------------------------------------------------------
 
     def _open(self) -> Stream:
         """Make the stream. That may take long: its function is pickled, its iterables are asked for iterators."""

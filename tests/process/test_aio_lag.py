@@ -7,6 +7,7 @@ it is ours, the longest pause of the loop is compared with what the whole takes.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 import targets as t
 import targets_aio as ta
-from loops import run
+from loops import run, until
 
+from procorch import _tree
 from procorch.aio import AsyncProcessGroup
 
 MEGA = 1 << 20
@@ -102,6 +104,37 @@ def test_closing_does_not_block_the_loop(tmp_path: Path) -> None:
 
     async def main() -> None:
         await asyncio.gather(use(), open_gate())
+
+    run(main())
+
+
+@pytest.mark.parametrize("call", ["run", "map", "imap"])
+def test_processes_are_not_stopped_in_the_loop(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, honest, threads = tmp_path / "log", _tree.ignores, set[int]()
+
+    def ignores(pid: int, number: int) -> bool:
+        threads.add(threading.get_ident())
+        return honest(pid, number)
+
+    monkeypatch.setattr(_tree, "ignores", ignores)
+
+    async def use(group: AsyncProcessGroup) -> None:
+        if call == "run":
+            await group.run(ta.log_and_wait, str(log), str(tmp_path / "gate"))
+        elif call == "map":
+            await group.map(ta.log_and_wait, [str(log)], [str(tmp_path / "gate")])
+        else:
+            await anext(group.imap(ta.log_and_wait, [str(log)], [str(tmp_path / "gate")]))
+
+    async def main() -> None:
+        async with AsyncProcessGroup(1) as group:
+            task = asyncio.create_task(use(group))
+            await until(log.exists)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await until(lambda: threads)
+        assert threading.get_ident() not in threads
 
     run(main())
 
