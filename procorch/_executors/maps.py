@@ -160,6 +160,7 @@ class ExecutorStream(Stream):
     def _wait(self) -> None:
         super()._wait()
         if self._patience() == 0.0 and not self._arrivals.ready:
+            self.give_up()  # now: whoever gets the error may rely on it
             raise TimeoutError
 
     @override

@@ -256,7 +256,7 @@ def test_the_time_of_a_map_begins_at_the_call(log: Path, gate: Path) -> None:
         results = executor.map(mine.log_then_wait, items, timeout=1.0)
         wait_until(lambda: time.monotonic() > called + 1.0)
         # The first result has arrived, and been given to whoever waits for it.
-        wait_until(lambda: group.stats().done == 1 and not group._supervisor._undelivered)
+        wait_until(lambda: group.stats().done == 1 and not group._supervisor._undelivered and log.read_text())
         assert next(results) == 0  # it is there, however late it is asked for
         with pytest.raises(TimeoutError):
             next(results)
