@@ -6,6 +6,7 @@ Each command is a module of its own in `_commands`, with `add_to` and `run`, loa
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -79,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help(sys.stderr)
             return 2
     except Stopped as stopped:
-        print(f"procorch: {stopped}", file=sys.stderr)
+        # Without standard error, print would take standard output; and that nobody reads it changes nothing.
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError):
+                print(f"procorch: {stopped}", file=sys.stderr, flush=True)
         return stopped.exit_code
     except BrokenPipeError:
         # What is left to write goes nowhere, or the interpreter would try again when it ends.

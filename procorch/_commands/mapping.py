@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import select
@@ -23,7 +24,7 @@ from typing import Any
 
 from procorch._commands.halting import Halt
 from procorch._commands.lines import Call, CallFailed, LineError, describe, initialize
-from procorch._commands.reader import Reader, text_of_line
+from procorch._commands.reader import PatientFile, Reader, text_of_line
 from procorch._commands.references import UnknownFunction, find
 from procorch._commands.scripts import prepare_path
 from procorch._commands.stopping import Stopped
@@ -59,6 +60,9 @@ def run(given: argparse.Namespace) -> int:
         return 2
     except BrokenPipeError:
         return _UNWANTED
+    except OSError as error:  # of a dry run
+        _say(f"procorch map: {describe(error)}")
+        return 1
 
 
 class _Unusable(Exception):
@@ -187,7 +191,7 @@ def _explain(count: int, error: BaseException) -> tuple[int, str, str]:
 def _show(call: Call, source: int, out: int) -> int:
     """Write the calls, and run none."""
     failed = False
-    with open(source, "rb", closefd=False) as lines:
+    with io.BufferedReader(PatientFile(source, closefd=False)) as lines:
         for number, line in enumerate(lines, 1):
             try:
                 shown = call.show((number, text_of_line(line)))
@@ -280,4 +284,7 @@ def _say(text: str, error: BaseException | None = None) -> None:
     if error is not None:
         text = f"{text}\n{''.join(traceback.format_exception(error)).rstrip()}"
     if sys.stderr is not None:
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(BlockingIOError):
+            sys.stderr.flush()
+        # Not by print, which loses what does not fit where somebody has made it so that a write does not wait.
+        _write(2, f"{text}\n".encode(sys.stderr.encoding, "backslashreplace"))

@@ -7,11 +7,12 @@ once, and not when the next result is there.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import select
 import threading
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, Self
 
 from typing_extensions import override
 
@@ -28,6 +29,9 @@ must have some thousands ready while another runs."""
 _MOST_CHARACTERS = 1 << 20
 """The same in characters."""
 
+_END_SECONDS = 0.4
+"""Longest wait for the thread's end. It may be stuck: where another process reads from the same pipe and was faster."""
+
 _GONE = select.POLLERR | select.POLLHUP
 
 
@@ -41,6 +45,16 @@ def text_of_line(line: bytes) -> str:
         str: As UTF-8; other bytes become what `os.fsencode` turns into the same bytes again.
     """
     return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+
+
+class PatientFile(io.FileIO):
+    """Waits for more where somebody has made it so that a read does not."""
+
+    @override
+    def readinto(self, buffer: Any, /) -> int:
+        while (count := super().readinto(buffer)) is None:
+            select.select([self], [], [])
+        return count
 
 
 class Reader(Feed):
@@ -75,7 +89,9 @@ class Reader(Feed):
     def __exit__(self, *exc: object) -> None:
         self._leaving = True
         self._rouse()
-        self._thread.join()
+        self._thread.join(_END_SECONDS)
+        if self._thread.is_alive():
+            return
         os.close(self._news)
         os.close(self._wake)
 
@@ -98,6 +114,13 @@ class Reader(Feed):
     # --- in the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._read_on()
+        except BaseException as error:  # noqa: BLE001 - of a line for which there is no memory; else it is awaited for ever
+            self._tail = []
+            self.end(error)
+
+    def _read_on(self) -> None:
         poll = select.poll()
         poll.register(self._news, select.POLLIN)
         poll.register(self._out, 0)

@@ -19,9 +19,12 @@ def prepare_path(name: str) -> str:
         str: ``MODULE:FUNC``.
 
     Raises:
-        UnknownFunction: It is a script that cannot be imported under its own name.
+        UnknownFunction: It is a script that cannot be imported under its own name, or there is no current folder.
     """
-    here = str(Path.cwd())
+    try:
+        here = str(Path.cwd())
+    except OSError as error:  # it has been removed; nor can a worker start there
+        raise UnknownFunction(f"cannot find the current folder: {error.strerror}") from None
     if not sys.flags.safe_path and not {here, ""} & set(sys.path):
         sys.path.insert(0, here)
     script, _, function = name.rpartition(":")

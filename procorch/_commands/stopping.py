@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import signal
 from collections.abc import Generator
 from types import FrameType
+from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_before: dict[int, Any] = {}
+"""The handlers of these signals from before the block; empty outside of it."""
 
 
 class Stopped(BaseException):
@@ -43,14 +49,27 @@ def _stop(signum: int, frame: FrameType | None) -> None:
     raise Stopped(signum)
 
 
+def _restore() -> None:
+    for signum, handler in _before.items():
+        signal.signal(signum, handler)
+    _before.clear()
+
+
+@functools.cache
+def _forget_in_forks() -> None:
+    """Let a forked worker end by these signals: what is raised here is the parent's way to end."""
+    os.register_at_fork(after_in_child=_restore)
+
+
 @contextlib.contextmanager
 def stopping() -> Generator[None]:
     """Let these signals raise `Stopped` in the block, once. One that is ignored already stays so, as under ``nohup``.
 
     Afterwards all is as before, unless it came to that: then the process is about to end, and no further one counts.
     """
-    before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
-    for signum, handler in before.items():
+    _forget_in_forks()
+    _before.update({signum: signal.getsignal(signum) for signum in _SIGNALS})
+    for signum, handler in _before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(signum, _stop)
     is_stopped = False
@@ -61,5 +80,4 @@ def stopping() -> Generator[None]:
         raise
     finally:
         if not is_stopped:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
+            _restore()

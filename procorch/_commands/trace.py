@@ -57,6 +57,8 @@ def run(given: argparse.Namespace) -> int:
 
 def _show(timeline: Timeline) -> None:
     """Print it: in colours where somebody sees them."""
+    if sys.stdout is None:  # closed: only a picture was wanted
+        return
     if sys.stdout.isatty() and importlib.util.find_spec("rich") is not None:
         as_rich.show(as_rich.library(), timeline)
         return

@@ -45,6 +45,13 @@ def test_the_doctor() -> None:
     assert f"{sys.version_info.major}.{sys.version_info.minor}" in done.stdout
 
 
+@pytest.mark.parametrize("text", ["soon", "0", "nan"])
+def test_what_is_no_time_for_the_doctor(text: str) -> None:
+    done = ran("doctor", "--timeout", text)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"argument --timeout: must be more than 0 seconds, not {text}\n")
+
+
 def test_help_loads_no_group() -> None:
     program = "import sys; from procorch.__main__ import parser_for; parser_for('--help').format_help()"
     program += "; parser_for('map').format_help(); print(*sys.modules)"
@@ -125,3 +132,41 @@ def test_a_signal_that_is_ignored_stays_so(log: Path, gate: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         gate.touch()
         assert process.stdout.readline() == b'"1"\n'
+
+
+def test_a_worker_that_is_asked_to_end_says_nothing(method: Method) -> None:
+    """Not even a forked one: what these signals raise is the parent's way to end."""
+    with started("map", "-j1", "--mp-context", method, "targets_command:pid") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(b"1\n")
+        worker = int(process.stdout.readline())
+        os.kill(worker, signal.SIGTERM)
+        wait_until(lambda: is_gone(worker))
+        process.stdin.close()
+        assert process.wait(10) == 0
+        assert process.stderr.read() == b""
+
+
+def test_being_stopped_without_standard_error_writes_to_no_other_file() -> None:
+    with started("map", "builtins:len", preexec_fn=lambda: os.close(2)) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"1\n")
+        assert process.stdout.readline() == b"1\n"
+        process.terminate()
+        assert process.stdout.read() == b""
+        assert process.wait(10) == 143
+
+
+def test_being_stopped_when_nobody_reads_standard_error() -> None:
+    with started("map", "builtins:len") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(b"1\n")
+        assert process.stdout.readline() == b"1\n"
+        process.stderr.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130

@@ -15,6 +15,8 @@ import pytest
 from commands import environment, lines, ran, started
 from helpers import Method, executions, wait_until
 
+import procorch
+
 # --- lines in, lines out ----------------------------------------------------------------------------------------------
 
 
@@ -372,6 +374,52 @@ def test_a_full_disk() -> None:
     done = shell("map builtins:len <<< 1 > /dev/full; echo $?")
     assert done.stdout == "1\n"
     assert done.stderr == "procorch map: OSError: [Errno 28] No space left on device\n"
+
+
+def test_a_dry_run_to_a_full_disk() -> None:
+    done = shell("map --dry-run builtins:len <<< 1 > /dev/full; echo $?")
+    assert done.stdout == "1\n"
+    assert done.stderr == "procorch map: OSError: [Errno 28] No space left on device\n"
+
+
+def test_a_folder_that_has_been_removed(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    program = f"cd {tmp_path}/gone && rmdir ../gone && map builtins:len <<< 1; echo $?"
+    done = shell(program, PYTHONPATH=str(Path(procorch.__file__).parents[1]))
+    assert done.stdout == "2\n"
+    assert done.stderr == "procorch map: cannot find the current folder: No such file or directory\n"
+
+
+def test_each_failure_is_told_of_where_writing_does_not_wait(log: Path) -> None:
+    """Others who have the same pipe may have made it so."""
+    seen, stderr = os.pipe()
+    os.set_blocking(stderr, False)
+    filled = os.write(stderr, b"\n" * (1 << 20))
+    arguments = ["map", "-j1", "targets_command:log_and_obey"]
+    with started(*arguments, stderr=stderr) as process, os.fdopen(seen, "rb") as errors:
+        os.close(stderr)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(obey(log, *["fail"] * 200, "fine").encode())
+        process.stdin.close()
+        wait_until(lambda: executions(log)[2])
+        assert not select.select([process.stdout], [], [], 2)[0], "there has been no room for what comes before"
+        told = errors.read().decode()[filled:]
+        assert process.wait() == 1
+    assert [line.split(":")[0] for line in lines(told)] == [f"line {number}" for number in range(1, 201)]
+
+
+def test_a_dry_run_waits_where_reading_does_not() -> None:
+    source, given = os.pipe()
+    os.set_blocking(source, False)
+    with started("map", "--dry-run", "builtins:len", stdin=source) as process:
+        assert process.stdout is not None
+        for number in (1, 2, 3):
+            os.write(given, f"{number}\n".encode())
+            assert process.stdout.readline() == f"builtins.len('{number}')\n".encode()
+        os.close(given)
+        os.close(source)
+        assert process.wait() == 0
 
 
 def test_an_initializer() -> None:

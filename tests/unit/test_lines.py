@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
+import select
+from collections.abc import Iterator
 
 import pytest
+from typing_extensions import override
 
 from procorch._commands.halting import Halt, read_halt
 from procorch._commands.lines import Call, CallFailed, LineError, Mode, describe, to_json
-from procorch._commands.reader import text_of_line
+from procorch._commands.reader import Reader, text_of_line
 from procorch._commands.references import UnknownFunction, find
 
 
@@ -104,3 +108,57 @@ def test_an_exception_in_one_line() -> None:
 def test_names_that_lead_nowhere(name: str) -> None:
     with pytest.raises(UnknownFunction):
         find(name)
+
+
+# --- the reader -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+class Slower(Reader):
+    """One that another reader of the same pipe forestalls each time, and which waits for what the other has taken."""
+
+    @override
+    def _read(self) -> None:
+        os.read(self._source, 100)
+        super()._read()
+
+
+def test_leaving_does_not_wait_for_what_another_has_read(pipe: tuple[int, int]) -> None:
+    source, given = pipe
+    unwatched = os.open(os.devnull, os.O_WRONLY)
+    reader = Slower(source, unwatched, lambda: None)
+    with reader:
+        os.write(given, b"1\n")
+        while select.select([source], [], [], 0)[0]:
+            pass
+    # Only for the sake of the next test:
+    os.write(given, b"2\n")
+    reader._thread.join()
+    for fd in (reader._news, reader._wake, unwatched):
+        os.close(fd)
+
+
+class Poor(Reader):
+    """One that has no memory for its next line."""
+
+    @override
+    def _read(self) -> None:
+        raise MemoryError
+
+
+def test_what_the_reader_cannot_do_ends_the_lines(pipe: tuple[int, int]) -> None:
+    source, given = pipe
+    unwatched = os.open(os.devnull, os.O_WRONLY)
+    with Poor(source, unwatched, lambda: None) as reader:
+        os.write(given, b"1\n")
+        reader._thread.join()
+    os.close(unwatched)
+    assert reader.ended
+    assert isinstance(reader.error, MemoryError)
