@@ -67,6 +67,9 @@ class Callbacks:
         return True
 
     def _work(self) -> None:
+        with self._lock:
+            if self._thread is not threading.current_thread():
+                return  # an interrupt came to who started it: whoever comes next gets another
         while (call := self._queue.get()) is not None:
             call()
             del call  # or what it refers to would stay alive until the next comes
@@ -105,5 +108,5 @@ class Callbacks:
 def _call(hook: Callable[[T], object], value: T) -> None:
     try:
         hook(value)
-    except Exception:
+    except BaseException:  # a SystemExit, too: it would end this thread, and with it the callbacks of all others
         logging.getLogger("procorch").exception("exception calling %r for %r", hook, value)

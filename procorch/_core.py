@@ -71,7 +71,7 @@ class Core:
         self._roused = False
         self._numbers = itertools.count(1)
         self._mailbox: deque[e.Event] = deque()
-        self._hands = Hands(self.ending, self._mailbox)
+        self._hands = Hands(self.ending, self._mailbox, self._signalled)
         self._tally = Tally()
         self._observer: Observer | None = None
         if on_event is not None:
@@ -185,6 +185,12 @@ class Core:
         self._undelivered += len(deliveries) - before
         if orders:
             self._lock.notify_all()
+
+    def _signalled(self, order: e.Terminate | e.Kill) -> None:
+        """Count and tell a signal. Here, as many are ordered for processes that are never started."""
+        self._tally.signals += 1
+        if self._observer is not None:
+            self._observer.signalled(order, self._place.clock())
 
     def _deliver(self, deliveries: Deliveries) -> None:
         """Do what was put off. Called without the lock; what is left if one of them fails is still in the queue."""

@@ -141,7 +141,7 @@ class ProcessGroup(Facades):
             forward_logs (bool): Whether what is logged in the processes, warnings included, goes to the loggers and
                 handlers of this one, at the levels set here. False leaves logging in them as it is.
             on_event (Callable[[Event], object] | None): Called with what happens, one value of `procorch.events` after
-                the other, in order, in the thread that the group keeps for callbacks; it may use the group. What it
+                the other, in order, in the thread that the group keeps for callbacks; it may use the group. Whatever it
                 raises is logged and ignored. All events have been told when the block is left. None for nobody.
             engine (Engine | None): Another place to run, as `procorch.testing.FakeEngine`; it is not closed with the
                 group. None runs processes on this machine.
@@ -254,7 +254,7 @@ class ProcessGroup(Facades):
         return self._supervisor.processes()
 
     def stats(self) -> GroupStats:
-        """Count what has come of the work given so far. Also after the group's end.
+        """Count what has come of the work given so far. Also after the group's end, and in signal handlers.
 
         Returns:
             GroupStats: Of this moment.

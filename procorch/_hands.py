@@ -35,13 +35,17 @@ Deliveries: TypeAlias = deque[Callable[[], None]]
 class Hands:
     """What a group has, and how orders are carried out."""
 
-    def __init__(self, ending: Ending, mailbox: deque[e.Event]) -> None:
+    def __init__(
+        self, ending: Ending, mailbox: deque[e.Event], signalled: Callable[[e.Terminate | e.Kill], object]
+    ) -> None:
         """Begin with nothing.
 
         Args:
             ending (Ending): Of the group; told if the group is broken.
             mailbox (deque[e.Event]): Takes what the scheduler is to hear next.
+            signalled (Callable[[e.Terminate | e.Kill], object]): Told before a process is sent a signal.
         """
+        self._signalled = signalled
         self._ending = ending
         self._mailbox = mailbox
         self.jobs: dict[int, Job] = {}
@@ -203,10 +207,12 @@ class Hands:
 
     def _signal(self, order: e.Terminate | e.Kill) -> None:
         worker = self.workers.get(order.slot)
-        if worker is not None and isinstance(order, e.Kill):
-            worker.kill()
-        elif worker is not None:
-            worker.terminate()
+        if worker is not None:
+            self._signalled(order)
+            if isinstance(order, e.Kill):
+                worker.kill()
+            else:
+                worker.terminate()
         elif self._starting is not None and self._starting.slot == order.slot:
             self._end_at_once = order
         else:

@@ -67,8 +67,6 @@ class Loop(Core):
             self._engine = self._make_engine()
             # A daemon, so that a group that was never closed keeps nobody from exiting; see _exit.
             self._thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
-            if self._observer is not None:
-                self._observer.began(self._place.clock(), wall=time.time(), pid=self._pid)
             self._thread.start()
             self._has_thread = True
         except BaseException:
@@ -90,6 +88,9 @@ class Loop(Core):
         with self._lock:
             if self._thread is not threading.current_thread():
                 return
+            if self._observer is not None:
+                # Not in the caller's thread: an interrupt there may let this one never run, and nobody tell of the end.
+                self._observer.began(self._place.clock(), wall=time.time(), pid=self._pid)
         try:
             while not self._was_interrupted and self._step():
                 pass
@@ -166,6 +167,8 @@ class Loop(Core):
     def _take_in(self, ready: Sequence[Worker], deliveries: Deliveries) -> None:
         """Deal with what there is. Called under the lock."""
         self._roused = False
+        if self._was_interrupted:
+            return  # what is known of the group cannot be relied on
         # First, so that a worker that has come to an end finds what has been put there meanwhile.
         self._look_into_decks(deliveries)
         for worker in ready:
@@ -300,13 +303,15 @@ class Loop(Core):
     def _give_up(self, reason: str) -> None:
         """Leave nobody waiting and no process alive, when what is known of the group cannot be relied on."""
         with self._lock:
-            self._closing = True
+            self._was_interrupted = self._closing = True
             self.ending.reason = reason
             self.ending.cause = self.ending.plain
             self._left_over.extendleft(reversed(self._deliveries))
             self._deliveries.clear()
+            self._tally.dropped += sum(len(job.left()) for job in self._hands.jobs.values())
             self._left_over.extend(self._hands.drop_all())
-            workers = dict(self._hands.workers)
+            self._scheduler.forget_all()
+            workers, self._hands.workers = self._hands.workers, {}  # nobody else is to read what they tell
         for worker in workers.values():
             worker.kill()
         while workers:
@@ -317,13 +322,14 @@ class Loop(Core):
         with self._lock:
             self._undelivered = 0
 
-    @staticmethod
-    def _is_gone(worker: Worker) -> bool:
+    def _is_gone(self, worker: Worker) -> bool:
         """Read what a killed worker has to tell, to its end, whatever that is."""
         gone = False
         try:
             for event in worker.read():
                 gone |= isinstance(event, e.WorkerDied)
+                if self._observer is not None:
+                    self._observer.saw(event, (), self._place.clock())
         except Exception:  # noqa: BLE001 - what it tells may be just what this group has failed of
             gone = True
         return gone

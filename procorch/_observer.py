@@ -65,6 +65,9 @@ class Observer:
         Args:
             now (float): When.
         """
+        for slot in list(self._processes):  # whose death an interrupt has let nobody see
+            self._chunk_ended(slot, now)
+            self._died(e.WorkerDied(slot, None, 0), now)
         self._tell(events.GroupEnded(now, self._group))
 
     def started(self, slot: int, name: str, pid: int | None, now: float) -> None:
@@ -78,6 +81,18 @@ class Observer:
         """
         self._processes[slot] = _Process(name, pid)
         self._tell(events.ProcessStarted(now, slot, name, pid))
+
+    def signalled(self, order: e.Terminate | e.Kill, now: float) -> None:
+        """Tell of a signal.
+
+        Args:
+            order (e.Terminate | e.Kill): To a process that was started.
+            now (float): When it is sent.
+        """
+        process = self._processes.get(order.slot)
+        if process is not None:
+            name: Literal["SIGTERM", "SIGKILL"] = "SIGKILL" if isinstance(order, e.Kill) else "SIGTERM"
+            self._tell(events.ProcessSignalled(now, order.slot, process.name, process.pid, name))
 
     def saw(self, event: e.Event, orders: Sequence[e.Order], now: float) -> None:
         """Tell what users are to know of something that happened, and of what came of it.
@@ -129,9 +144,6 @@ class Observer:
                 for item, outcome in zip(items, outcomes, strict=True):
                     if type(outcome) is not Value:
                         self._failed(slot, job, item, outcome, now)
-            case e.Terminate(slot) | e.Kill(slot) if (process := self._processes.get(slot)) is not None:
-                name: Literal["SIGTERM", "SIGKILL"] = "SIGKILL" if isinstance(order, e.Kill) else "SIGTERM"
-                self._tell(events.ProcessSignalled(now, slot, process.name, process.pid, name))
             case e.JobDone(job):
                 del self._tasks[job]
             case _:

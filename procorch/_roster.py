@@ -126,6 +126,16 @@ class Roster:
         limits = self._limits
         return self._failed_starts >= limits.max_failed_starts or self._killed_starts >= limits.max_killed_starts
 
+    def forget_all(self) -> None:
+        """Take in that there are no processes any more, whatever was known of them."""
+        self.idle.clear()
+        self.alive = 0
+        for slot in list(self.slots.values()):
+            slot.phase, slot.job = Phase.GONE, None
+            slot.deadline = slot.next_step = slot.stack_until = None
+            if slot.dedicated is not None:
+                del self.slots[slot.number]
+
     # --- working ------------------------------------------------------------------------------------------------------
 
     def set_busy(self, slot: Slot, items: int, limit: float | None, now: float) -> None:

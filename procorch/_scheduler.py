@@ -163,6 +163,11 @@ class Scheduler:
         orders, self._orders = self._orders, []
         return orders
 
+    def forget_all(self) -> None:
+        """Forget all jobs and processes, without orders: the owner ends them himself, and handles nothing any more."""
+        self._jobs.clear()
+        self._roster.forget_all()
+
     def _order(self, order: e.Order) -> None:
         self._orders.append(order)
 

@@ -8,6 +8,7 @@ mailbox.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -223,13 +224,17 @@ class Supervisor(Loop):
         """In a word or two: ``"open"``, or why it takes no work."""
         return self.ending.reason if self._closing or self.ending.cause is not None else "open"
 
+    def _view(self) -> contextlib.AbstractContextManager[object]:
+        """Give what to hold while looking: no lock in a forked copy: there it may be taken for ever."""
+        return self._lock if os.getpid() == self._pid else contextlib.nullcontext()
+
     def processes(self) -> tuple[ProcessInfo, ...]:
         """Tell what processes there are.
 
         Returns:
             tuple[ProcessInfo, ...]: In the order of their slots.
         """
-        with self._lock:
+        with self._view():
             return self._hands.describe(self._scheduler.slots.values())
 
     def stats(self) -> GroupStats:
@@ -238,7 +243,7 @@ class Supervisor(Loop):
         Returns:
             GroupStats: Of this moment.
         """
-        with self._lock:
+        with self._view():
             return self._tally.stats(
                 self._scheduler.slots.values(), self._scheduler.waiting, self._place.clock() if self.used else 0.0
             )

@@ -66,6 +66,7 @@ class Tally:
         self.dropped = 0
         self.retried = 0
         self.signals = 0
+        """Counted by who sends them."""
         self.durations = Durations()
 
     def hear(self, event: e.Event, slots: Mapping[int, Slot], now: float) -> None:
@@ -93,8 +94,6 @@ class Tally:
                     self._resolved(order.outcomes)
                 case e.CountRetry():
                     self.retried += 1
-                case e.Terminate() | e.Kill():
-                    self.signals += 1
                 case _:
                     pass
 

@@ -60,6 +60,7 @@ class TraceFile:
         self._allowance = float(BURST)
         self._heard = 0.0
         self._closed = False
+        self._pid = os.getpid()
         self._path.write_text("[")
         self._size = 1
         """Bytes before the end, which is written again each time."""
@@ -96,11 +97,13 @@ class TraceFile:
                 self._write()
 
     def close(self) -> None:
-        """Write what is left. What comes afterwards is dropped.
+        """Write what is left. What comes afterwards is dropped. Does nothing in a forked copy of the process.
 
         Raises:
             OSError: It cannot be written.
         """
+        if os.getpid() != self._pid:
+            return  # it would cut off what the other has written since, and its lock may be taken for ever
         with self._lock:
             if not self._closed:
                 self._write()

@@ -305,8 +305,10 @@ class Hands:
             case e.Ask(slot):
                 self.ask(self.processes[slot])
             case e.Terminate(slot):
+                self.watch.signalled(order, self.now)
                 self.terminate(self.processes[slot])
             case e.Kill(slot):
+                self.watch.signalled(order, self.now)
                 self.processes[slot].killed = True
                 self.forget_unlaunched(self.processes[slot])
             case e.FinalizerFailed(slot):

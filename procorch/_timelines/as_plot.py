@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,11 +108,14 @@ class Drawing:
         legend = self._legend_entries()
         columns = min(len(legend), 4)
         self._below = 0.4 + 0.2 * -(-len(legend) // columns)
-        self._above = 0.62 + 0.2 * max(0, len(origin(timeline)) - 1)
-        height = self._above + rows * self._row + self._below
-        self.figure = matplotlib.figure.Figure(figsize=(WIDTH, height), facecolor="white")
         names = [printable(row.name, 24) for row in timeline.rows]
         left = 0.25 + 0.075 * max([6, *map(room, names)])
+        words = title(timeline)
+        # By the widest letters that words have: to measure would take a renderer, and to draw twice.
+        self._title = textwrap.wrap(words, int((WIDTH - left - 0.1) / 0.125 * len(words) / room(words)))
+        self._above = 0.42 + 0.2 * len(self._title) + 0.2 * max(0, len(origin(timeline)) - 1)
+        height = self._above + rows * self._row + self._below
+        self.figure = matplotlib.figure.Figure(figsize=(WIDTH, height), facecolor="white")
         place = (left / WIDTH, self._below / height, (WIDTH - left - _RIGHT) / WIDTH, rows * self._row / height)
         self._axes = self.figure.add_axes(place)
         self._frame(names)
@@ -152,9 +156,11 @@ class Drawing:
 
     def _head(self, left: float, height: float) -> None:
         write = self.figure.text
-        write(left, 1 - 0.12 / height, _plain(title(self._timeline)), fontsize=11, fontweight="bold", va="top")
+        for number, line in enumerate(self._title):
+            write(left, 1 - (0.12 + 0.2 * number) / height, _plain(line), fontsize=11, fontweight="bold", va="top")
+        below = 0.14 + 0.2 * len(self._title)
         for number, line in enumerate(origin(self._timeline)):
-            write(left, 1 - (0.34 + 0.17 * number) / height, _plain(line), fontsize=8, color="#666666", va="top")
+            write(left, 1 - (below + 0.17 * number) / height, _plain(line), fontsize=8, color="#666666", va="top")
         if not self._timeline.rows:
             self._axes.text(
                 0.5, 0.5, "no process was started", transform=self._axes.transAxes, ha="center", va="center"

@@ -40,7 +40,10 @@ def title(timeline: Timeline) -> str:
     Returns:
         str: As ``"etl: 4 workers, 2.1 s, 1,200 items, 1 failed, 2 retries"``.
     """
-    names = ", ".join(dict.fromkeys(printable(group.name) for group in timeline.groups)) or "nothing"
+    different = list(dict.fromkeys(printable(group.name) for group in timeline.groups))
+    names = ", ".join(different[:3]) or "nothing"
+    if len(different) > 3:
+        names += f" and {len(different) - 3} more"
     parts = [count(len(timeline.rows), "worker"), duration(timeline.seconds)]
     parts.append(count(sum(row.items for row in timeline.rows), "item"))
     for kind, one, more in _COUNTED:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from helpers import Method, the_worker, wait_until
 from watched import Told
 
 from procorch import ProcessGroup, TaskTimeout, WorkerCrashed, WorkerStartError, events
+from procorch._callbacks import Callbacks
 from procorch.testing import FakeEngine
 
 
@@ -202,3 +205,98 @@ def test_on_another_engine() -> None:
 def test_a_hook_must_be_callable() -> None:
     with pytest.raises(TypeError, match="on_event must be callable, not 3"):
         ProcessGroup(on_event=3)  # type: ignore[arg-type]
+
+
+def test_signals_are_told_and_counted_when_they_are_sent() -> None:
+    told: list[events.Event] = []
+    with ProcessGroup(4, on_event=told.append) as group:
+        for _ in range(4):
+            group.submit(time.sleep, 100)
+        group.terminate()  # now some of the processes are not started yet, and never will be
+    assert check(told).signals == group.stats().signals
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_hook_that_would_end_its_thread(error: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
+    told: list[events.Event] = []
+
+    def end(event: events.Event) -> None:
+        told.append(event)
+        raise error
+
+    with caplog.at_level(logging.ERROR, "procorch"), ProcessGroup(1, on_event=end) as group:
+        executor = group.as_executor()
+        assert executor.submit(t.doubler, 1).result() == 2
+        executor.shutdown()  # waits for callbacks
+    check(told)
+    assert error.__name__ in caplog.text
+
+
+def test_a_forked_copy_may_count() -> None:
+    with ProcessGroup(1) as group:
+        assert group.submit(t.doubler, 1).result() == 2
+        taken, looked = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with group._supervisor._lock:
+                taken.set()
+                looked.wait()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        taken.wait()
+        pid = os.fork()
+        if not pid:
+            signal.alarm(10)
+            os._exit(0 if group.stats().done == 1 and len(group.processes) == 1 else 1)
+        _, status = os.waitpid(pid, 0)
+        looked.set()
+        holder.join()
+    assert status == 0
+
+
+def interrupted_after(do: Callable[..., object]) -> Callable[..., None]:
+    """Raise in the thread of the caller, in the middle of its doings, as a Ctrl-C may."""
+
+    def do_and_raise(*args: Any) -> None:
+        do(*args)
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    return do_and_raise
+
+
+def test_a_caller_that_is_interrupted(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[events.Event] = []
+    with pytest.raises(KeyboardInterrupt), ProcessGroup(1, on_event=told.append) as group:
+        futures = [group.submit(tl.log_and_be_busy, str(log), "sleep") for _ in range(3)]
+        group.start(tl.log_and_be_busy, str(log), "sleep")
+        wait_until(lambda: len(log.read_text().splitlines()) == 2)
+        monkeypatch.setattr(group._supervisor, "_nudge", interrupted_after(group._supervisor._nudge))
+        group.submit(t.doubler, 1)
+    assert "interrupted" in repr(group)
+    assert all(future.done() for future in futures)
+    assert [one.exitcode for one in of(events.ProcessEnded, told)] == [-9, -9]
+    check(told)
+    stats = group.stats()
+    assert (stats.dropped, stats.running, stats.waiting) == (5, 0, 0)
+    assert group.processes == ()
+
+
+def test_an_interrupt_while_the_first_work_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[events.Event] = []
+    with pytest.raises(KeyboardInterrupt), ProcessGroup(1, on_event=told.append) as group:
+        monkeypatch.setattr(threading.Thread, "start", interrupted_after(threading.Thread.start))
+        group.submit(t.doubler, 1)
+    assert not told
+
+
+def test_an_interrupt_while_the_thread_for_callbacks_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    callbacks, called = Callbacks("w"), threading.Event()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(threading.Thread, "start", interrupted_after(threading.Thread.start))
+        callbacks.run(called.set)
+    callbacks.run(called.set)
+    callbacks.close()
+    assert callbacks.join(10)
+    assert called.is_set()

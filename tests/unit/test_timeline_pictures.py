@@ -58,6 +58,14 @@ HARD: dict[str, list[e.Event]] = {
         *chunk(2, 100.1, 101, task="m.日本" * 50),
         *finish(102, 1, 2, group="_"),
     ],
+    "many groups with many troubles": [
+        *(event for number in range(20) for event in (*begin(1, group=f"quite a long name {number}"), *finish(102, 1))),
+        *begin(1),
+        *(e.ItemRetried(101, 1, 1, "m.f", 1, 1, "timed out") for _ in range(1000)),
+        *(e.ItemFailed(101, 1, 1, "m.f", 1, "crashed") for _ in range(1000)),
+        *(e.ProcessEnded(101, 1, "etl-1", 5001, 1) for _ in range(1000)),
+        *finish(102, 1),
+    ],
     "64 workers": [
         *begin(*range(1, 65)),
         *(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from itertools import pairwise
@@ -261,3 +262,24 @@ def test_many_events_are_written_together(path: Path, tmp_path: Path) -> None:
     assert [row["ts"] for row in check(path) if row.get("cat") == "failure"] == [1_200_000]
     trace.close()
     assert len([row for row in check(path) if row.get("cat") == "chunk"]) == 2 * LINES
+
+
+def test_a_forked_copy_leaves_the_file_alone(path: Path) -> None:
+    with TraceFile(path) as trace:
+        *events, last = eventful()
+        for event in events[: len(events) // 2]:
+            trace(event)
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(writer)
+            os.read(reader, 1)  # comes when the parent has written more
+            trace.close()
+            os._exit(0)
+        os.close(reader)
+        for event in events[len(events) // 2 :]:
+            trace(event)
+        os.close(writer)
+        assert os.waitpid(pid, 0) == (pid, 0)
+        trace(last)
+    check(path)
