@@ -99,6 +99,21 @@ def test_who_forgets_what_a_terminated_group_did_hears_nothing_of_it(log: Path, 
     gc.collect()
 
 
+def test_who_forgets_what_a_terminated_group_never_got_hears_nothing_of_it() -> None:
+    ta.signals = ta.Signals()
+
+    async def main() -> None:
+        async with AsyncProcessGroup(1) as group:
+            for item in (ta.Blocks(), 1, 2):
+                group.submit(t.identity, item)
+            await until(ta.signals.begun.is_set)
+            group.terminate()
+            ta.signals.go_on.set()
+        gc.collect()
+
+    run(main())
+
+
 @pytest.mark.parametrize("cancels", [1, 2, 5])
 @pytest.mark.parametrize("when", ["inside", "leaving"])
 def test_cancelled_again_and_again_it_still_ends_everything(cancels: int, when: str, log: Path, tmp_path: Path) -> None:
