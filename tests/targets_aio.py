@@ -52,8 +52,8 @@ def log_and_wait_stubbornly(log: str, gate: str, value: Any = None) -> Any:
     return log_and_wait(log, gate, value)
 
 
-def log_and_wait_deaf(log: str, gate: str, value: Any = None) -> Any:
-    """Hear SIGTERM, and go on."""
+def log_and_wait_deafly(log: str, gate: str, value: Any = None) -> Any:
+    """As that, but it cannot be seen from outside that SIGTERM is in vain: it is waited for."""
     signal.signal(signal.SIGTERM, lambda *_: None)
     return log_and_wait(log, gate, value)
 

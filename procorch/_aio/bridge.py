@@ -135,14 +135,14 @@ class Bridge:
     def _lost(self) -> BaseException:
         return self.group._supervisor.ending.error()
 
-    def start(self, begin: Callable[[], ProcessHandle[R]]) -> asyncio.Future[ProcessHandle[R]]:
+    async def start(self, begin: Callable[[], ProcessHandle[R]]) -> ProcessHandle[R]:
         """Let the group start a process of its own, likewise.
 
         Args:
             begin (Callable[[], ProcessHandle[R]]): Gives its handle.
 
         Returns:
-            asyncio.Future[ProcessHandle[R]]: Done when the process is there. Cancelling it ends the process.
+            ProcessHandle[R]: When the process is there. Cancelling who waits ends it.
 
         Raises:
             GroupClosed: See `check_open`.
@@ -151,7 +151,7 @@ class Bridge:
         self.check_open()
         starting = Start(ways.hops, begin)
         self._giver.run(starting.begin)
-        return starting.future
+        return await starting.wait()
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from procorch._aio.hops import Hops, settle
+from procorch._errors import GroupClosed
 from procorch._handle import ProcessHandle
 
 R = TypeVar("R")
@@ -48,6 +49,9 @@ class Call(Generic[R]):
             return
         try:
             inner = self._inner = begin()
+        except GroupClosed:
+            self._hops.post(self._lose)
+            return
         except BaseException as error:  # noqa: BLE001 - raised where it is awaited
             self._hops.post(partial(settle, self.future, None, error))
             return
@@ -69,6 +73,9 @@ class Call(Generic[R]):
             return
         # Nobody here has cancelled it: the group was terminated. A CancelledError would look as if the awaiting task
         # had been cancelled, and get lost.
+        self._lose()
+
+    def _lose(self) -> None:
         settle(self.future, None, self._lost())
         if not self.future.cancelled():
             self.future.exception()  # who terminates a group knows: it need not be logged that nobody asked
@@ -115,6 +122,23 @@ class Start(Generic[R]):
 
     def _finish(self) -> None:
         settle(self.future, self._handle, None)
+
+    async def wait(self) -> ProcessHandle[R]:
+        """Wait for the process.
+
+        Returns:
+            ProcessHandle[R]: It is there.
+
+        Raises:
+            BaseException: CancelledError, after it has ended the process; what starting it raised.
+        """
+        try:
+            return await self.future
+        except asyncio.CancelledError:
+            # It may come when the process is there, before this task has taken it: then nobody knows of it.
+            if self._handle is not None and not self.future.cancelled():
+                self._handle.terminate()
+            raise
 
     def _is_done(self, future: asyncio.Future[ProcessHandle[R]]) -> None:
         handle = self._handle

@@ -25,6 +25,9 @@ from procorch._waits import Condition, join_thread
 _AT_ONCE = 64
 """Inputs taken of async iterables that never wait, until others in the loop have their turn."""
 
+_PATIENCE_SECONDS = 0.5
+"""How long a stream that ends early waits for an input that is just being taken, to close what it comes from."""
+
 
 class BoundedFeed(Feed):
     """One that goes no further than it is allowed to."""
@@ -120,9 +123,10 @@ class SyncFeed(BoundedFeed):
             self._closed = True
             waits = self._rests or self.ended
             self._change.notify_all()
-        # Else it is in the user's code, which may block for ever, and closes them when it comes back.
-        if waits and self._thread is not None and self._thread is not threading.current_thread():
-            join_thread(self._thread)
+        # Else it is in the user's code, which may block for ever: after a while, it closes them when it comes back.
+        if self._thread is not None and self._thread is not threading.current_thread():
+            if not join_thread(self._thread, None if waits else _PATIENCE_SECONDS):
+                return
             failure, self._failure = self._failure, None
             if failure is not None:
                 raise failure

@@ -35,8 +35,9 @@ def settle(future: asyncio.Future[R], value: R | None, error: BaseException | No
         return
     if error is None:
         future.set_result(value)  # type: ignore[arg-type]  # None only if that is the result
-    elif isinstance(error, (StopIteration, StopAsyncIteration, asyncio.CancelledError)):
-        # Futures refuse the first, and the last would say that somebody had cancelled whoever waits.
+    elif isinstance(error, (StopIteration, StopAsyncIteration, GeneratorExit, asyncio.CancelledError)):
+        # Futures refuse the first, the third would close the coroutines that wait, and the last would say that somebody
+        # had cancelled them.
         future.set_exception(_stand_in(error))
     else:
         future.set_exception(error)

@@ -224,6 +224,9 @@ def _check_iterables(call: str, iterables: tuple[Any, ...]) -> None:
 def _runnable(fn: F) -> F:
     """Give what a worker can call."""
     is_coroutine_function = inspect.iscoroutinefunction
-    if is_coroutine_function(fn) or is_coroutine_function(type(fn).__call__):
+    called: Callable[..., Any] = fn
+    while isinstance(called, partial):
+        called = called.func
+    if is_coroutine_function(called) or is_coroutine_function(type(called).__call__):
         return cast("F", InLoop(fn))
     return fn

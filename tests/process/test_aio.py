@@ -16,6 +16,7 @@ from helpers import Method, is_gone
 from loops import run, until
 
 from procorch import GroupClosed, NotPicklable, TaskTimeout, WorkerCrashed
+from procorch._aio.calls import Start
 from procorch.aio import AsyncProcessGroup
 from procorch.testing import crash
 
@@ -75,7 +76,7 @@ def test_what_goes_wrong_is_raised() -> None:
 def test_errors_that_would_mean_something_else_in_a_loop_are_wrapped() -> None:
     async def main() -> None:
         async with AsyncProcessGroup(1) as group:
-            for error in (StopIteration(1), StopAsyncIteration(), asyncio.CancelledError()):
+            for error in (StopIteration(1), StopAsyncIteration(), GeneratorExit(), asyncio.CancelledError()):
                 with pytest.raises(RuntimeError, match=type(error).__name__) as caught:
                     await group.run(ta.raise_it, error)
                 assert type(caught.value.__cause__) is type(error)
@@ -104,6 +105,7 @@ def test_coroutine_functions_run_in_the_worker() -> None:
             assert await group.run(ta.double_later, 4) == 8
             assert await group.run(functools.partial(ta.add_later, 1, third=5), 2) == 8
             assert await group.run(ta.CalledLater(), 3) == -3
+            assert await group.run(functools.partial(ta.CalledLater(), 3)) == -3
             assert await group.map(ta.double_later, range(5)) == [0, 2, 4, 6, 8]
             assert [r async for r in group.imap(ta.add_later, range(3), [5, 6, 7])] == [5, 7, 9]
             assert await (await group.start(ta.double_later, 2)) == 4
@@ -293,6 +295,26 @@ def test_cancelling_start_ends_the_process(log: Path, tmp_path: Path) -> None:
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_cancelling_start_when_the_process_is_just_there_ends_it(
+    monkeypatch: pytest.MonkeyPatch, log: Path, tmp_path: Path
+) -> None:
+    finish = Start._finish
+
+    async def main() -> None:
+        def finish_and_cancel(self: Start[Any]) -> None:
+            finish(self)
+            starting.cancel()
+
+        monkeypatch.setattr(Start, "_finish", finish_and_cancel)
+        async with AsyncProcessGroup() as group:
+            starting = asyncio.create_task(group.start(ta.log_and_wait, str(log), str(tmp_path / "gate")))
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            await until(lambda: not group.processes)
+
+    run(main())
 
 
 def test_share() -> None:

@@ -364,6 +364,30 @@ def test_leaving_the_loop_lets_what_runs_finish(log: Path, tmp_path: Path) -> No
     run(main())
 
 
+def test_leaving_waits_for_an_input_that_is_just_being_taken() -> None:
+    come, closed = threading.Event(), threading.Event()
+
+    def numbers() -> Any:
+        try:
+            yield 1
+            come.wait(20)
+            yield 2
+        finally:
+            closed.set()
+            raise LookupError
+
+    async def main() -> None:
+        async with AsyncProcessGroup(1) as group:
+            results = group.imap(t.doubler, numbers())
+            assert await anext(results) == 2
+            asyncio.get_running_loop().call_later(0.02, come.set)
+            with pytest.raises(LookupError):
+                await results.aclose()
+            assert closed.is_set()
+
+    run(main())
+
+
 def test_a_stream_that_nobody_asked_takes_nothing() -> None:
     noting = ta.Noting()
 
