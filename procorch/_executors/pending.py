@@ -52,6 +52,8 @@ class Pending:
         Raises:
             RuntimeError: `shut` was called.
         """
+        if self._is_copy:
+            return  # its group refuses it
         with self._lock:
             self.check_open()
             self._entries.add(entry)
@@ -62,6 +64,8 @@ class Pending:
         Args:
             entry (Entry): One that has entered; once more changes nothing.
         """
+        if self._is_copy:
+            return
         with self._lock:
             self._entries.discard(entry)
             if not self._entries:
@@ -73,6 +77,8 @@ class Pending:
         Args:
             refusal (str): What to say to those who come.
         """
+        if self._is_copy:
+            return
         with self._lock:
             self._refusal = self._refusal or refusal
 
@@ -86,13 +92,20 @@ class Pending:
         for entry in self._left():
             entry.stop()
 
+    @property
+    def _is_copy(self) -> bool:
+        """Whether this process is a forked one. It hears of nothing, and nobody in it may ever release the lock."""
+        return self._pid != os.getpid()
+
     def _left(self) -> list[Entry]:
+        if self._is_copy:
+            return []
         with self._lock:
             return list(self._entries)
 
     def wait(self) -> None:
-        """Wait until everything has its outcome. In a forked copy of the process, which never hears of it, do not."""
-        if self._pid != os.getpid():
+        """Wait until everything has its outcome."""
+        if self._is_copy:
             return
         with self._lock:
             self._lock.wait_for(lambda: not self._entries)
