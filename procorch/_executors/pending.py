@@ -29,7 +29,8 @@ class Pending:
     def __init__(self) -> None:
         """Begin open and empty."""
         self._lock = Condition()
-        self._entries: set[Entry] = set()
+        # In the order in which they came, for `give_up`: the group finds at once what waits in front.
+        self._entries: dict[Entry, None] = {}
         self._refusal: str | None = None
         self._pid = os.getpid()
         _wait_at_exit(self)
@@ -56,7 +57,7 @@ class Pending:
             return  # its group refuses it
         with self._lock:
             self.check_open()
-            self._entries.add(entry)
+            self._entries[entry] = None
 
     def leave(self, entry: Entry) -> None:
         """Take in that something has its outcome, and those who wait for it have been told.
@@ -67,7 +68,7 @@ class Pending:
         if self._is_copy:
             return
         with self._lock:
-            self._entries.discard(entry)
+            self._entries.pop(entry, None)
             if not self._entries:
                 self._lock.notify_all()
 

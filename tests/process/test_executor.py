@@ -489,6 +489,20 @@ def test_shutdown_may_cancel_what_has_not_begun(log: Path, gate: Path, waits: bo
             next(results)
 
 
+def test_shutdown_cancels_in_the_order_of_the_calls(log: Path, gate: Path) -> None:
+    cancelled: list[int] = []
+    with ProcessGroup(1) as group:
+        executor = group.as_executor()
+        begin(executor, log, gate)
+        for number in range(50):
+            future = executor.submit(targets.doubler, number)
+            future.add_done_callback(lambda _, number=number: cancelled.append(number))  # type: ignore[misc]
+        executor.shutdown(wait=False, cancel_futures=True)
+        gate.touch()
+        executor.shutdown()
+    assert cancelled == list(range(50))
+
+
 def test_whatever_was_accepted_is_done_after_the_shutdown() -> None:
     accepted: list[Future[int]] = []
 
