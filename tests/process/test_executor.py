@@ -336,6 +336,7 @@ def test_the_time_of_a_map_begins_at_the_call(log: Path, gate: Path) -> None:
         assert next(results) == 0  # it is there, however late it is asked for
         with pytest.raises(TimeoutError):
             next(results)
+        wait_until(lambda: group.stats().dropped == 1)  # the group is told, and hears of it soon
         gate.touch()
     assert executions(log) == {1: 1}  # what ran was not stopped, what had not begun did not begin
 
@@ -346,6 +347,7 @@ def test_leaving_a_map_cancels_the_rest_and_stops_nothing(log: Path, gate: Path)
         assert next(results) == 0
         wait_until(log.read_text)
         del results
+        wait_until(lambda: group.stats().dropped == 7)
         gate.touch()
     assert executions(log) == {1: 1}
 
