@@ -80,10 +80,19 @@ class Callbacks:
             self._closed = True
             self._queue.put(None)
 
+    def is_here(self) -> bool:
+        """Tell whether this is called from there.
+
+        Returns:
+            bool: Of the calling thread.
+        """
+        return self._thread is threading.current_thread()
+
     def flush(self) -> None:
         """Wait until what was given so far has been run, unless called from there."""
-        if self._thread is None or self._thread is threading.current_thread():
-            return
+        thread = self._thread
+        if thread is None or self.is_here() or not thread.is_alive():
+            return  # it is not alive after its end, nor in a forked copy of the process
         done = SafeFuture[None]()
         self.run(lambda: done.set_result(None))
         done.result()

@@ -6,9 +6,11 @@ import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future, wait
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from procorch._callbacks import Callbacks
 from procorch._public import public
+from procorch._waits import SafeFuture
 
 R = TypeVar("R")
 
@@ -17,13 +19,17 @@ R = TypeVar("R")
 class AsyncResult(Generic[R]):
     """What the asynchronous calls of a `GroupPool` give: as `multiprocessing.pool.AsyncResult`."""
 
-    def __init__(self, future: Future[R]) -> None:
+    def __init__(self, future: Future[R], callbacks: Callbacks, told: Future[None] | None = None) -> None:
         """Not for users: a pool's calls make these.
 
         Args:
             future (Future[R]): The result, now or later.
+            callbacks (Callbacks): Of the group.
+            told (Future[None] | None): Done when the user's callback has run; None if there is none.
         """
         self._future = future
+        self._callbacks = callbacks
+        self._told = told
 
     def get(self, timeout: float | None = None) -> R:
         """Wait for the result.
@@ -38,19 +44,19 @@ class AsyncResult(Generic[R]):
             BaseException: What the function raised, or a `TaskError`; ``CancelledError`` if the pool was terminated.
             multiprocessing.TimeoutError: The time is up.
         """
-        if timeout is not None:
+        if timeout is not None or self._told is not None:
             self.wait(timeout)
             if not self.ready():
                 raise multiprocessing.TimeoutError
         return self._future.result()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until it is there.
+        """Wait until it is there, and its callback has run; in a callback, only until it is there.
 
         Args:
             timeout (float | None): Seconds to wait at most; None for no limit.
         """
-        wait([self._future], timeout)
+        wait([self._last], timeout)
 
     def ready(self) -> bool:
         """Tell whether it is there.
@@ -58,7 +64,12 @@ class AsyncResult(Generic[R]):
         Returns:
             bool: Also True for an error.
         """
-        return self._future.done()
+        return self._last.done()
+
+    @property
+    def _last(self) -> Future[Any]:
+        """What is done last. Callbacks do not wait for each other: they have one thread."""
+        return self._future if self._told is None or self._callbacks.is_here() else self._told
 
     def successful(self) -> bool:
         """Tell whether it is a result.
@@ -78,6 +89,7 @@ def watched(
     future: Future[R],
     callback: Callable[[R], object] | None,
     error_callback: Callable[[BaseException], object] | None,
+    callbacks: Callbacks,
 ) -> AsyncResult[R]:
     """Give a future as the asynchronous calls of a pool do.
 
@@ -85,13 +97,24 @@ def watched(
         future (Future[R]): The result, now or later.
         callback (Callable[[R], object] | None): Called with the result.
         error_callback (Callable[[BaseException], object] | None): Called with the error.
+        callbacks (Callbacks): Of the group.
 
     Returns:
         AsyncResult[R]: Of that future.
     """
-    if callback is not None or error_callback is not None:
-        future.add_done_callback(partial(_report, callback, error_callback))
-    return AsyncResult(future)
+    if callback is None and error_callback is None:
+        return AsyncResult(future, callbacks)
+    # As with a pool of multiprocessing, who has waited for the result finds done what its callback does.
+    told = SafeFuture[None]()
+    future.add_done_callback(partial(_tell, partial(_report, callback, error_callback), told))
+    return AsyncResult(future, callbacks, told)
+
+
+def _tell(report: Callable[[Future[R]], None], told: Future[None], future: Future[R]) -> None:
+    try:
+        report(future)
+    finally:
+        told.set_result(None)
 
 
 def _report(

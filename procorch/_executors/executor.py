@@ -62,7 +62,7 @@ class GroupExecutor(Executor):
         try:
             return submit(self._tasks, self._pending, fn, args, kwargs)
         except GroupClosed as closed:
-            raise refusal(self._supervisor.ending) from closed.__cause__
+            raise refusal(self._supervisor.ending, closed) from closed.__cause__
 
     @override
     def map(
@@ -107,7 +107,7 @@ class GroupExecutor(Executor):
             stream = self._tasks._stream("map", fn, iterables, shape, size, 1, ExecutorStream)
             return stream.begin(self._pending, timeout)
         except GroupClosed as closed:
-            raise refusal(self._supervisor.ending) from closed.__cause__
+            raise refusal(self._supervisor.ending, closed) from closed.__cause__
 
     @override
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from typing_extensions import override
 
+from procorch._errors import GroupClosed
 from procorch._executors.pending import Pending
 from procorch._future import TaskFuture
 from procorch._supervisor import Supervisor
@@ -33,6 +34,7 @@ class ExecutorFuture(TaskFuture[R]):
         """
         super().__init__(supervisor)
         self._pending = pending
+        self._is_given_up = False
 
     @override
     def running(self) -> bool:
@@ -54,10 +56,15 @@ class ExecutorFuture(TaskFuture[R]):
         if job is not None and not self.running() and not self.done():
             self._canceller = threading.get_ident()
             try:
-                self._supervisor.drop(job, unless=self.running)
+                self._supervisor.drop(job, unless=self._stays)
             finally:
                 self._canceller = None
-        return self.cancelled()
+        # Another thread may have done it just now, and not have come to tell.
+        return (self._is_given_up and not self.done()) or self.cancelled()
+
+    def _stays(self) -> bool:
+        self._is_given_up = not self.running()
+        return not self._is_given_up
 
     def give_up(self) -> None:
         """See `cancel`."""
@@ -106,15 +113,16 @@ def broken(ending: Ending) -> BrokenExecutor:
     return error
 
 
-def refusal(ending: Ending) -> RuntimeError:
+def refusal(ending: Ending, closed: GroupClosed) -> RuntimeError:
     """Make the error for who gives work to an executor whose group takes none.
 
     Args:
         ending (Ending): Of that group.
+        closed (GroupClosed): What it says itself.
 
     Returns:
         RuntimeError: A `BrokenExecutor` if the group cannot start workers.
     """
     if ending.cause is not None:
         return broken(ending)
-    return RuntimeError(f"cannot schedule new futures: {ending.plain()}")
+    return RuntimeError(f"cannot schedule new futures: {closed}")

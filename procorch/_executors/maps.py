@@ -21,6 +21,7 @@ from procorch._arrivals import Arrival, InputFailed
 from procorch._events import Dropped, Outcomes
 from procorch._executors.future import broken
 from procorch._executors.pending import Pending
+from procorch._job import Job
 from procorch._stream import Shape, Stream
 from procorch._verdict import Place
 
@@ -75,17 +76,19 @@ class ExecutorStream(Stream):
         self._executor = pending
         self._resolved = 0  # items that have their outcome; under the lock of `_news`
         self._done = done
+        self._ended: Callable[[Job], None] | None = None  # how others did
         self._filling = self._beginning = True
         pending.enter(self)
         try:
-            while not self._intake.over and self._room > 0:
+            while not self._intake.over and self._room > 0 and self._ended != self._supervisor.cancel:
+                # The inputs may be long in coming, or without end; meanwhile others may shut down what they are for.
+                pending.check_open()
+                self._supervisor.check_open()
                 self._take()
             self._hand_over()
         except BaseException:
             self._done = None
-            if self._pending:
-                self._put_pending(len(self._pending))
-            self._drop_deck()
+            self._drop_taken()
             self.close()
             raise
         finally:
@@ -95,13 +98,28 @@ class ExecutorStream(Stream):
 
     def give_up(self) -> None:
         """Drop what has not begun."""
-        if self._job.number:
-            self._supervisor.drop(self._job)
+        self._end(self._supervisor.drop)
 
     def stop(self) -> None:
         """Drop everything, and stop what runs."""
+        self._end(self._supervisor.cancel)
+
+    def _end(self, how: Callable[[Job], None]) -> None:
+        self._ended = how
         if self._job.number:
-            self._supervisor.cancel(self._job)
+            how(self._job)
+
+    @override
+    def _tell_again(self) -> None:
+        super()._tell_again()
+        if self._ended is not None:
+            self._ended(self._job)
+
+    def _drop_taken(self) -> None:
+        """Begin nothing of what is not handed over, wherever between the two an interrupt has come."""
+        self._pending.clear()
+        self._supervisor.discard(self._job)
+        self._numbers = self._job.items.count  # nobody knows of more
 
     # --- for the shutdown of the executor -----------------------------------------------------------------------------
 
@@ -132,9 +150,12 @@ class ExecutorStream(Stream):
         if self._filling or self._intake.over:
             return super()._advance()
         self._filling = True  # what is taken in here may begin, and have its outcome, before it is counted
-        self._executor.enter(self)
         try:
+            self._executor.enter(self)
             return super()._advance()
+        except BaseException:
+            self._drop_taken()
+            raise
         finally:
             self._filled()
 

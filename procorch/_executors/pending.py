@@ -29,7 +29,8 @@ class Pending:
     def __init__(self) -> None:
         """Begin open and empty."""
         self._lock = Condition()
-        self._entries: set[Entry] = set()
+        # In the order in which they came, for `give_up`: the group finds at once what waits in front.
+        self._entries: dict[Entry, None] = {}
         self._refusal: str | None = None
         self._pid = os.getpid()
         _wait_at_exit(self)
@@ -52,9 +53,11 @@ class Pending:
         Raises:
             RuntimeError: `shut` was called.
         """
+        if self._is_copy:
+            return  # its group refuses it
         with self._lock:
             self.check_open()
-            self._entries.add(entry)
+            self._entries[entry] = None
 
     def leave(self, entry: Entry) -> None:
         """Take in that something has its outcome, and those who wait for it have been told.
@@ -62,8 +65,10 @@ class Pending:
         Args:
             entry (Entry): One that has entered; once more changes nothing.
         """
+        if self._is_copy:
+            return
         with self._lock:
-            self._entries.discard(entry)
+            self._entries.pop(entry, None)
             if not self._entries:
                 self._lock.notify_all()
 
@@ -73,6 +78,8 @@ class Pending:
         Args:
             refusal (str): What to say to those who come.
         """
+        if self._is_copy:
+            return
         with self._lock:
             self._refusal = self._refusal or refusal
 
@@ -86,13 +93,20 @@ class Pending:
         for entry in self._left():
             entry.stop()
 
+    @property
+    def _is_copy(self) -> bool:
+        """Whether this process is a forked one. It hears of nothing, and nobody in it may ever release the lock."""
+        return self._pid != os.getpid()
+
     def _left(self) -> list[Entry]:
+        if self._is_copy:
+            return []
         with self._lock:
             return list(self._entries)
 
     def wait(self) -> None:
-        """Wait until everything has its outcome. In a forked copy of the process, which never hears of it, do not."""
-        if self._pid != os.getpid():
+        """Wait until everything has its outcome."""
+        if self._is_copy:
             return
         with self._lock:
             self._lock.wait_for(lambda: not self._entries)

@@ -39,6 +39,7 @@ class GroupPool:
         self._tasks = tasks
         self._pending = Pending()  # asynchronous calls
         self._state = "open"
+        self._callbacks = tasks._supervisor.callbacks
 
     @property
     def size(self) -> int:
@@ -89,7 +90,7 @@ class GroupPool:
         """
         self._check_open()
         future: Future[R] = submit(self._tasks, self._pending, func, tuple(args), dict(kwds or {}))
-        return watched(future, callback, error_callback)
+        return watched(future, callback, error_callback, self._callbacks)
 
     # --- many items ---------------------------------------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ class GroupPool:
         Raises:
             ValueError: The pool was closed.
         """
-        return watched(self._begin(func, iterable, chunksize, star=False), callback, error_callback)
+        return watched(self._begin(func, iterable, chunksize, star=False), callback, error_callback, self._callbacks)
 
     def starmap(
         self, func: Callable[..., R], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
@@ -178,7 +179,7 @@ class GroupPool:
         Raises:
             ValueError: The pool was closed.
         """
-        return watched(self._begin(func, iterable, chunksize, star=True), callback, error_callback)
+        return watched(self._begin(func, iterable, chunksize, star=True), callback, error_callback, self._callbacks)
 
     def imap(self, func: Callable[[T], R], iterable: Iterable[T], chunksize: int = 1) -> Generator[R, None, None]:
         """Give results one by one in the order of the items, while later ones run; see `ProcessGroup.imap`.
@@ -230,8 +231,7 @@ class GroupPool:
         shape, size = shape_of(chunksize or 1, None), window_of(1, None)
         stream = self._tasks._stream("map", func, (iterable,), shape, size, 1, ExecutorStream, star=star)
         future = SafeFuture[list[Any]]()
-        run = self._tasks._supervisor.callbacks.run
-        stream.begin(self._pending, None, lambda: run(partial(settle, future, stream.results())))
+        stream.begin(self._pending, None, lambda: self._callbacks.run(partial(settle, future, stream.results())))
         return future
 
     def _check_open(self) -> None:
@@ -258,7 +258,7 @@ class GroupPool:
         if self._state == "open":
             raise ValueError("Pool is still running")
         self._pending.wait()
-        self._tasks._supervisor.callbacks.flush()
+        self._callbacks.flush()
 
     def __enter__(self) -> Self:
         """Enter the block.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed, wait
 from itertools import count
 from pathlib import Path
@@ -187,6 +190,80 @@ def test_a_forked_process_has_executors_of_its_own(log: Path, gate: Path) -> Non
             handle.kill()
 
 
+def in_a_copy(do: Callable[[], object]) -> int:
+    """Do something in a forked copy of this process, for 10 s at most; give its exit code."""
+    pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(10)
+        try:
+            do()
+        except BaseException:  # noqa: BLE001 - whatever it is, this process is not to go on
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_copy_waits_for_no_callbacks() -> None:
+    with ProcessGroup(1) as group, group.as_executor() as executor, group.as_pool() as pool:
+        called: list[object] = []
+        pool.apply_async(targets.doubler, (1,), callback=called.append).wait()
+        pool.close()
+        assert in_a_copy(executor.shutdown) == 0
+        assert in_a_copy(pool.join) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_copy_is_refused_whatever_other_threads_were_about() -> None:
+    def use() -> None:
+        for call in (executor.submit, executor.map):
+            with pytest.raises(RuntimeError, match=f"belongs to process {os.getppid()}"):
+                call(targets.doubler, [1])
+        executor.shutdown(cancel_futures=True)
+
+    def fork() -> None:
+        exits.append(in_a_copy(use))
+
+    exits: list[int] = []
+    with ProcessGroup(1) as group, group.as_executor() as executor:
+        executor.submit(targets.doubler, 1).result()
+        thread = threading.Thread(target=fork)
+        with executor._pending._lock:  # as another thread may in any moment
+            thread.start()
+            thread.join()
+    assert exits == [0]
+
+
+def test_who_cancels_at_the_same_time_has_the_same_answer(log: Path, gate: Path) -> None:
+    def cancel() -> None:
+        barrier.wait()
+        future = futures[-1]
+        if not future.cancel():
+            refused.append(future)
+
+    barrier = threading.Barrier(2)
+    futures: list[Future[int]] = []
+    refused: list[Future[int]] = []
+    switches = sys.getswitchinterval()
+    with ProcessGroup(1) as group, group.as_executor() as executor:
+        begin(executor, log, gate)
+        sys.setswitchinterval(1e-5)
+        try:
+            for _ in range(300):
+                futures.append(executor.submit(targets.doubler, 1))
+                threads = [threading.Thread(target=cancel) for _ in range(2)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+        finally:
+            sys.setswitchinterval(switches)
+            gate.touch()
+    assert all(future.cancelled() for future in futures)
+    assert refused == []
+
+
 def test_asyncio_runs_in_it() -> None:
     async def main(executor: Executor) -> list[int]:
         loop = asyncio.get_running_loop()
@@ -260,6 +337,7 @@ def test_the_time_of_a_map_begins_at_the_call(log: Path, gate: Path) -> None:
         assert next(results) == 0  # it is there, however late it is asked for
         with pytest.raises(TimeoutError):
             next(results)
+        wait_until(lambda: group.stats().dropped == 1)  # the group is told, and hears of it soon
         gate.touch()
     assert executions(log) == {1: 1}  # what ran was not stopped, what had not begun did not begin
 
@@ -270,6 +348,7 @@ def test_leaving_a_map_cancels_the_rest_and_stops_nothing(log: Path, gate: Path)
         assert next(results) == 0
         wait_until(log.read_text)
         del results
+        wait_until(lambda: group.stats().dropped == 7)
         gate.touch()
     assert executions(log) == {1: 1}
 
@@ -343,6 +422,59 @@ def test_shutdown_waits_for_callbacks(gate: Path) -> None:
         assert called == [str(gate)]
 
 
+@pytest.mark.parametrize("how", ["wait", "cancel", "terminate"])
+def test_the_end_ends_a_map_whose_input_has_none(how: str) -> None:
+    def inputs() -> Iterator[int]:
+        for number in count():
+            if number == 1000:
+                under_way.set()
+            yield number
+
+    def give() -> None:
+        with pytest.raises(RuntimeError, match="cannot schedule new futures"):
+            executor.map(targets.doubler, inputs())
+        refused.set()
+
+    under_way, refused = threading.Event(), threading.Event()
+    with ProcessGroup(2) as group:
+        executor = group.as_executor()
+        thread = threading.Thread(target=give, daemon=True)
+        thread.start()
+        under_way.wait()
+        if how == "terminate":
+            group.terminate()
+        executor.shutdown(cancel_futures=how == "cancel")
+        assert refused.wait(20)
+        thread.join()
+
+
+@pytest.mark.parametrize("chunksize", [1, 5])
+def test_an_interrupt_of_the_input_leaves_nothing_to_wait_for(chunksize: int) -> None:
+    def inputs() -> Iterator[int]:
+        yield from range(12)
+        raise KeyboardInterrupt
+
+    with ProcessGroup(2) as group:
+        executor = group.as_executor()
+        with pytest.raises(KeyboardInterrupt):
+            list(executor.map(targets.doubler, inputs(), chunksize=chunksize, buffersize=2))
+        executor.shutdown()
+
+
+def test_who_asks_a_buffered_map_for_more_after_the_end_is_refused(log: Path, gate: Path) -> None:
+    with ProcessGroup(2) as group:
+        executor = group.as_executor()
+        items = [(str(log), str(gate), number) for number in range(9)]
+        results = executor.map(mine.log_then_wait, items, buffersize=2)
+        assert next(results) == 0
+        wait_until(log.read_text)
+        executor.shutdown(wait=False)
+        with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+            next(results)
+        gate.touch()
+        executor.shutdown()
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_shutdown_may_cancel_what_has_not_begun(log: Path, gate: Path, waits: bool) -> None:
     with ProcessGroup(1) as group:
@@ -358,6 +490,20 @@ def test_shutdown_may_cancel_what_has_not_begun(log: Path, gate: Path, waits: bo
         assert running.result() == 7
         with pytest.raises(CancelledError):
             next(results)
+
+
+def test_shutdown_cancels_in_the_order_of_the_calls(log: Path, gate: Path) -> None:
+    cancelled: list[int] = []
+    with ProcessGroup(1) as group:
+        executor = group.as_executor()
+        begin(executor, log, gate)
+        for number in range(50):
+            future = executor.submit(targets.doubler, number)
+            future.add_done_callback(lambda _, number=number: cancelled.append(number))  # type: ignore[misc]
+        executor.shutdown(wait=False, cancel_futures=True)
+        gate.touch()
+        executor.shutdown()
+    assert cancelled == list(range(50))
 
 
 def test_whatever_was_accepted_is_done_after_the_shutdown() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -56,6 +57,49 @@ def test_an_async_result_tells_its_state(gate: Path) -> None:
         with pytest.raises(ZeroDivisionError):
             failed.get(20)
         assert not failed.successful()
+
+
+def test_who_has_the_result_finds_done_what_its_callback_does(gate: Path) -> None:
+    begun = threading.Event()
+    results: list[object] = []
+
+    def call(result: object) -> None:
+        begun.set()
+        wait_until(gate.exists)
+        results.append(result)
+
+    with ProcessGroup(1) as group, group.as_pool() as pool:
+        one = pool.apply_async(targets.doubler, (1,), callback=call)
+        many = pool.map_async(targets.doubler, [1, 2], callback=call)
+        failed = pool.apply_async(targets.divide, (0,), error_callback=call)
+        begun.wait()
+        for result in (one, many, failed):
+            assert not result.ready()
+            with pytest.raises(multiprocessing.TimeoutError):
+                result.get(0.01)
+        gate.touch()
+        assert one.get() == 2
+        assert 2 in results
+        many.wait()
+        assert [2, 4] in results
+        with pytest.raises(ZeroDivisionError):
+            failed.get(20)
+        assert ZeroDivisionError in map(type, results)
+
+
+def test_a_callback_may_wait_for_what_has_callbacks() -> None:
+    def call(_: int) -> None:
+        second = pool.apply_async(targets.doubler, (2,), callback=results.append)
+        results.append(second.get(20))
+        assert second.successful()
+        second.wait()
+
+    results: list[int] = []
+    with ProcessGroup(1) as group, group.as_pool() as pool:
+        pool.apply_async(targets.doubler, (1,), callback=call).wait(20)
+        pool.close()
+        pool.join()
+    assert results == [4, 4]
 
 
 def test_callbacks_have_run_after_join() -> None:
