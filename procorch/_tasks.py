@@ -23,8 +23,9 @@ from procorch._options import TaskOptions
 from procorch._pickles import Pickles
 from procorch._policy import check_callable, check_count, check_name
 from procorch._progress import Progress, Reporter, total_of
+from procorch._shape import Shape
 from procorch._signatures import ImapCall
-from procorch._stream import Shape, Stream
+from procorch._stream import Stream
 from procorch._supervisor import Supervisor
 from procorch._verdict import shorten
 from procorch._watched_stream import WatchedStream

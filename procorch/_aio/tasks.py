@@ -16,7 +16,7 @@ from procorch._aio.maps import AsyncMapCall
 from procorch._aio.streams import AsyncStream, is_async
 from procorch._policy import check_callable, check_count, check_name
 from procorch._progress import Progress
-from procorch._stream import Shape
+from procorch._shape import Shape
 from procorch._tasks import AHEAD, MAP_AHEAD, Tasks, stream_class
 
 F = TypeVar("F", bound=Callable[..., Any])

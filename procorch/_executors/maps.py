@@ -22,7 +22,8 @@ from procorch._events import Dropped, Outcomes
 from procorch._executors.future import broken
 from procorch._executors.pending import Pending
 from procorch._job import Job
-from procorch._stream import Shape, Stream
+from procorch._shape import Shape
+from procorch._stream import Stream
 from procorch._verdict import Place
 
 

@@ -13,7 +13,8 @@ from procorch._executors.executor import submit
 from procorch._executors.maps import ExecutorStream, shape_of, window_of
 from procorch._executors.pending import Pending
 from procorch._public import public
-from procorch._stream import Shape, Stream
+from procorch._shape import Shape
+from procorch._stream import Stream
 from procorch._tasks import MAP_AHEAD, Tasks
 from procorch._waits import SafeFuture
 
