@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -76,27 +77,34 @@ def _descriptors() -> Iterator[str]:
 
 def _descendants() -> Iterator[str]:
     """All processes below this one, zombies included, without multiprocessing's own two helpers."""
-    parents: dict[int, int] = {}
-    commands: dict[int, str] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            stat = (entry / "stat").read_text()
-            commands[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        state, above_it = stat.rpartition(")")[2].split()[:2]
-        parents[int(entry.name)] = int(above_it)
-        commands[int(entry.name)] += f" ({state})"
-    for pid, parent in parents.items():
-        above = [parent]
-        while above[-1] in parents and above[-1] > 1:
-            above.append(parents[above[-1]])
+    todo = _children(os.getpid())
+    helpers = {pid for pid in todo if any(name in _command(pid) for name in _HELPERS)}
+    while todo:
+        pid = todo.pop()
         # A forked worker of the fork server has its command line; the server itself is this process's child.
-        helper = parent == os.getpid() and any(name in commands[pid] for name in _HELPERS)
-        if os.getpid() in above and not helper:
-            yield f"{pid}: {commands[pid]}"
+        if pid not in helpers:
+            yield f"{pid}: {_command(pid)}({_state(pid)})"
+        todo += _children(pid)
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
+    return found
+
+
+def _command(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
+
+
+def _state(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return "gone"
 
 
 @pytest.fixture(scope="session", autouse=True)

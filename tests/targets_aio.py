@@ -97,14 +97,6 @@ class Blocks:
         return int, (7,)
 
 
-class TakesLong:
-    """Takes long to pickle, asleep."""
-
-    def __reduce__(self) -> Any:
-        time.sleep(1)
-        return int, (7,)
-
-
 def blocking_items(count: int) -> Iterator[int]:
     """Block before the first item, and note the thread in which it is closed."""
     signals.block()

@@ -126,8 +126,16 @@ async def crash_later() -> None:
 # --- cancelling -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["cancel", "timeout", "wait_for", "future"])
-@pytest.mark.parametrize("target", [ta.log_and_wait, ta.log_and_wait_stubbornly])
+@pytest.mark.parametrize(
+    ("way", "target"),
+    [
+        ("cancel", ta.log_and_wait),
+        ("cancel", ta.log_and_wait_stubbornly),
+        ("timeout", ta.log_and_wait),
+        ("wait_for", ta.log_and_wait_stubbornly),
+        ("future", ta.log_and_wait),
+    ],
+)
 def test_cancelling_stops_the_process(way: str, target: Any, log: Path, tmp_path: Path) -> None:
     gate = str(tmp_path / "gate")
 

@@ -114,8 +114,7 @@ def test_who_forgets_what_a_terminated_group_never_got_hears_nothing_of_it() -> 
     run(main())
 
 
-@pytest.mark.parametrize("cancels", [1, 5])
-@pytest.mark.parametrize("when", ["inside", "leaving"])
+@pytest.mark.parametrize(("when", "cancels"), [("inside", 5), ("leaving", 1), ("leaving", 5)])
 def test_cancelled_again_and_again_it_still_ends_everything(cancels: int, when: str, log: Path, tmp_path: Path) -> None:
     async def use() -> None:
         async with AsyncProcessGroup(2) as group:

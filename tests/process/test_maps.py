@@ -294,9 +294,7 @@ def test_the_fork_server_may_die(gate: Path) -> None:
         assert group.submit(targets.doubler, 3).result() == 6
 
 
-def test_a_failing_map_does_not_drop_its_deck_under_the_supervisors_hands(
-    method: Method, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_map_does_not_drop_its_deck_under_the_supervisors_hands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between finding something in the deck and taking it, nobody else takes of it. A delay makes room to try."""
     honest = Supervisor._take
 
@@ -313,5 +311,5 @@ def test_a_failing_map_does_not_drop_its_deck_under_the_supervisors_hands(
             yield number
 
     for _ in range(6):
-        with make_group(method) as group, pytest.raises(ZeroDivisionError):
+        with ProcessGroup(2) as group, pytest.raises(ZeroDivisionError):
             group.map(targets.fail_at_thirty, source(), chunksize=1)

@@ -121,8 +121,8 @@ def test_as_completed_gives_what_was_started_meanwhile_in_its_turn(method: Metho
         assert list(done) == [slow]
 
 
-def test_as_completed_gives_each_once_while_another_thread_starts_more(method: Method, gate: Path) -> None:
-    with make_group(method) as group, ThreadPoolExecutor(2) as threads:
+def test_as_completed_gives_each_once_while_another_thread_starts_more(gate: Path) -> None:
+    with ProcessGroup(2) as group, ThreadPoolExecutor(2) as threads:
         first = group.start(targets.wait_for, str(gate))
         given = [threads.submit(lambda: list(group.as_completed())) for _ in range(2)]
         started = [group.start(targets.doubler, number) for number in range(12)]
@@ -207,6 +207,7 @@ def test_a_group_inside_a_daemonic_process_says_so(method: Method) -> None:
         group.submit(targets.submit_as_daemon).result()
 
 
+@pytest.mark.parametrize("method", ["forkserver", "fork"])  # with spawn it takes long, and opens the same
 def test_a_system_without_descriptors_is_refused_and_nothing_leaks(method: Method) -> None:
     """With each number of descriptors left, until there are enough: an error of ours or the result, and no trace."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
