@@ -19,7 +19,7 @@ class SlotStats:
     Attributes:
         slot (int): Number of the place in the group, from 1.
         name (str): Name of the workers that are and were there.
-        items (int): Items that finished there.
+        tasks_done (int): Items that finished there.
         restarts (int): How often the process there has been replaced.
         busy_seconds (float): Time that the chunks took which have ended, in whatever way; in seconds.
         busy (float): This as a part of the group's time so far, between 0 and about 1.
@@ -27,7 +27,7 @@ class SlotStats:
 
     slot: int
     name: str
-    items: int
+    tasks_done: int
     restarts: int
     busy_seconds: float
     busy: float

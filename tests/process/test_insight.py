@@ -64,7 +64,7 @@ def test_what_becomes_of_items(method: Method, tmp_path: Path) -> None:
     assert known.finished == 20 - 2 + 1
     assert (stats.done, stats.raised, stats.crashed, stats.timed_out, stats.dropped) == (17, 1, 1, 1, 0)
     assert (stats.retried, stats.failed, stats.waiting, stats.running) == (4, 3, 0, 0)
-    assert sum(slot.items for slot in stats.slots) == known.finished
+    assert sum(slot.tasks_done for slot in stats.slots) == known.finished
     assert sum(slot.busy_seconds for slot in stats.slots) >= 2  # two tries of a second each
 
 

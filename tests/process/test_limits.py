@@ -183,8 +183,10 @@ def test_terminate_from_a_callback_and_from_a_thread(method: Method, log: Path) 
         wait_until(stuck.running)
         group.submit(t.doubler, 1).add_done_callback(lambda _: group.terminate())
         wait_until(stuck.cancelled)
-        threading.Thread(target=group.terminate).start()
+        other = threading.Thread(target=group.terminate)
+        other.start()
         assert group.join(10)
+        other.join()
 
 
 def test_terminate_from_a_signal_handler(method: Method, log: Path) -> None:
