@@ -37,6 +37,8 @@ class Chunk:
     """The pickled arguments: each item's by itself, or of all in one."""
     timed: bool = False
     """Whether somebody will want to know since when an item runs."""
+    seconds: float | None = None
+    """Work after which to begin no further item, for a worker that cannot be asked back in time; None for no limit."""
 
 
 class Worker(Protocol):

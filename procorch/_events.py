@@ -242,6 +242,16 @@ class TerminateAsked:
 
 
 @attrs.frozen
+class RoomChanged:
+    """The place where workers run has another size; heard before the first job, if at all, and whenever that changes."""
+
+    workers: int
+    """Chunks that run there at once; 0 as long as there is nobody to run any."""
+    window: int
+    """Chunks that may be there at once, at least as many: those that wait there for their turn hide the way."""
+
+
+@attrs.frozen
 class TimePassed:
     """The moment that `WakeAt` named has come, or any other has."""
 
@@ -263,6 +273,7 @@ Event: TypeAlias = (
     | WorkerDied
     | CloseAsked
     | TerminateAsked
+    | RoomChanged
     | TimePassed
 )
 
@@ -287,6 +298,8 @@ class Send:
     slot: int
     job: int
     items: Sequence[int]
+    seconds: float | None = None
+    """Work after which a worker that is far away is to begin no further item by itself; None for no such limit."""
 
 
 @attrs.frozen

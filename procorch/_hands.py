@@ -174,10 +174,10 @@ class Hands:
                 # First: what is interrupted in between is delivered twice rather than never.
                 deliveries.append(partial(job.sink.deliver, items, outcomes, place))
                 job.drop(items)
-            case e.Send(slot, number, items):
+            case e.Send(slot, number, items, seconds):
                 job = self.jobs[number]
                 timed = job.spec.timeout is not None
-                chunk = Chunk(job.function, job.style, job.spec.stop_on_failure, job.load(items), timed)
+                chunk = Chunk(job.function, job.style, job.spec.stop_on_failure, job.load(items), timed, seconds)
                 self.workers[slot].send(chunk)
             case e.CountRetry(_, number):
                 self.jobs[number].retried += 1

@@ -43,6 +43,9 @@ class Limits:
     """Work not begun, in seconds, for which a chunk is asked back to be shared with an idle worker: ten times what that
     costs."""
 
+    distant: bool = False
+    """Whether the way to the workers and back may be long, so that it is to be measured, and chunks are to be worth it."""
+
     look_after: float = attrs.field(default=0.020, validator=gt(0))
     """Seconds after which the parent looks at a busy worker's finished items without being told of them. A worker
     announces results at most every ten milliseconds, so one may wait behind a heavy item that follows light ones."""

@@ -152,6 +152,8 @@ class Scheduler:
                 self._process_stopped(job, kill=kill)
             case e.CloseAsked():
                 self._close()
+            case e.RoomChanged():
+                raise NotImplementedError
             case e.TerminateAsked():
                 self._terminate(now)
             case e.TimePassed():
