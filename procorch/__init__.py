@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from procorch._errors import GroupClosed as GroupClosed
     from procorch._errors import NotPicklable as NotPicklable
+    from procorch._errors import NotSupported as NotSupported
     from procorch._errors import ProcorchError as ProcorchError
     from procorch._errors import Task as Task
     from procorch._errors import TaskError as TaskError
@@ -43,6 +44,7 @@ _HOMES = {
     "GroupStats": "_info",
     "GroupView": "_group",
     "NotPicklable": "_errors",
+    "NotSupported": "_errors",
     "ProcessGroup": "_group",
     "ProcessHandle": "_handle",
     "ProcessInfo": "_info",
@@ -69,6 +71,7 @@ __all__ = [
     "GroupStats",
     "GroupView",
     "NotPicklable",
+    "NotSupported",
     "ProcessGroup",
     "ProcessHandle",
     "ProcessInfo",

@@ -45,6 +45,9 @@ from procorch._writer import NOTHING, Writer
 
 Send = Callable[[m.FromWorker], None]
 
+Known: TypeAlias = m.Define | m.Retrying | Failure
+"""A function: as it came, until an item wants it. One that cannot be loaded becomes the failure that its items get."""
+
 _NOTE_EVERY_NS = 10_000_000
 """Results are announced at most every ten milliseconds, so that chunks of the size that they find for themselves need
 no announcement. One costs the parent 0.2 ms: one a millisecond from each of two workers took 0.4 of a processor."""
@@ -62,19 +65,25 @@ class Death(BaseException):
 class Runner:
     """Calls functions on items and records what became of them. Knows nothing of sockets and processes."""
 
-    def __init__(self, queue: Writer, send: Send, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        """Begin with no functions.
+    def __init__(
+        self,
+        queue: Writer,
+        send: Send,
+        clock: Callable[[], int] = time.monotonic_ns,
+        functions: dict[int, Known] | None = None,
+    ) -> None:
+        """Begin.
 
         Args:
             queue (Writer): Where outcomes go.
             send (Send): Carries a message to the parent.
             clock (Callable[[], int]): Monotonic nanoseconds, the same clock as the parent's.
+            functions (dict[int, Known] | None): Those that are known already, kept up to date; None for none.
         """
         self._queue = queue
         self._send = send
         self._clock = clock
-        # Each as it came, until an item wants it. One that cannot be loaded becomes the failure that its items get.
-        self._functions: dict[int, m.Define | m.Retrying | Failure] = {}
+        self._functions: dict[int, Known] = {} if functions is None else functions
         self.is_worn: Callable[[], bool] | None = None
         """Asked after each item whether this process wants to be replaced; None for never."""
         self.exit_code = 0

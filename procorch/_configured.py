@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ from typing import Any
 import attrs
 
 from procorch import _extras, _threads
-from procorch._engine import Engine
-from procorch._errors import NotPicklable, Task
+from procorch._engine import ALL, Capabilities, Engine, Room
+from procorch._errors import NotPicklable, NotSupported, Task
 from procorch._functions import name_of
 from procorch._local import LocalEngine
 from procorch._messages import Setup
@@ -34,8 +36,14 @@ class Place:
     """Gives the engine when there is work."""
     have_main: bool
     """Whether workers have the caller's ``__main__`` from the start."""
-    is_own: bool
-    """Whether the engine is the group's, to be closed with it."""
+    room: Room | None = None
+    """How much it takes, by itself; None if it does not tell."""
+    distant: bool = False
+    """Whether the way there is long."""
+    capabilities: Capabilities = ALL
+    """What it keeps of a group's promises."""
+    sends_shared: bool = True
+    """Whether what is shared has to be pickled for it."""
 
 
 @attrs.frozen
@@ -83,25 +91,48 @@ class Wishes:
         def make_engine() -> Engine:
             return LocalEngine(method, setup, forward_logs=forward_logs, shares=shares)
 
-        return Place(make_engine, have_main=method == "fork", is_own=True)
+        return Place(make_engine, have_main=method == "fork")
 
-    def elsewhere(self, engine: Engine) -> Place:
+    def elsewhere(self, given: object, shares: Shares) -> Place:
         """Refuse them, for an engine of the user's.
 
         Args:
-            engine (Engine): The engine.
+            given (object): The engine, or an executor.
+            shares (Shares): What workers share.
 
         Returns:
             Place: There.
 
         Raises:
-            TypeError: There is one.
+            NotSupported: There is one.
+            TypeError: It is neither.
         """
+        engine = _as_engine(given)
         memory = ("max_memory_per_child", "memory_limit")
         for name in ("mp_context", "initializer", "finalizer", *memory, "threads_per_worker"):
             if getattr(self, name) is not None:
-                raise TypeError(f"{name} is for processes on this machine, not for an engine")
-        return Place(lambda: engine, have_main=engine.has_main, is_own=False)
+                raise NotSupported(name, repr(engine), "has processes of its own and does not let them be set up")
+
+        def make_engine() -> Engine:
+            engine.open(shares)
+            return engine
+
+        return Place(
+            make_engine, engine.has_main, engine.room, engine.distant, engine.capabilities, engine.wants_shared_data
+        )
+
+
+def _as_engine(given: object) -> Engine:
+    if isinstance(given, Executor):
+        # Loaded here, as a reader of entry points would: who runs on this machine needs none of it.
+        adapt: Callable[[Executor], Engine] = importlib.import_module("procorch.engines").adapt
+        return adapt(given)
+    if not isinstance(given, Engine):
+        raise TypeError(
+            f"engine must be one of procorch.engines or a concurrent.futures.Executor, not {given!r}; "
+            "for a client of dask: procorch.engines.dask.DaskEngine(client)"
+        )
+    return given
 
 
 def start_methods() -> list[str]:

@@ -20,8 +20,8 @@ from typing import TypeVar
 
 from procorch import _events as e
 from procorch._callbacks import Callbacks
-from procorch._engine import Engine
-from procorch._errors import GroupClosed
+from procorch._engine import ALL, Capabilities, Engine, Room
+from procorch._errors import GroupClosed, NotSupported
 from procorch._hands import Deliveries, Hands
 from procorch._job import Job
 from procorch._observer import Observer
@@ -44,7 +44,8 @@ class Core:
         make_engine: Callable[[], Engine],
         limits: Limits,
         *,
-        own_engine: bool,
+        capabilities: Capabilities = ALL,
+        engine_name: str = "",
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
         """Begin; no engine, no thread and no process before the first job.
@@ -53,7 +54,8 @@ class Core:
             name (str): The group's name.
             make_engine (Callable[[], Engine]): Gives the place where workers run.
             limits (Limits): For the scheduler.
-            own_engine (bool): Whether to close that place at the end.
+            capabilities (Capabilities): What that place keeps.
+            engine_name (str): Names it, for messages.
             on_event (Callable[[Event], object] | None): Told what happens, in the thread for callbacks; None for
                 nobody.
         """
@@ -61,10 +63,13 @@ class Core:
         self.ending: Ending = Ending(name)
         self.callbacks: Callbacks = Callbacks(name)
         self._make_engine = make_engine
-        self._own_engine = own_engine
+        self.capabilities: Capabilities = capabilities
+        self._engine_name = engine_name
         self._engine: Engine | None = None
         self.names: Iterator[str] = map(f"{name}-".__add__, map(str, itertools.count(1)))
         """Gives the next numbered name; made of C parts, so that threads need no lock for it."""
+        self._limits = limits
+        self._room: Room | None = None  # as the scheduler knows it
         self._scheduler = Scheduler(limits, self.names)
         self._lock = Condition()  # notified whenever one who joins may want to look again
         self._pid = os.getpid()
@@ -87,6 +92,18 @@ class Core:
         self._was_interrupted = False  # a caller's thread, in the middle of its doings
         self._left_over: Deliveries = deque()  # what it had still to do
         self._undelivered = 0  # outcomes on their way to their sinks, in any thread
+
+    def unsupported(self, option: str, why: str) -> NotSupported:
+        """Make the error for what the engine cannot do.
+
+        Args:
+            option (str): What was asked for.
+            why (str): As the end of the sentence "the engine ...".
+
+        Returns:
+            NotSupported: To be raised.
+        """
+        return NotSupported(option, self._engine_name, why)
 
     @property
     def _place(self) -> Engine:
@@ -165,6 +182,16 @@ class Core:
         count = job.take()
         if count:
             self._tell(e.ItemsOffered(job.number, count), deliveries)
+
+    def _look_at_room(self, deliveries: Deliveries) -> None:
+        """Tell how much the engine can take, if that has changed."""
+        room = self._place.room
+        if room is not self._room and room is not None:
+            self._room = room
+            workers = min(room.workers, self._limits.max_workers)
+            # A number that the user has chosen is one of items at once.
+            window = room.window if workers == room.workers else workers
+            self._tell(e.RoomChanged(workers, min(window, self._limits.max_workers)), deliveries)
 
     def _tell(self, event: e.Event, deliveries: Deliveries) -> None:
         """Tell the scheduler and carry out its orders.

@@ -3,12 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
 from procorch._events import WorkerEvent
-from procorch._messages import Bytes, Logged, Pack, Payload, Style
+from procorch._messages import Bytes, Logged, Pack, Payload, Style, ToWorker
+
+
+@attrs.frozen
+class Capabilities:
+    """What an engine keeps of what a group promises. An option that it does not keep is refused at the call.
+
+    Attributes:
+        kill (bool): Whether a process of `ProcessGroup.start` can be ended: `ProcessHandle.terminate` and ``kill``.
+            What cannot be ended is left to itself where a group is terminated.
+        limit (bool): Whether ``options(timeout=)`` stops an item.
+        cancel (Literal["running", "waiting"]): What ``Future.cancel()`` stops: also an item that runs, or only one
+            that the engine has not got yet.
+        names (bool): Whether `ProcessGroup.processes` tells where a worker is: its pid and address.
+        crash_isolation (Literal["item", "chunk", "executor"]): What the death of a process costs: the item that it
+            ran; the items of its chunk of which it is not known that they had finished; or whatever the engine then
+            does with all that it has.
+        broadcast (bool): Whether ``share()`` brings an object once to each process.
+        bounded_memory (bool): Whether no more is with the engine than its window has room for.
+        recall (bool): Whether a chunk that takes too long can be asked to give back what it has not begun. If not, it
+            does that between two items, by itself.
+        recycle (bool): Whether ``max_tasks_per_child`` replaces processes.
+        logs (bool): Whether what items log arrives in this process.
+    """
+
+    kill: bool = False
+    limit: bool = False
+    cancel: Literal["running", "waiting"] = "waiting"
+    names: bool = False
+    crash_isolation: Literal["item", "chunk", "executor"] = "executor"
+    broadcast: bool = False
+    bounded_memory: bool = True
+    recall: bool = False
+    recycle: bool = False
+    logs: bool = False
+
+
+ALL = Capabilities(
+    kill=True,
+    limit=True,
+    cancel="running",
+    names=True,
+    crash_isolation="item",
+    broadcast=True,
+    bounded_memory=True,
+    recall=True,
+    recycle=True,
+    logs=True,
+)
+"""What processes of ours keep."""
+
+
+@attrs.frozen
+class Room:
+    """How much an engine can take.
+
+    Attributes:
+        workers (int): Chunks that run at once; 0 as long as there is nobody to run any.
+        window (int): Chunks that may be with the engine at once, at least as many. Those beyond wait there for their
+            turn, so that the way to the engine costs no time.
+    """
+
+    workers: int
+    window: int
 
 
 @attrs.frozen(eq=False)
@@ -41,6 +104,26 @@ class Chunk:
     """Work after which to begin no further item, for a worker that cannot be asked back in time; None for no limit."""
 
 
+class SharedData(Protocol):
+    """What a group shares with its workers, see `ProcessGroup.share`."""
+
+    version: object
+    """Another one after each change."""
+    changed: Callable[[], None]
+    """Called when something was closed, at any moment; must not wait nor take a lock. Set by the engine."""
+
+    def catch_up(self, known: set[int]) -> list[ToWorker]:
+        """Tell what a worker has to hear, or an engine for all of them.
+
+        Args:
+            known (set[int]): The numbers that it knows; brought up to date.
+
+        Returns:
+            list[ToWorker]: Each a `Share` or an `Unshare`, in this order.
+        """
+        ...
+
+
 class Worker(Protocol):
     """One worker, from its start to its end. Only one chunk is with it at a time.
 
@@ -52,7 +135,9 @@ class Worker(Protocol):
     name: str
     """Its name."""
     pid: int | None
-    """Its process id; None if it has none."""
+    """Its process id; None if it has none. Of an engine's, the process that has its chunk, or had the last."""
+    address: str | None = None
+    """Where that is; None on this machine."""
 
     def send(self, chunk: Chunk) -> None:
         """Hand over a chunk. If the worker is dead already, its `WorkerDied` tells so."""
@@ -99,18 +184,40 @@ class Worker(Protocol):
         ...
 
 
+@runtime_checkable
 class Engine(Protocol):
-    """A place where workers run."""
+    """A place where workers run, for one group at a time."""
 
     shareable: bool = False
     """Whether callers' threads may `wait` too, in the place of the supervisor's."""
     has_main: bool = False
     """Whether workers have the caller's ``__main__``, being threads or copies of its process."""
+    distant: bool = False
+    """Whether the way to the workers is long, so that chunks are to be worth it."""
+    wants_shared_data: bool = False
+    """Whether what is shared has to be pickled for it: its workers do not have the memory of this process."""
+    capabilities: Capabilities = ALL
+    """What it keeps of a group's promises."""
+
+    @property
+    def room(self) -> Room | None:
+        """How much it can take now; another object after each change, of which `wake` tells. None: what it is told to."""
+        return None
 
     @property
     def clock(self) -> Callable[[], float]:
         """Tells the time in monotonic seconds from an arbitrary zero; any thread."""
         ...
+
+    def open(self, shared: SharedData) -> None:
+        """Begin to serve a group, which has work for it now.
+
+        Args:
+            shared (SharedData): What the group shares with its workers.
+
+        Raises:
+            RuntimeError: It serves another.
+        """
 
     def start(self, slot: int, name: str) -> Worker:
         """Start a worker; only the supervisor's thread calls this.
@@ -143,5 +250,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Release everything; all workers are gone."""
+        """Release what serving the group took; all workers are gone. What the user passed in stays open."""
         ...

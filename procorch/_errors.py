@@ -70,6 +70,30 @@ class GroupClosed(ProcorchError):
 
 @public
 @attrs.define(eq=False, slots=False)
+class NotSupported(ProcorchError, TypeError):
+    """The engine of the group cannot keep what was asked for; nothing was begun. Without that option the group works.
+
+    Attributes:
+        option (str): What was asked for, such as ``"options(timeout=)"``.
+        engine (str): The engine.
+        why (str): What it cannot do, as the end of the sentence "the engine ...".
+    """
+
+    option: str
+    engine: str
+    why: str
+
+    def __str__(self) -> str:
+        """Say what is not to be had, where and why.
+
+        Returns:
+            str: One sentence.
+        """
+        return f"{self.option} is not to be had on {self.engine}, which {self.why}"
+
+
+@public
+@attrs.define(eq=False, slots=False)
 class WorkerStartError(ProcorchError):
     """A worker process ended, again and again, before it was ready for work. The group stops; make a new one.
 

@@ -6,19 +6,20 @@ import functools
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from procorch._configured import Wishes
 from procorch._engine import Engine
-from procorch._errors import NotPicklable, Task
+from procorch._errors import NotPicklable, NotSupported, Task
 from procorch._facades import Facades
 from procorch._functions import Functions
 from procorch._handle import Handles, ProcessHandle
 from procorch._info import GroupStats, ProcessInfo
 from procorch._options import TaskOptions, checked_options
-from procorch._policy import Limits, check_bool, check_callable, check_count, check_name, check_wait
+from procorch._policy import ANY_NUMBER, Limits, check_bool, check_callable, check_count, check_name, check_wait
 from procorch._public import public
 from procorch._share import Shared
 from procorch._shares import Shares, pickled
@@ -110,7 +111,7 @@ class ProcessGroup(Facades):
         threads_per_worker: int | None = None,
         forward_logs: bool = True,
         on_event: Callable[[Event], object] | None = None,
-        engine: Engine | None = None,
+        engine: Engine | Executor | None = None,
     ) -> None:
         """Make a group. No process starts before there is work.
 
@@ -143,11 +144,14 @@ class ProcessGroup(Facades):
             on_event (Callable[[Event], object] | None): Called with what happens, one value of `procorch.events` after
                 the other, in order, in the thread that the group keeps for callbacks; it may use the group. Whatever it
                 raises is logged and ignored. All events have been told when the block is left. None for nobody.
-            engine (Engine | None): Another place to run, as `procorch.testing.FakeEngine`; it is not closed with the
-                group. None runs processes on this machine.
+            engine (Engine | Executor | None): Another place to run: an engine of `procorch.engines`, such as a cluster,
+                `procorch.testing.FakeEngine`, or any `concurrent.futures.Executor`. What is passed in here is not
+                closed with the group. ``max_workers`` then bounds how many items run there at once; None takes as many
+                as it has room for. None runs processes on this machine.
 
         Raises:
-            TypeError: An argument has a wrong type; or both ``engine`` and what only processes have are given.
+            TypeError: An argument has a wrong type.
+            NotSupported: The engine cannot keep an option.
             ValueError: A number is below 1, ``name`` is empty, the start method is not known here, or
                 ``max_memory_per_child`` cannot be watched.
             NotPicklable: ``initializer``, ``finalizer`` or their arguments cannot be pickled.
@@ -156,7 +160,8 @@ class ProcessGroup(Facades):
             RuntimeWarning: ``threads_per_worker`` cannot bound what forked workers inherit: libraries that are loaded
                 here already, unless threadpoolctl is installed, and Arrow, NumExpr, Numba and Polars.
         """
-        workers = usable_cpus().count if max_workers is None else check_count("max_workers", max_workers, least=1)
+        if max_workers is not None:
+            check_count("max_workers", max_workers, least=1)
         check_name(name)
         if max_tasks_per_child is not None:
             check_count("max_tasks_per_child", max_tasks_per_child, least=1)
@@ -166,15 +171,31 @@ class ProcessGroup(Facades):
         shares = self._shares = Shares(name)
         memory = (max_memory_per_child, memory_limit)
         wishes = Wishes(mp_context, initializer, initargs, finalizer, finalargs, *memory, threads_per_worker)
-        place = wishes.here(shares, forward_logs=forward_logs) if engine is None else wishes.elsewhere(engine)
-        self._own_engine = place.is_own
+        place = wishes.here(shares, forward_logs=forward_logs) if engine is None else wishes.elsewhere(engine, shares)
+        self._sends_shared = place.sends_shared
+        if max_tasks_per_child is not None and not place.capabilities.recycle:
+            raise NotSupported("max_tasks_per_child", repr(engine), "does not replace its processes")
+        if max_workers is not None:
+            workers = most = max_workers
+        elif place.room is None:
+            workers = most = usable_cpus().count
+        else:
+            workers, most = max(1, place.room.workers), ANY_NUMBER
         limits = Limits(
-            max_workers=workers,
+            max_workers=most,
+            distant=place.distant,
             max_tasks=max_tasks_per_child,
             initializes=initializer is not None,
             finalizes=finalizer is not None,
         )
-        supervisor = Supervisor(name, place.make_engine, limits, own_engine=place.is_own, on_event=on_event)
+        supervisor = Supervisor(
+            name,
+            place.make_engine,
+            limits,
+            capabilities=place.capabilities,
+            engine_name=repr(engine),
+            on_event=on_event,
+        )
         super().__init__(supervisor, Functions(have_main=place.have_main), workers, TaskOptions(), Handles())
         # Not at exit: then the supervisors' own hook terminates what is left.
         self._finalizer = weakref.finalize(self, _abandon, supervisor)
@@ -211,8 +232,12 @@ class ProcessGroup(Facades):
         Raises:
             TypeError: An argument has a wrong type.
             ValueError: A number is out of range.
+            NotSupported: There is a ``timeout``, and the engine cannot stop what it runs.
         """
-        return GroupView(self, checked_options(timeout, retries, retry_on, backoff))
+        options = checked_options(timeout, retries, retry_on, backoff)
+        if options.timeout is not None and not self._supervisor.capabilities.limit:
+            raise self._supervisor.unsupported("options(timeout=)", "cannot stop an item that runs")
+        return GroupView(self, options)
 
     def share(self, obj: T) -> Shared[T]:
         """Put an object once where all workers of this group find it, those that are started later included.
@@ -231,13 +256,16 @@ class ProcessGroup(Facades):
         Raises:
             GroupClosed: The group has been closed or left, or cannot start its workers.
             NotPicklable: ``obj`` cannot be pickled.
+            NotSupported: The engine cannot do that.
         """
         self._supervisor.check_open()
+        if not self._supervisor.capabilities.broadcast:
+            raise self._supervisor.unsupported("share()", "cannot bring an object to each of its processes")
         payload = pickled(obj, self._functions.pickles(), lambda: Task("procorch.ProcessGroup.share", shorten(obj)))
         if isinstance(payload, NotPicklable):
             raise payload
         # Elsewhere than in processes of ours, items find the object itself.
-        return self._shares.add(obj, payload if self._own_engine else None)
+        return self._shares.add(obj, payload if self._sends_shared else None)
 
     def as_completed(self) -> Iterator[ProcessHandle[Any]]:
         """Wait for the processes of `start`.

@@ -98,14 +98,25 @@ class ProcessHandle(Generic[R]):
             return self._change.wait_for(lambda: self._over, wait)
 
     def terminate(self) -> None:
-        """End the process with SIGTERM. Does not wait; `result` raises `WorkerCrashed` unless it had finished."""
+        """End the process with SIGTERM. Does not wait; `result` raises `WorkerCrashed` unless it had finished.
+
+        Raises:
+            NotSupported: The engine cannot end it.
+        """
         self._end(kill=False)
 
     def kill(self) -> None:
-        """End the process with SIGKILL. Does not wait; `result` raises `WorkerCrashed` unless it had finished."""
+        """End the process with SIGKILL. Does not wait; `result` raises `WorkerCrashed` unless it had finished.
+
+        Raises:
+            NotSupported: The engine cannot end it.
+        """
         self._end(kill=True)
 
     def _end(self, *, kill: bool) -> None:
+        if not self._supervisor.capabilities.kill:
+            what = "kill" if kill else "terminate"
+            raise self._supervisor.unsupported(f"ProcessHandle.{what}()", "cannot end what it runs")
         if not self._future.done():
             self._asked_to_end = True  # what it fails with from now on is no news
         if self._number:
@@ -133,6 +144,12 @@ class ProcessHandle(Generic[R]):
         return self._future.result()
 
     # --- for the group ------------------------------------------------------------------------------------------------
+
+    def _give_up(self) -> None:
+        """Take in that nobody wants its result, and end the process where that can be done."""
+        self._asked_to_end = True
+        if self._supervisor.capabilities.kill:
+            self._end(kill=False)
 
     def _refuse(self, error: NotPicklable) -> None:
         """Take in that there will be no process: something could not cross."""

@@ -153,6 +153,7 @@ class Hands:
                 tasks_done=slot.finished,
                 restarts=slot.starts - 1,
                 busy_seconds=slot.busy,
+                address=worker.address,
             )
             for slot in slots
             if (worker := self.workers.get(slot.number)) is not None
@@ -170,7 +171,7 @@ class Hands:
         match order:
             case e.Resolve(number, items, outcomes, slot):
                 job = self.jobs[number]
-                place = self._places.get(slot) if slot is not None else None
+                place = self._place_of(slot) if slot is not None else None
                 # First: what is interrupted in between is delivered twice rather than never.
                 deliveries.append(partial(job.sink.deliver, items, outcomes, place))
                 job.drop(items)
@@ -204,6 +205,13 @@ class Hands:
                 self._set_broken(order)
             case _:
                 assert_never(order)
+
+    def _place_of(self, slot: int) -> Place | None:
+        place, worker = self._places.get(slot), self.workers.get(slot)
+        if place is not None and worker is not None and worker.pid != place.pid:
+            # Elsewhere than on this machine, a worker may do each chunk in another process.
+            place = self._places[slot] = Place(place.name, worker.pid)
+        return place
 
     def _signal(self, order: e.Terminate | e.Kill) -> None:
         worker = self.workers.get(order.slot)

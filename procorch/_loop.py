@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from procorch import _events as e
 from procorch._core import Core
-from procorch._engine import Engine, Worker
+from procorch._engine import ALL, Capabilities, Engine, Worker
 from procorch._hands import Deliveries
 from procorch._policy import Limits
 from procorch._records import replay
@@ -48,10 +48,11 @@ class Loop(Core):
         make_engine: Callable[[], Engine],
         limits: Limits,
         *,
-        own_engine: bool,
+        capabilities: Capabilities = ALL,
+        engine_name: str = "",
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(name, make_engine, limits, own_engine=own_engine, on_event=on_event)
+        super().__init__(name, make_engine, limits, capabilities=capabilities, engine_name=engine_name, on_event=on_event)
         self._thread: threading.Thread | None = None
         self._has_thread = False  # whether it runs, and did not just seem to
         self._deliveries: Deliveries = deque()  # of that thread
@@ -74,13 +75,9 @@ class Loop(Core):
             # wanted: see `_run`. Whoever comes next gets another.
             self._thread, self._has_thread = None, False
             if self._engine is not None:
-                self._close_engine()
+                self._engine.close()
                 self._engine = None
             raise
-
-    def _close_engine(self) -> None:
-        if self._own_engine:
-            self._place.close()
 
     # --- the supervisor's thread --------------------------------------------------------------------------------------
 
@@ -104,7 +101,7 @@ class Loop(Core):
                 # With a limit, as an interrupt may have let one go unnoticed.
                 self._lock.wait_for(lambda: self._helper is None, 4 * _SLICE_SECONDS)
             now = self._tally.ended = self._place.clock()
-            self._close_engine()
+            self._place.close()
             if self._observer is not None:
                 self._observer.ended(now)
             self.callbacks.close()
@@ -171,6 +168,7 @@ class Loop(Core):
             return  # what is known of the group cannot be relied on
         # First, so that a worker that has come to an end finds what has been put there meanwhile.
         self._look_into_decks(deliveries)
+        self._look_at_room(deliveries)
         for worker in ready:
             if self._hands.workers.get(worker.slot) is not worker:
                 continue  # it is being started in this moment, by another thread: a caller's is too early for its news

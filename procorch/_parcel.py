@@ -21,14 +21,15 @@ class Descriptor:
         """Own it from now on.
 
         Args:
-            fd (int): Open.
+            fd (int): Open; -1 if its contents are in memory from the start.
         """
         self.fd: int = fd
         self.size: int = 0
         """Bytes on their way, if this process wrote them."""
         self.memory: memoryview | None = None
-        """What the file held, if it had to be closed before anybody asked for that."""
-        held[id(self)] = weakref.ref(self)
+        """What the file held, or would, if it had to be closed before anybody asked for that, or never was one."""
+        if fd >= 0:
+            held[id(self)] = weakref.ref(self)
 
     def close(self) -> None:
         """Close it, if it is open."""

@@ -8,6 +8,10 @@ import attrs
 from attrs.validators import ge, gt, instance_of, optional
 
 
+ANY_NUMBER = 1 << 30
+"""Of workers: as many as there is room for."""
+
+
 @attrs.frozen
 class Limits:
     """The group's numbers. Users meet few of them; the defaults are what the documentation promises."""

@@ -183,6 +183,18 @@ def receive(message: m.Share) -> None:
     _received[message.key] = Shared(message.key, message.group, None, payload, _nothing)
 
 
+def has_received(key: int) -> bool:
+    """Tell whether something is shared with this process.
+
+    Args:
+        key (int): Its number.
+
+    Returns:
+        bool: Of this moment.
+    """
+    return key in _received
+
+
 def forget(message: m.Unshare) -> None:
     """Let go of it, as far as no item uses it.
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing_extensions import override
 
 from procorch import _events as e
-from procorch._engine import Engine
+from procorch._engine import ALL, Capabilities, Engine
 from procorch._exit import watch_for_exit
 from procorch._hands import Deliveries
 from procorch._info import GroupStats, ProcessInfo
@@ -39,10 +39,11 @@ class Supervisor(Loop):
         make_engine: Callable[[], Engine],
         limits: Limits,
         *,
-        own_engine: bool,
+        capabilities: Capabilities = ALL,
+        engine_name: str = "",
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(name, make_engine, limits, own_engine=own_engine, on_event=on_event)
+        super().__init__(name, make_engine, limits, capabilities=capabilities, engine_name=engine_name, on_event=on_event)
         watch_for_exit(self)
 
     def check_open(self) -> None:
@@ -80,6 +81,7 @@ class Supervisor(Loop):
     def _open(self, job: Job, sealed: bool, deliveries: Deliveries) -> None:
         self.check_open()
         job.number = next(self._numbers)
+        self._look_at_room(deliveries)
         self._hands.add(job, sealed=sealed)
         self._tell(e.JobOpened(job.number, job.spec, job.take(), sealed), deliveries)
         if len(self._hands.jobs) > 1:
@@ -147,11 +149,17 @@ class Supervisor(Loop):
     def cancel(self, job: Job) -> None:
         """Drop a job's only item, and stop the process that runs it. Nothing happens if it has its outcome.
 
+        Where nobody can stop it, nothing happens either if an engine has it.
+
         Args:
             job (Job): Opened. Its sink has been told when this returns; not in a forked copy of the process.
         """
-        if os.getpid() == self._pid:
+        if os.getpid() != self._pid:
+            return
+        if self.capabilities.cancel == "running":
             self._act(partial(self._cancel, job))
+        else:
+            self._act(partial(self._drop, job, lambda: self._scheduler.slot_of(job.number) is not None))
 
     def _cancel(self, job: Job, deliveries: Deliveries) -> None:
         if job.number in self._hands.jobs and self._scheduler.knows(job.number):

@@ -117,7 +117,7 @@ class Start(Generic[R]):
             self._hops.post(partial(settle, self.future, None, error))
             return
         if self.future.cancelled():
-            handle.terminate()  # who cancelled it may not have seen it
+            handle._give_up()  # who cancelled it may not have seen it
         handle._call_when_launched(partial(self._hops.post, self._finish))
 
     def _finish(self) -> None:
@@ -137,13 +137,13 @@ class Start(Generic[R]):
         except asyncio.CancelledError:
             # It may come when the process is there, before this task has taken it: then nobody knows of it.
             if self._handle is not None and not self.future.cancelled():
-                self._handle.terminate()
+                self._handle._give_up()
             raise
 
     def _is_done(self, future: asyncio.Future[ProcessHandle[R]]) -> None:
         handle = self._handle
         if future.cancelled() and handle is not None:
-            handle.terminate()
+            handle._give_up()
 
 
 class Done:

@@ -1,0 +1,393 @@
+"""The engine that is a cluster of dask: ``ProcessGroup(engine=DaskEngine(client))``. Needs the extra ``dask``.
+
+    group's threads --assignment--> client's event loop --task, pinned to one process--> worker of dask: _far.run
+                    <---answer-----                     <--------------- gather ----------------
+                                                        --"how far, and no further"----> its event loop: _far.look
+
+Each chunk is a task of dask that may run in one process only, the one that it was placed on, and once only there: what
+dask runs again when a worker dies, or when a result is lost with it, is refused where it arrives. So a chunk is begun
+at most once, whatever ``distributed.scheduler.allowed-failures`` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import pickle
+import threading
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import attrs
+from distributed import Client, get_worker
+from distributed import Future as DaskFuture
+from distributed.cfexecutor import ClientExecutor
+from typing_extensions import override
+
+from procorch import _far
+from procorch import _messages as m
+from procorch._crates import Carried, Crate, pack
+from procorch._engine import Capabilities, Room, SharedData
+from procorch._far import Answer, Assignment, Given
+from procorch._lanes import Died, Lane, LaneEngine, Untouched, Watched
+from procorch._policy import check_count
+from procorch.engines._dask_members import Member, Members
+from procorch.engines._placement import Placement
+
+__all__ = ["DaskEngine"]
+
+_DEPTH = 2
+"""Chunks on their way to, or with, a worker for each of its threads: one that runs, and one that is there when it ends."""
+
+_APART_BYTES = 1 << 18
+"""Arguments, functions and shared objects from which on data go to the worker as data, past the graph of tasks, which
+the scheduler opens and keeps in memory."""
+
+_CONNECT_SECONDS = 30.0
+_FORGET_SECONDS = 2.0
+"""How long the end of a group waits until workers have let go of what was shared with them."""
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class _Placed:
+    """A chunk on its way, with a worker, or on its way back."""
+
+    lane: Lane
+    assignment: Assignment
+    member: Member
+    task: Future[None] | None = None
+
+
+class DaskEngine(LaneEngine):
+    """Runs a group's items on a cluster of dask. For one group at a time; several engines may use one client."""
+
+    capabilities = Capabilities(
+        names=True, crash_isolation="chunk", broadcast=True, bounded_memory=True, recall=True, cancel="waiting"
+    )
+
+    def __init__(
+        self,
+        client: Client | str,
+        *,
+        workers: Iterable[str] | None = None,
+        resources: Mapping[str, float] | None = None,
+        priority: int = 0,
+    ) -> None:
+        """Connect, and see who is there.
+
+        Args:
+            client (Client | str): A synchronous client of dask, which stays open; or the address of a scheduler, such
+                as ``"tcp://10.0.0.1:8786"``, for a client of the engine's own, which is closed with the group.
+            workers (Iterable[str] | None): Addresses or names of the workers to use; None for all, those that join
+                later included.
+            resources (Mapping[str, float] | None): What a chunk needs of a worker, as dask's ``resources``.
+            priority (int): Of the engine's tasks among others, as dask's ``priority``.
+
+        Raises:
+            TypeError: ``client`` is neither, or asynchronous.
+            OSError: No scheduler answers there.
+            RuntimeError: There are workers, and none of them can load this version of procorch.
+        """
+        super().__init__()
+        if isinstance(client, Client):
+            self._address = None
+            if client.asynchronous:
+                raise TypeError("client must be a synchronous one: a group waits in its caller's thread")
+            self._client = client
+        elif isinstance(client, str):
+            self._address = client
+            self._client = Client(client, set_as_default=False)
+        else:
+            raise TypeError(f"client must be a distributed.Client or the address of a scheduler, not {client!r}")
+        self._wanted = None if workers is None else list(workers)
+        self._resources = dict(resources or {})
+        self._priority = check_count("priority", priority, least=-(1 << 31))
+        self._lock = threading.Lock()
+        self._placement = Placement()
+        self._placed: dict[int, _Placed] = {}
+        self._homeless: deque[tuple[Lane, Assignment]] = deque()  # chunks that came when there was no worker
+        self._room = Room(0, 0)
+        self._lost = ""
+        self._data: dict[object, asyncio.Task[DaskFuture]] = {}  # what lies on the cluster: shared, and functions
+        self._members = Members(self._client, self._wanted, self._resources)
+        self._watching: Future[None] | None = None
+        try:
+            self._spawn(self._look_around()).result(_CONNECT_SECONDS)
+            if self._members.unfit and not self._members.known:
+                address, why = next(iter(self._members.unfit.items()))
+                raise RuntimeError(f"no worker of the cluster can run items; of {address}: {why}")
+        except BaseException:
+            self._close_client()
+            raise
+
+    @classmethod
+    def of_executor(cls, executor: ClientExecutor) -> DaskEngine:
+        """Make one of what ``Client.get_executor()`` gives.
+
+        Args:
+            executor (ClientExecutor): Its ``workers`` and ``resources`` hold.
+
+        Returns:
+            DaskEngine: With its client.
+        """
+        options: dict[str, Any] = executor._kwargs
+        workers = options.get("workers")
+        return cls(
+            executor._client,
+            workers=[workers] if isinstance(workers, str) else workers,
+            resources=options.get("resources"),
+        )
+
+    # --- the cluster, in the client's event loop ----------------------------------------------------------------------
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
+        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop  # type: ignore[attr-defined]
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
+    async def _look_around(self) -> None:
+        left, joined = await self._members.change()
+        with self._lock:
+            for member in left:
+                self._placement.leave(member.address)
+            for member in joined:
+                self._placement.join(member.address, member.size)
+            size = self._placement.size
+            if left or joined:
+                self._room = Room(size, _DEPTH * size)
+            gone = [one for one in self._placed.values() if one.member in left]
+            homeless = list(self._homeless) if size else []
+            self._homeless = deque() if size else self._homeless
+        for one in gone:
+            self._tell(one, Died(f"the worker {one.member.address} of dask left the cluster", begun=True))
+        for lane, assignment in homeless:
+            self.launch(lane, assignment)
+        for address, why in self._members.unfit.items():
+            _log.warning("the worker %s of dask is not used: %s", address, why)
+        self.wake()
+
+    async def _watch(self) -> None:
+        try:
+            while True:
+                await self._look_around()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a connection has many ways to end
+            self._lose(f"the connection to dask's scheduler was lost: {type(error).__name__}: {error}")
+
+    def _lose(self, why: str) -> None:
+        with self._lock:
+            self._lost = why
+            placed, homeless = list(self._placed.values()), list(self._homeless)
+            self._homeless.clear()
+        for one in placed:
+            self._tell(one, Died(why, begun=True))
+        for lane, assignment in homeless:
+            lane.tell(assignment.number, Died(why, begun=False))
+
+    # --- one chunk ----------------------------------------------------------------------------------------------------
+
+    @override
+    def launch(self, lane: Lane, assignment: Assignment) -> None:
+        with self._lock:
+            if self._lost:
+                lane.tell(assignment.number, Died(self._lost, begun=False))
+                return
+            address = self._placement.take()
+            if address is None:
+                self._homeless.append((lane, assignment))
+                return
+            member = self._members.known[address]
+            placed = _Placed(lane, assignment._replace(process=member.id), member)
+            self._placed[assignment.number] = placed
+        lane.pid, lane.address = member.pid, member.address
+        placed.task = self._try_spawn(placed)
+
+    def _try_spawn(self, placed: _Placed) -> Future[None] | None:
+        doing = self._do(placed)
+        try:
+            return self._spawn(doing)
+        except RuntimeError as error:  # the client's event loop is closed
+            doing.close()
+            self._lose(f"the client of dask is closed: {error}")
+            return None
+
+    async def _do(self, placed: _Placed) -> None:
+        begun = False
+        try:
+            future = await self._submit(placed)
+            begun = True
+            try:
+                answer: Answer = await self._client.gather(future, asynchronous=True)
+            finally:
+                future.release()
+        except BaseException as error:  # noqa: BLE001 - nothing of the user's raises here: dask has lost it
+            if self._is_current(placed):
+                self._tell(placed, Died(f"dask lost it: {type(error).__name__}: {error}", begun=begun))
+            if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]
+                raise
+        else:
+            self._tell(placed, answer)
+
+    def _is_current(self, placed: _Placed) -> bool:
+        return self._placed.get(placed.assignment.number) is placed
+
+    @staticmethod
+    def _tell(placed: _Placed, news: Answer | Died) -> None:
+        placed.lane.tell(placed.assignment.number, news)
+
+    async def _submit(self, placed: _Placed) -> DaskFuture:
+        assignment, address = placed.assignment, placed.member.address
+        function, items, data = assignment.function, assignment.items, dict[str, Any]()
+        if len(function.payload) >= _APART_BYTES:
+            data["function"] = await self._keep((function.key, address), bytes(function.payload), address)
+            assignment = assignment._replace(function=function._replace(payload=b""))
+        if not isinstance(items, m.Pack) and sum(map(_size, items)) >= _APART_BYTES:
+            data["items"] = await self._scatter(list(items), address)
+            assignment = assignment._replace(items=())
+        shared = [await self._share(key) for key in list(self._given)]
+        # In a context of its own, as annotations of the caller's, retries among them, are not meant for this.
+        return contextvars.Context().run(
+            self._client.submit,
+            _run,
+            pickle.dumps(assignment, 5),
+            data,
+            shared,
+            key=f"{function.name}-{assignment.engine}-{assignment.number}",
+            workers=[address],
+            allow_other_workers=False,
+            resources=self._resources or None,
+            retries=0,
+            priority=self._priority,
+            pure=False,
+        )
+
+    async def _scatter(self, value: object, address: str | None) -> DaskFuture:
+        """Bring data to one worker, or to all."""
+        workers = None if address is None else [address]
+        key = f"procorch-data-{self._id}-{time.monotonic_ns()}"
+        found: dict[str, DaskFuture] = await self._client.scatter(
+            {key: value}, workers=workers, broadcast=address is None, hash=False, asynchronous=True
+        )
+        return found[key]
+
+    async def _keep(self, name: object, value: object, address: str | None) -> DaskFuture:
+        """Bring data to the cluster once, and keep it there until the group's end."""
+        if name not in self._data:
+            self._data[name] = asyncio.ensure_future(self._scatter(value, address))
+        return await self._data[name]
+
+    async def _share(self, key: int) -> DaskFuture:
+        message = self._given[key]
+        return await self._keep(key, Given(key, message.group, pack(message.payload)), None)
+
+    # --- what else can be done with it --------------------------------------------------------------------------------
+
+    @override
+    def take_back(self, lane: Lane) -> None:
+        with self._lock:
+            homeless = next((one for one in self._homeless if one[0] is lane), None)
+            if homeless is not None:
+                self._homeless.remove(homeless)
+        if homeless is not None:
+            lane.tell(lane.number, Untouched())
+        else:
+            self.ask(lane)
+
+    @override
+    def ask(self, lane: Lane) -> None:
+        placed = self._placed.get(lane.number)
+        if placed is not None:
+            looking = self._look(placed, stop=lane.withdrawn)
+            try:
+                self._spawn(looking)
+            except RuntimeError:
+                looking.close()  # the client's event loop is closed: its chunks learn of that by themselves
+
+    async def _look(self, placed: _Placed, *, stop: bool) -> None:
+        address, number = placed.member.address, placed.assignment.number
+        with contextlib.suppress(Exception):  # whatever is wrong there, the chunk itself will tell
+            said = await self._client.run(
+                _far.look, self._id, number, stop, workers=[address], on_error="ignore", asynchronous=True
+            )
+            if address in said:
+                placed.lane.tell(number, Watched(said[address], time.monotonic(), stopped=stop))
+
+    @override
+    def has_begun(self, lane: Lane) -> bool:
+        self.ask(lane)
+        return False  # as far as it is known now; the answer comes
+
+    @override
+    def done_with(self, lane: Lane) -> None:
+        with self._lock:
+            placed = self._placed.pop(lane.number, None)
+            if placed is not None:
+                self._placement.give_back(placed.member.address)
+        if placed is not None and placed.task is not None:
+            placed.task.cancel()  # if it is not over: it lets go of the task of dask, which then is not begun any more
+
+    # --- for the group ------------------------------------------------------------------------------------------------
+
+    @property
+    @override
+    def room(self) -> Room | None:
+        return self._room
+
+    @override
+    def refusal(self) -> str:
+        return self._lost
+
+    @override
+    def open(self, shared: SharedData) -> None:
+        super().open(shared)
+        self._watching = self._spawn(self._watch())
+
+    @override
+    def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        with contextlib.suppress(Exception):  # a cluster that is gone has nothing to let go of
+            self._spawn(self._let_go()).result(_FORGET_SECONDS)
+        self._placed.clear()
+        super().close()
+        self._close_client()
+
+    async def _let_go(self) -> None:
+        self._data.clear()
+        await self._client.run(_far.forget, self._id, on_error="ignore", asynchronous=True)
+
+    def _close_client(self) -> None:
+        if self._address is not None:
+            self._client.close()
+
+    def __repr__(self) -> str:
+        """Name the scheduler and say how large the cluster is.
+
+        Returns:
+            str: Such as ``<DaskEngine of tcp://10.0.0.1:8786, 4 threads>``.
+        """
+        scheduler = self._client.scheduler
+        address = scheduler.address if scheduler is not None else "no scheduler"
+        return f"<{type(self).__name__} of {address}, {self._room.workers} threads>"
+
+
+def _size(carried: Carried) -> int:
+    return carried.nbytes if isinstance(carried, Crate) else len(carried)
+
+
+def _run(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
+    """Do a chunk. Runs in a worker of dask, as a task."""
+    assignment: Assignment = pickle.loads(pickled)
+    if "function" in data:
+        assignment = assignment._replace(function=assignment.function._replace(payload=data["function"]))
+    if "items" in data:
+        assignment = assignment._replace(items=data["items"])
+    return _far.run(assignment._replace(shared=tuple(shared)), get_worker().id)
