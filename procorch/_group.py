@@ -184,6 +184,7 @@ class ProcessGroup(Facades):
         limits = Limits(
             max_workers=most,
             distant=place.distant,
+            limits_elsewhere=place.keeps_limits,
             max_tasks=max_tasks_per_child,
             initializes=initializer is not None,
             finalizes=finalizer is not None,

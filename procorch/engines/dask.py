@@ -21,6 +21,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import attrs
@@ -29,13 +30,13 @@ from distributed import Future as DaskFuture
 from distributed.cfexecutor import ClientExecutor
 from typing_extensions import override
 
-from procorch import _far
+from procorch import _agent, _far
 from procorch import _messages as m
 from procorch._crates import Carried, Crate, pack
 from procorch._engine import Capabilities, Room, SharedData
 from procorch._far import Answer, Assignment, Given
 from procorch._lanes import Died, Lane, LaneEngine, Untouched, Watched
-from procorch._policy import check_count
+from procorch._policy import check_bool, check_count
 from procorch.engines._dask_members import Member, Members
 from procorch.engines._placement import Placement
 
@@ -55,6 +56,15 @@ _FORGET_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
+ISOLATED = Capabilities(
+    kill=True, limit=True, cancel="running", names=True, crash_isolation="item", broadcast=True, recall=True
+)
+"""With processes of procorch beside dask's workers. The loss of such a worker costs the chunks that it had."""
+
+BARE = Capabilities(names=True, crash_isolation="chunk", broadcast=True, recall=True)
+"""Without."""
+
+
 @attrs.define(eq=False)
 class _Placed:
     """A chunk on its way, with a worker, or on its way back."""
@@ -68,10 +78,6 @@ class _Placed:
 class DaskEngine(LaneEngine):
     """Runs a group's items on a cluster of dask. For one group at a time; several engines may use one client."""
 
-    capabilities = Capabilities(
-        names=True, crash_isolation="chunk", broadcast=True, bounded_memory=True, recall=True, cancel="waiting"
-    )
-
     def __init__(
         self,
         client: Client | str,
@@ -79,6 +85,7 @@ class DaskEngine(LaneEngine):
         workers: Iterable[str] | None = None,
         resources: Mapping[str, float] | None = None,
         priority: int = 0,
+        isolate: bool = True,
     ) -> None:
         """Connect, and see who is there.
 
@@ -89,13 +96,17 @@ class DaskEngine(LaneEngine):
                 later included.
             resources (Mapping[str, float] | None): What a chunk needs of a worker, as dask's ``resources``.
             priority (int): Of the engine's tasks among others, as dask's ``priority``.
+            isolate (bool): Whether items run in processes of procorch beside dask's workers: then they can be stopped,
+                and a crash costs an item. False runs them in dask's workers themselves, where they find what is loaded
+                there, and `distributed.get_worker`.
 
         Raises:
-            TypeError: ``client`` is neither, or asynchronous.
+            TypeError: ``client`` is neither, or asynchronous; or another argument has a wrong type.
             OSError: No scheduler answers there.
             RuntimeError: There are workers, and none of them can load this version of procorch.
         """
-        super().__init__()
+        super().__init__(ISOLATED if check_bool("isolate", isolate) else BARE, keeps_limits=isolate)
+        self._isolate = isolate
         if isinstance(client, Client):
             self._address = None
             if client.asynchronous:
@@ -255,7 +266,7 @@ class DaskEngine(LaneEngine):
         # In a context of its own, as annotations of the caller's, retries among them, are not meant for this.
         return contextvars.Context().run(
             self._client.submit,
-            _run,
+            _run_isolated if self._isolate else _run,
             pickle.dumps(assignment, 5),
             data,
             shared,
@@ -302,20 +313,26 @@ class DaskEngine(LaneEngine):
 
     @override
     def ask(self, lane: Lane) -> None:
+        self._send_look(lane, stop=lane.withdrawn)
+
+    @override
+    def abandon(self, lane: Lane) -> None:
+        self._send_look(lane, stop=True, kill=True)
+
+    def _send_look(self, lane: Lane, *, stop: bool, kill: bool = False) -> None:
         placed = self._placed.get(lane.number)
         if placed is not None:
-            looking = self._look(placed, stop=lane.withdrawn)
+            looking = self._look(placed, stop=stop, kill=kill)
             try:
                 self._spawn(looking)
             except RuntimeError:
                 looking.close()  # the client's event loop is closed: its chunks learn of that by themselves
 
-    async def _look(self, placed: _Placed, *, stop: bool) -> None:
+    async def _look(self, placed: _Placed, *, stop: bool, kill: bool) -> None:
         address, number = placed.member.address, placed.assignment.number
         with contextlib.suppress(Exception):  # whatever is wrong there, the chunk itself will tell
-            said = await self._client.run(
-                _far.look, self._id, number, stop, workers=[address], on_error="ignore", asynchronous=True
-            )
+            look = partial(_far.look, self._id, number, stop=stop, kill=kill)
+            said = await self._client.run(look, workers=[address], on_error="ignore", asynchronous=True)
             if address in said:
                 placed.lane.tell(number, Watched(said[address], time.monotonic(), stopped=stop))
 
@@ -362,7 +379,7 @@ class DaskEngine(LaneEngine):
 
     async def _let_go(self) -> None:
         self._data.clear()
-        await self._client.run(_far.forget, self._id, on_error="ignore", asynchronous=True)
+        await self._client.run(_agent.forget, self._id, on_error="ignore", asynchronous=True)
 
     def _close_client(self) -> None:
         if self._address is not None:
@@ -385,9 +402,18 @@ def _size(carried: Carried) -> int:
 
 def _run(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
     """Do a chunk. Runs in a worker of dask, as a task."""
+    return _far.run(_put_together(pickled, data, shared), get_worker().id)
+
+
+def _run_isolated(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
+    """Do a chunk in a process of procorch. Runs in a worker of dask, as a task."""
+    return _agent.run(_put_together(pickled, data, shared), get_worker().id)
+
+
+def _put_together(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Assignment:
     assignment: Assignment = pickle.loads(pickled)
     if "function" in data:
         assignment = assignment._replace(function=assignment.function._replace(payload=data["function"]))
     if "items" in data:
         assignment = assignment._replace(items=data["items"])
-    return _far.run(assignment._replace(shared=tuple(shared)), get_worker().id)
+    return assignment._replace(shared=tuple(shared))
