@@ -39,6 +39,10 @@ _IDLE_SECONDS = 10.0
 """How long a process is kept for the next chunk where nobody tells that none will come."""
 
 
+_DELIVERY_SECONDS = 1.0
+"""Longest wait for the outcomes of a chunk that no worker has any more: they are on their way."""
+
+
 @attrs.define(eq=False)
 class _ChunkJob(Job):
     """A chunk that came from elsewhere, with all its items."""
@@ -159,16 +163,18 @@ class _Agent:
         collector = _Collector()
         job = self.job(assignment, collector)
         before = self._supervisor.busy_seconds()
-        self._supervisor.open(job, sealed=True)
-        with _far.under_way(assignment, _Under(self._supervisor, job, collector)):
-            self._wait(assignment, job, collector)
+        under = _Under(self._supervisor, job, collector)
+        with _far.under_way(assignment, under):
+            if under.begin():
+                self._wait(assignment, job, collector)
         self.used = time.monotonic()
         return _answer(collector, job.count, self._supervisor.busy_seconds() - before, self._why_broken())
 
     def _wait(self, assignment: Assignment, job: _ChunkJob, collector: _Collector) -> None:
         seconds = assignment.seconds if job.count > 1 else None
         while not collector.ended.wait(seconds):
-            if self._supervisor.how_far(job)[0] or collector.finished:  # else its process is only starting
+            far = self._supervisor.how_far(job)
+            if collector.finished or (far is not None and far[0]):  # else its process is only starting
                 self._supervisor.drop(job)
                 seconds = None
 
@@ -188,24 +194,43 @@ class _Agent:
 class _Under(_far.Under):
     """A chunk that an agent does."""
 
-    def __init__(self, supervisor: Supervisor, job: Job, collector: _Collector) -> None:
+    def __init__(self, supervisor: Supervisor, job: _ChunkJob, collector: _Collector) -> None:
         self._supervisor = supervisor
         self._job = job
         self._collector = collector
+        self._lock = threading.Lock()
+        self._begins = True
+
+    def begin(self) -> bool:
+        """Begin, unless it was stopped before; tell whether it has."""
+        with self._lock:
+            if self._begins:
+                self._supervisor.open(self._job, sealed=True)
+            return self._begins
 
     @override
     def stop(self) -> None:
-        self._supervisor.drop(self._job)
+        with self._lock:
+            self._begins = False
+        if self._job.number:
+            self._supervisor.drop(self._job)
 
     @override
     def kill(self) -> None:
-        self._supervisor.cancel(self._job)
+        self.stop()
+        if self._job.number:
+            self._supervisor.cancel(self._job)
 
     @override
     def look(self) -> Progress:
-        begun, since = self._supervisor.how_far(self._job)
-        running = None if since is None else time.monotonic() - since
-        return Progress(max(begun, self._collector.finished), running)
+        if not self._job.number:
+            return Progress(0, None)
+        far = self._supervisor.how_far(self._job)
+        if far is not None:
+            return Progress(far[0], None if far[1] is None else time.monotonic() - far[1])
+        if not self._begins and not self._collector.ended.wait(_DELIVERY_SECONDS):
+            return Progress(self._job.count, None)  # as far as anybody can say: what is not known may have begun
+        return Progress(self._collector.finished, None)
 
 
 _lock = threading.Lock()
@@ -239,7 +264,7 @@ def run(assignment: Assignment, process: str = "") -> Answer:
 
 def _put_back(agent: _Agent) -> None:
     global _reaper  # noqa: PLW0603 - it belongs to the process
-    if agent.is_broken:
+    if agent.is_broken or _far.is_forgotten(agent.engine):
         agent.close()
         return
     with _lock:

@@ -19,7 +19,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from typing_extensions import override
 
@@ -36,8 +36,10 @@ MOST_FUNCTIONS = 64
 """Functions kept for one engine; the one used longest ago goes first."""
 _MOST_ENGINES = 16
 """Engines whose functions are kept; likewise."""
-_MOST_CHUNKS = 4096
+_MOST_KNOWN = 4096
 """Chunks of which it is remembered that they were begun here, or are not to be: far more than may be under way."""
+
+T = TypeVar("T")
 
 
 class Sent(NamedTuple):
@@ -153,6 +155,8 @@ _lock = threading.Lock()
 _functions: OrderedDict[str, dict[int, Known]] = OrderedDict()
 _shared: dict[str, set[int]] = {}
 """Numbers of what was received from each engine."""
+_forgotten: OrderedDict[str, None] = OrderedDict()
+"""Engines that will send nothing any more."""
 _under: dict[tuple[str, int], Under] = {}
 _begun: OrderedDict[tuple[str, int], None] = OrderedDict()
 """Chunks that were begun here, so that none is again."""
@@ -193,10 +197,10 @@ def _refuse(why: str) -> Answer:
     return Answer(*where(), [], 0.0, None, refused=why)
 
 
-def _remember(chunks: OrderedDict[tuple[str, int], None], chunk: tuple[str, int]) -> None:
-    chunks[chunk] = None
-    if len(chunks) > _MOST_CHUNKS:
-        chunks.popitem(last=False)
+def _remember(known: OrderedDict[T, None], one: T) -> None:
+    known[one] = None
+    if len(known) > _MOST_KNOWN:
+        known.popitem(last=False)
 
 
 @contextmanager
@@ -256,9 +260,22 @@ def forget(engine: str) -> None:
         engine (str): It will send nothing any more.
     """
     with _lock:
+        _remember(_forgotten, engine)
         _functions.pop(engine, None)
         for key in _shared.pop(engine, ()):
             _share.forget(m.Unshare(key))
+
+
+def is_forgotten(engine: str) -> bool:
+    """Tell whether `forget` was called for an engine.
+
+    Args:
+        engine (str): Which one.
+
+    Returns:
+        bool: Of this moment.
+    """
+    return engine in _forgotten
 
 
 # --- in this very process ---------------------------------------------------------------------------------------------

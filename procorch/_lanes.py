@@ -255,7 +255,7 @@ class LaneEngine(Engine):
         self.keeps_limits = keeps_limits
         self._lanes: set[Lane] = set()
         self._ready: SimpleQueue[Lane | None] = SimpleQueue()  # put by any thread, signal handlers and finalizers too
-        self._id = os.urandom(8).hex()
+        self._id = ""
         self._count = 0
         self._shared: SharedData | None = None
         self._known: set[int] = set()  # what is shared, by number
@@ -401,6 +401,7 @@ class LaneEngine(Engine):
         if self._shared is not None:
             raise RuntimeError(f"{self!r} serves another group at the moment; make another engine for this one")
         self._shared = shared
+        self._id = os.urandom(8).hex()  # another one each time, as what is kept elsewhere for the last is let go
         self._known.clear()
         self._shares_version = None
         _far.ours.add(self._id)

@@ -195,24 +195,24 @@ class Supervisor(Loop):
             slot = self._scheduler.slot_of(job.number)
             return slot is not None and self._hands.workers[slot.number].has_begun()
 
-    def how_far(self, job: Job) -> tuple[int, float | None]:
+    def how_far(self, job: Job) -> tuple[int, float | None] | None:
         """Tell how far a job is whose items one worker does in their order.
 
         Args:
             job (Job): Opened.
 
         Returns:
-            tuple[int, float | None]: How many items have begun, if any runs, else 0; and since when the last of them
-            has been running, by the engine's clock, None if it does not, or nobody watches its time.
+            tuple[int, float | None] | None: How many items have begun; and since when the last of them has been
+            running, by the engine's clock, None if it does not, or nobody watches its time. None if no worker has any.
         """
         return self._act(partial(self._how_far, job))
 
-    def _how_far(self, job: Job, deliveries: Deliveries) -> tuple[int, float | None]:
+    def _how_far(self, job: Job, deliveries: Deliveries) -> tuple[int, float | None] | None:
         slot = self._scheduler.slot_of(job.number)
         if slot is None:
-            return 0, None
+            return None
         items = slot.items
-        begun, since = 0, None
+        begun, since = items[0], None
         for event in self._hands.workers[slot.number].look():
             if isinstance(event, e.Looked) and event.begun:
                 begun, since = items[event.begun - 1] + 1, event.since
