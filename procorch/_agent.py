@@ -14,7 +14,7 @@ import itertools
 import pickle
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -38,6 +38,10 @@ from procorch._verdict import Place
 _IDLE_SECONDS = 10.0
 """How long a process is kept for the next chunk where nobody tells that none will come."""
 
+
+_WANTED_SECONDS = 2.0
+"""How often it is asked whether somebody still waits for a chunk. No event tells: the engine's own threads have other
+things to do."""
 
 _DELIVERY_SECONDS = 1.0
 """Longest wait for the outcomes of a chunk that no worker has any more: they are on their way."""
@@ -153,7 +157,7 @@ class _Agent:
             self._functions[assignment.engine, sent.key] = known
         return known
 
-    def do(self, assignment: Assignment) -> Answer:
+    def do(self, assignment: Assignment, is_wanted: Callable[[], bool] | None) -> Answer:
         """Do a chunk and wait for its end."""
         self.engine = assignment.engine
         for key, group, payload in assignment.shared:
@@ -166,17 +170,25 @@ class _Agent:
         under = _Under(self._supervisor, job, collector)
         with _far.under_way(assignment, under):
             if under.begin():
-                self._wait(assignment, job, collector)
+                self._wait(assignment, under, is_wanted)
         self.used = time.monotonic()
         return _answer(collector, job.count, self._supervisor.busy_seconds() - before, self._why_broken())
 
-    def _wait(self, assignment: Assignment, job: _ChunkJob, collector: _Collector) -> None:
-        seconds = assignment.seconds if job.count > 1 else None
-        while not collector.ended.wait(seconds):
-            far = self._supervisor.how_far(job)
-            if collector.finished or (far is not None and far[0]):  # else its process is only starting
-                self._supervisor.drop(job)
-                seconds = None
+    def _wait(self, assignment: Assignment, under: _Under, is_wanted: Callable[[], bool] | None) -> None:
+        began = time.monotonic() if under.count > 1 and assignment.seconds is not None else None
+        while True:
+            seconds = None if is_wanted is None else _WANTED_SECONDS
+            if began is not None and assignment.seconds is not None:
+                left = max(0.0, began + assignment.seconds - time.monotonic())
+                seconds = left if seconds is None else min(left, seconds)
+            if under.wait(seconds):
+                return
+            if began is not None and time.monotonic() >= began + (assignment.seconds or 0.0):
+                # If nothing has begun, its process is only starting: then the time begins now.
+                began = None if under.stop_if_begun() else time.monotonic()
+            if is_wanted is not None and not is_wanted():
+                under.kill()
+                is_wanted = None
 
     def _why_broken(self) -> str:
         cause = self._supervisor.ending.cause
@@ -200,6 +212,23 @@ class _Under(_far.Under):
         self._collector = collector
         self._lock = threading.Lock()
         self._begins = True
+
+    @property
+    def count(self) -> int:
+        """Its items."""
+        return self._job.count
+
+    def wait(self, seconds: float | None) -> bool:
+        """Wait for its end; tell whether it came."""
+        return self._collector.ended.wait(seconds)
+
+    def stop_if_begun(self) -> bool:
+        """Let nothing more begin of it if something has; tell whether that is so."""
+        far = self._supervisor.how_far(self._job)
+        begun = bool(self._collector.finished or (far is not None and far[0]))
+        if begun:
+            self.stop()
+        return begun
 
     def begin(self) -> bool:
         """Begin, unless it was stopped before; tell whether it has."""
@@ -241,12 +270,14 @@ _fewer = threading.Event()
 """Set when some were taken from the idle that will not come back."""
 
 
-def run(assignment: Assignment, process: str = "") -> Answer:
+def run(assignment: Assignment, process: str = "", is_wanted: Callable[[], bool] | None = None) -> Answer:
     """Do a chunk, once, in a process of ours.
 
     Args:
         assignment (Assignment): The chunk.
         process (str): The engine's name for this process.
+        is_wanted (Callable[[], bool] | None): Asked every now and then whether somebody still waits for the chunk: if
+            not, what runs of it is stopped. None where nobody can tell.
 
     Returns:
         Answer: Also where it was refused; this raises nothing of the user's.
@@ -257,7 +288,7 @@ def run(assignment: Assignment, process: str = "") -> Answer:
     with _lock:
         agent = _idle.pop() if _idle else _Agent()
     try:
-        return agent.do(assignment)
+        return agent.do(assignment, is_wanted)
     finally:
         _put_back(agent)
 

@@ -28,6 +28,7 @@ import attrs
 from distributed import Client, get_worker
 from distributed import Future as DaskFuture
 from distributed.cfexecutor import ClientExecutor
+from distributed.worker import thread_state
 from typing_extensions import override
 
 from procorch import _agent, _far
@@ -159,8 +160,13 @@ class DaskEngine(LaneEngine):
     # --- the cluster, in the client's event loop ----------------------------------------------------------------------
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
+        """Let a coroutine run in the client's event loop; ConnectionError if that is closed."""
         loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop  # type: ignore[attr-defined]
-        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError as error:
+            coroutine.close()
+            raise ConnectionError(f"the client of dask is closed: {error}") from None
 
     async def _look_around(self) -> None:
         left, joined = await self._members.change()
@@ -218,16 +224,10 @@ class DaskEngine(LaneEngine):
             placed = _Placed(lane, assignment._replace(process=member.id), member)
             self._placed[assignment.number] = placed
         lane.pid, lane.address = member.pid, member.address
-        placed.task = self._try_spawn(placed)
-
-    def _try_spawn(self, placed: _Placed) -> Future[None] | None:
-        doing = self._do(placed)
         try:
-            return self._spawn(doing)
-        except RuntimeError as error:  # the client's event loop is closed
-            doing.close()
-            self._lose(f"the client of dask is closed: {error}")
-            return None
+            placed.task = self._spawn(self._do(placed))
+        except ConnectionError as error:
+            self._lose(str(error))
 
     async def _do(self, placed: _Placed) -> None:
         begun = False
@@ -235,7 +235,10 @@ class DaskEngine(LaneEngine):
             future = await self._submit(placed)
             begun = True
             try:
-                answer: Answer = await self._client.gather(future, asynchronous=True)
+                # Not to be raised, as dask then leaves tasks of its loop behind that complain.
+                answers: list[Answer] = await self._client.gather([future], errors="skip", asynchronous=True)
+                if not answers:
+                    raise OSError(f"its task is {future.status}; {_why(future)}")
             finally:
                 future.release()
         except BaseException as error:  # noqa: BLE001 - nothing of the user's raises here: dask has lost it
@@ -244,7 +247,7 @@ class DaskEngine(LaneEngine):
             if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]
                 raise
         else:
-            self._tell(placed, answer)
+            self._tell(placed, answers[0])
 
     def _is_current(self, placed: _Placed) -> bool:
         return self._placed.get(placed.assignment.number) is placed
@@ -322,11 +325,8 @@ class DaskEngine(LaneEngine):
     def _send_look(self, lane: Lane, *, stop: bool, kill: bool = False) -> None:
         placed = self._placed.get(lane.number)
         if placed is not None:
-            looking = self._look(placed, stop=stop, kill=kill)
-            try:
-                self._spawn(looking)
-            except RuntimeError:
-                looking.close()  # the client's event loop is closed: its chunks learn of that by themselves
+            with contextlib.suppress(ConnectionError):  # its chunks learn of that by themselves
+                self._spawn(self._look(placed, stop=stop, kill=kill))
 
     async def _look(self, placed: _Placed, *, stop: bool, kill: bool) -> None:
         address, number = placed.member.address, placed.assignment.number
@@ -396,6 +396,11 @@ class DaskEngine(LaneEngine):
         return f"<{type(self).__name__} of {address}, {self._room.workers} threads>"
 
 
+def _why(future: DaskFuture) -> str:
+    error = future._state.exception  # as `exception` would wait in this thread, which is the event loop's
+    return f"{type(error).__name__}: {error}"
+
+
 def _size(carried: Carried) -> int:
     return carried.nbytes if isinstance(carried, Crate) else len(carried)
 
@@ -407,7 +412,14 @@ def _run(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
 
 def _run_isolated(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
     """Do a chunk in a process of procorch. Runs in a worker of dask, as a task."""
-    return _agent.run(_put_together(pickled, data, shared), get_worker().id)
+    worker, key = get_worker(), thread_state.key
+
+    def is_wanted() -> bool:
+        """Tell whether dask still wants the task: not if the client is gone, for one."""
+        state = worker.state.tasks.get(key)
+        return state is not None and state.state != "cancelled"
+
+    return _agent.run(_put_together(pickled, data, shared), worker.id, is_wanted)
 
 
 def _put_together(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Assignment:

@@ -20,11 +20,11 @@ import pytest
 import targets
 import targets_cluster as far
 from clusters import dask_cluster
-from helpers import executions, is_gone, wait_until
+from helpers import executions, is_gone, script, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from procorch import NotSupported, ProcessGroup, TaskTimeout, WorkerCrashed, WorkerStartError
+from procorch import NotPicklable, NotSupported, ProcessGroup, TaskTimeout, WorkerCrashed, WorkerStartError
 
 pytest.importorskip("distributed")
 
@@ -117,8 +117,8 @@ def test_shared_objects_are_found_until_they_are_closed(engine: DaskEngine) -> N
     with ProcessGroup(engine=engine) as group:
         with group.share(np.arange(100_000)) as shared:
             assert group.map(partial(far.at, shared), range(0, 50_000, 5000), chunksize=1) == list(range(0, 50_000, 5000))
-        with pytest.raises(ValueError, match="closed"):
-            group.submit(far.at, shared, 1)
+        with pytest.raises(NotPicklable, match="closed"):
+            group.submit(far.at, shared, 1).result()
 
 
 def test_processes_tell_where_they_are(dask_client: Client, engine: DaskEngine) -> None:
@@ -142,8 +142,8 @@ def test_the_executor_of_dask_is_taken_for_its_client(dask_client: Client) -> No
 
 @pytest.mark.limit(60)
 def test_limits_stop_an_item_in_c_code_and_cost_no_other(group: ProcessGroup) -> None:
-    calls = [targets.doubler, far.hold_the_interpreter, targets.doubler]
-    results = group.options(timeout=1).map(targets.call, calls, [1, 2, 3], chunksize=3, return_exceptions=True)
+    calls = [(targets.doubler, 1), (far.hold_the_interpreter, 2), (targets.doubler, 3)]
+    results = group.options(timeout=1).map(targets.call, calls, chunksize=3, return_exceptions=True)
     assert [results[0], results[2]] == [2, 6]
     assert isinstance(results[1], TaskTimeout)
     assert results[1].limit == 1
@@ -171,13 +171,30 @@ def test_cancel_stops_what_runs_and_what_that_has_started(group: ProcessGroup, t
     assert group.map(targets.doubler, [1]) == [2]
 
 
-def test_a_started_process_can_be_killed(group: ProcessGroup, gate: Path) -> None:
-    handle = group.start(targets.wait_for, str(gate), name="Test")
+def test_a_started_process_can_be_killed(group: ProcessGroup, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    handle = group.start(far.start_a_program, str(note), name="Test")
+    wait_until(lambda: note.exists() and note.read_text())
     handle.kill()
     with pytest.raises(WorkerCrashed):
         handle.result()
     assert handle.exitcode == -signal.SIGKILL
     assert handle.name == "Test"
+    wait_until(lambda: is_gone(int(note.read_text())))
+
+
+@pytest.mark.limit(60)
+def test_what_runs_ends_when_the_parent_is_killed(dask_address: str, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    program = (
+        "import sys, targets_cluster as far; from procorch import ProcessGroup; "
+        "from procorch.engines.dask import DaskEngine; "
+        "ProcessGroup(engine=DaskEngine(sys.argv[1])).submit(far.start_a_program, sys.argv[2]).result()"
+    )
+    with script("-c", program, dask_address, str(note)) as process:
+        wait_until(lambda: note.exists() and note.read_text())
+        process.kill()
+        wait_until(lambda: is_gone(int(note.read_text())))
 
 
 def test_an_exception_that_leaves_the_block_stops_what_runs(dask_client: Client, tmp_path: Path) -> None:
@@ -336,7 +353,11 @@ def dask_worker(address: str, *options: str) -> Iterator[subprocess.Popen[bytes]
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(3)
+        except subprocess.TimeoutExpired:  # it waits for a scheduler that is gone
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.limit(90)
@@ -368,7 +389,8 @@ def test_scheduler_and_workers_as_programs(tmp_path: Path) -> None:
 
 
 def test_a_client_that_is_closed_in_the_middle_is_an_error_and_no_hang(dask_address: str, gate: Path) -> None:
-    with Client(dask_address, set_as_default=False) as client, ProcessGroup(engine=DaskEngine(client)) as group:
+    engine = DaskEngine(client := Client(dask_address, set_as_default=False), isolate=False)
+    with client, ProcessGroup(engine=engine) as group:
         future = group.submit(targets.wait_for, str(gate))
         wait_until(future.running)
         client.close()
@@ -420,5 +442,12 @@ def test_bad_input(dask_client: Client) -> None:
         DaskEngine(dask_client, isolate="yes")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"for a client of dask: procorch\.engines\.dask\.DaskEngine"):
         ProcessGroup(engine=dask_client)  # type: ignore[arg-type]
-    with pytest.raises(OSError, match="Timed out"), dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}):
-        DaskEngine("tcp://127.0.0.1:9")
+
+
+def test_an_address_where_nobody_is() -> None:
+    program = (
+        "import dask; from procorch.engines.dask import DaskEngine; "
+        "dask.config.set({'distributed.comm.timeouts.connect': '0.2s'}); DaskEngine('tcp://127.0.0.1:9')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    assert "OSError: Timed out trying to connect to tcp://127.0.0.1:9" in done.stderr
