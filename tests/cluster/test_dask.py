@@ -374,7 +374,7 @@ def test_scheduler_and_workers_as_programs(tmp_path: Path) -> None:
             wait_until(lambda: file.exists() and file.read_text().endswith("}"))
             with Client(scheduler_file=str(file), set_as_default=False) as client:
                 address = client.scheduler_info()["address"]
-            with dask_worker(address, "--no-nanny"), dask_worker(address):
+            with dask_worker(address, "--no-nanny"), dask_worker(address, "--no-nanny"):
                 with ProcessGroup(engine=DaskEngine(address)) as group:
                     assert group.map(targets.doubler, range(50)) == list(range(0, 100, 2))
                     future = group.submit(targets.wait_for, str(tmp_path / "never"))
