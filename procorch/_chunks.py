@@ -32,6 +32,12 @@ class ChunkSizer:
     seconds_per_worker: float = attrs.field(default=0.0, validator=ge(0))
     """Least work in one chunk for each of the workers, in seconds, since one parent deals all chunks."""
 
+    far_seconds: float = 0.0
+    """Least work in one chunk, in seconds, so that it is worth the way to workers that are far away."""
+
+    least_far_seconds: float = 0.0
+    """Work below which a chunk does not shrink for that reason, in seconds."""
+
     cost: float | None = None
     """Estimated seconds an item takes; None before the first report."""
 
@@ -56,9 +62,13 @@ class ChunkSizer:
         if era == self.era:
             self.reach = max(self.reach, min(_GROWTH * items, self.most))
 
-    def surprised(self) -> None:
-        """Take in that a chunk takes far longer than expected: begin again with one item, as nothing is known of it."""
-        self.reach = 1
+    def surprised(self, done: int = 1) -> None:
+        """Take in that a chunk takes far longer than expected: begin again with few items.
+
+        Args:
+            done (int): How many are known to be not too many; 1 as long as nothing is known of the chunk.
+        """
+        self.reach = max(1, min(self.reach, done))
         self.era += 1
 
     def budget(self, workers: int) -> float:
@@ -70,7 +80,7 @@ class ChunkSizer:
         Returns:
             float: Seconds.
         """
-        return max(self.seconds, self.seconds_per_worker * workers)
+        return max(self.seconds, self.seconds_per_worker * workers, self.far_seconds)
 
     def least(self, workers: int) -> float:
         """Tell below how much work chunks do not shrink, as long as there is so much.
@@ -81,7 +91,7 @@ class ChunkSizer:
         Returns:
             float: Seconds.
         """
-        return max(self.least_seconds, self.budget(workers) - self.seconds)
+        return max(self.least_seconds, self.seconds_per_worker * workers - self.seconds, self.least_far_seconds)
 
     def expected(self, items: int, workers: int) -> float:
         """Estimate how long a chunk takes.

@@ -247,7 +247,7 @@ class TerminateAsked:
 
 @attrs.frozen
 class RoomChanged:
-    """The place where workers run has another size; heard before the first job, if at all, and whenever that changes."""
+    """The place where workers run has another size; may be heard before any job, and at any time."""
 
     workers: int
     """Chunks that run there at once; 0 as long as there is nobody to run any."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import attrs
 from attrs.validators import ge, gt, instance_of, optional
 
-
 ANY_NUMBER = 1 << 30
 """Of workers: as many as there is room for."""
 
@@ -48,7 +47,20 @@ class Limits:
     costs."""
 
     distant: bool = False
-    """Whether the way to the workers and back may be long, so that it is to be measured, and chunks are to be worth it."""
+    """Whether the way to the workers and back may be long, so that it is measured, and chunks are to be worth it."""
+
+    chunk_ways: float = attrs.field(default=2.0, validator=ge(0))
+    """Least work in one chunk, in times of the way to a distant worker and back, where the next chunk waits there."""
+
+    chunk_ways_alone: float = attrs.field(default=10.0, validator=ge(0))
+    """The same where none does, so that the worker waits for the way each time."""
+
+    least_chunk_ways: float = attrs.field(default=0.5, validator=ge(0))
+    """Work below which chunks do not shrink towards the end of a job, in times of that way."""
+
+    prefetch_ways: float = attrs.field(default=10.0, validator=ge(0))
+    """Most work in a chunk that is sent before a worker is free for it, in times of that way. With more, the way is
+    a small part of it, and to wait behind a chunk that takes long costs more than to go the way when one is free."""
 
     limits_elsewhere: bool = False
     """Whether items that run too long are stopped by whoever runs them, and not on orders."""

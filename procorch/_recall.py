@@ -15,6 +15,10 @@ from procorch import _events as e
 from procorch._backlog import Job
 from procorch._policy import Limits
 from procorch._slot import NEVER, Phase, Slot
+from procorch._way import Way
+
+_WAYS = 2.0
+"""Ways there and back until an item that is asked back from far away is somewhere else."""
 
 _SEARCHED = 32
 """Slots that can be searched for work to share in less than a tenth of `Limits.recall_look`."""
@@ -23,15 +27,19 @@ _SEARCHED = 32
 class Recalls:
     """The chunks that may be asked back. The scheduler tells it of each, and deals what comes back anew."""
 
-    def __init__(self, limits: Limits, look_later: Callable[[Slot], None], order: Callable[[e.Order], None]) -> None:
+    def __init__(
+        self, limits: Limits, way: Way, look_later: Callable[[Slot], None], order: Callable[[e.Order], None]
+    ) -> None:
         """Begin with no chunk.
 
         Args:
             limits (Limits): The numbers to decide by.
+            way (Way): Tells how long the way to distant workers is.
             look_later (Callable[[Slot], None]): Sees to it that a slot is looked at when it is time to.
             order (Callable[[e.Order], None]): Takes what is to be done.
         """
         self._limits = limits
+        self._way = way
         self._look_later = look_later
         self._order = order
         self.divisible: dict[int, Slot] = {}
@@ -54,8 +62,11 @@ class Recalls:
         sizer, limits = job.sizer, self._limits
         slot.era = sizer.era
         if len(slot.items) > 1 and job.spec.chunksize is None:
-            slot.overdue = now + limits.overrun * sizer.expected(len(slot.items), workers) + limits.overrun_slack
-            slot.overrun = max(slot.overdue, now + limits.overrun * sizer.budget(workers))
+            budget = sizer.budget(workers)
+            far = self._far(slot, budget, workers) if limits.distant else 0.0
+            expected = sizer.expected(len(slot.items), workers)
+            slot.overdue = now + limits.overrun * (expected + far) + limits.overrun_slack
+            slot.overrun = max(slot.overdue, now + limits.overrun * (budget + far))
             slot.recall_at = slot.overdue
             self.divisible[slot.number] = slot
 
@@ -83,6 +94,9 @@ class Recalls:
         """
         if slot.number not in self.divisible:
             return ()
+        if self._limits.distant:
+            # What is told after the chunk was asked back was seen after the worker knew of it, however long that takes.
+            return self._take_back_far(slot, job, begun, now) if slot.recalled is not None else ()
         if slot.recalled is not None:
             return self._take_back(slot, begun) if now >= slot.recalled + self._limits.recall_look else ()
         if now < slot.overdue:
@@ -104,7 +118,48 @@ class Recalls:
         self.over(slot)
         return rest
 
+    # --- far away -----------------------------------------------------------------------------------------------------
+
+    def overdue(self, slot: Slot, job: Job, now: float, *, wanted: bool) -> None:
+        """Ask back a chunk that is far away and takes too long, and look at it; an answer may never come.
+
+        Args:
+            slot (Slot): Whose chunk.
+            job (Job): Whose items.
+            now (float): Monotonic seconds.
+            wanted (bool): Whether anybody could do something with the others at once.
+        """
+        if slot.number not in self.divisible or slot.recalled is not None:
+            self._order(e.Look(slot.number))
+        elif wanted or now >= slot.overrun:
+            self._ask_back_far(slot, now)
+        else:
+            slot.recall_at = slot.overrun
+            self._look_later(slot)
+            self._order(e.Look(slot.number))
+
+    def _far(self, slot: Slot, budget: float, workers: int) -> float:
+        """Estimate how long a chunk takes beyond its work: it may wait for others at the engine."""
+        before = max(slot.company - 1, 0) // max(workers, 1)
+        return max(self._way.seconds + before * budget, self._way.usual)
+
+    def _ask_back_far(self, slot: Slot, now: float) -> None:
+        # No surprise yet: it may be the way that takes longer this time, or who is before it at the engine.
+        slot.recalled, slot.recall_at = now, NEVER
+        self._order(e.Withdraw(slot.number))
+        self._order(e.Look(slot.number))
+
+    def _take_back_far(self, slot: Slot, job: Job, begun: int, now: float) -> Sequence[int]:
+        if begun and now >= slot.overdue and slot.era == job.sizer.era:
+            job.sizer.surprised(begun)
+        return self._take_back(slot, begun)
+
+    # --- near ---------------------------------------------------------------------------------------------------------
+
     def _ask_back(self, slot: Slot, job: Job, now: float) -> None:
+        if self._limits.distant:
+            self._ask_back_far(slot, now)
+            return
         if now >= slot.overdue:
             job.sizer.surprised()
         slot.recalled = now
@@ -122,7 +177,7 @@ class Recalls:
             workers (int): Workers that share the items.
             now (float): Monotonic seconds.
         """
-        if now < self._search_at or self._still_shares():
+        if now < self._search_at or self._still_shares(now):
             return  # nothing was worth it a moment ago; or one at a time: what comes back is for all who are idle
         best, most = None, 0.0
         for slot in self.divisible.values():
@@ -131,7 +186,8 @@ class Recalls:
             if moves and slot.phase is Phase.BUSY and slot.recalled is None and slot.job is not None:
                 job = jobs[slot.job]
                 work = self._work_left(slot, job, now)
-                if work > most and work >= max(self._limits.steal_seconds, 2 * job.sizer.least(workers)):
+                worth = max(self._limits.steal_seconds, 2 * job.sizer.least(workers)) + _WAYS * self._way.seconds
+                if work > most and work >= worth:
                     best, most = slot, work
         self._sharing = best
         if best is not None and best.job is not None:
@@ -140,14 +196,18 @@ class Recalls:
             # The more there are, the longer this took.
             self._search_at = now + self._limits.recall_look * (1 + len(self.divisible) / _SEARCHED)
 
-    def _still_shares(self) -> bool:
+    def _still_shares(self, now: float) -> bool:
         slot = self._sharing
-        return slot is not None and slot.recall_at != NEVER and slot.phase is Phase.BUSY and slot.recalled is not None
+        if slot is None or slot.phase is not Phase.BUSY or slot.recalled is None:
+            return False
+        if self._limits.distant:  # the answer may never come
+            return now < slot.recalled + _WAYS * self._way.seconds
+        return slot.recall_at != NEVER
 
     def _work_left(self, slot: Slot, job: Job, now: float) -> float:
         """Estimate the work in a slot's items that have not begun, in seconds: by their cost, or by how slow it is."""
         cost = job.sizer.cost or 0.0
-        taken = now - slot.sent
+        taken = now - slot.sent - self._way.seconds
         left = len(slot.items) - slot.done - 1
         by_cost = min(left * cost, len(slot.items) * cost - taken)
         # More may have finished than was told: then it is shared a little sooner than would be best.

@@ -5,6 +5,7 @@ A part of the scheduler, and as pure: it knows nothing of items. What it wants d
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Callable, Iterator
 
@@ -34,8 +35,16 @@ class Roster:
         """Of the pool. The one that was busy last is at the end, to be taken first: its caches are warm."""
         self.alive = 0
         """Slots of the pool that are not GONE."""
+        self.starting = 0
+        """Those of them that are STARTING."""
+        self.ending = 0
+        """Those of them that are ENDING."""
         self.most = limits.max_workers
-        """Workers that the pool may have now; fewer than wanted while the system refuses more."""
+        """Slots that the pool may have now; fewer than there is room for while the system refuses more."""
+        self.workers = limits.max_workers
+        """Chunks of the pool that run at once; fewer than slots where chunks wait for their turn far away."""
+        self._room = self.workers, self.most  # both, as long as the system refuses nothing
+        self._gone: list[int] = []  # slots of the pool that are GONE, by number: a heap
         self._failed_starts = 0
         self._killed_starts = 0
         self._steps = Steps(self.slots)
@@ -66,6 +75,7 @@ class Roster:
         slot.tasks, slot.expired = 0, None
         slot.starts += 1
         self.alive += slot.dedicated is None
+        self.starting += slot.dedicated is None
         self._order(e.StartWorker(slot.number, slot.name))
 
     def start_for(self, waiting: int) -> None:
@@ -74,11 +84,36 @@ class Roster:
         Args:
             waiting (int): Items that wait for a worker of the pool.
         """
-        pool = [slot for slot in self.slots.values() if slot.dedicated is None]
-        starting = sum(slot.phase is Phase.STARTING for slot in pool)
-        gone = [slot for slot in pool if slot.phase is Phase.GONE]
-        for _ in range(min(self.most - self.alive, waiting - starting)):
-            self.start(gone.pop(0) if gone else self.add(None, None))
+        gone = self._gone
+        for _ in range(min(self.most - self.alive, waiting - self.starting)):
+            self.start(self.slots[heapq.heappop(gone)] if gone else self.add(None, None))
+
+    def resize(self, workers: int, window: int, now: float) -> None:
+        """Take in how much room there is. Idle slots that have none end; those that are busy do when they are through.
+
+        Args:
+            workers (int): Chunks that run at once.
+            window (int): Slots that the pool may have; none if nothing runs at all.
+            now (float): Monotonic seconds.
+        """
+        self._room = workers, window if workers else 0
+        self.reset()
+        while self.idle and self.crowded:
+            self.retire(self.idle.pop(0), now)
+
+    def reset(self) -> None:
+        """Believe again that there is all the room that was told of: what the system refused once it may give now."""
+        self.workers, self.most = self._room
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the pool has more slots than there is room for, without those that are ending."""
+        return self.alive - self.ending > self._room[1]
+
+    @property
+    def out(self) -> int:
+        """Slots of the pool that have a chunk, without those that are ending."""
+        return self.alive - self.starting - self.ending - len(self.idle)
 
     def ready(self, slot: Slot) -> bool:
         """Take in that a slot's process is ready.
@@ -91,6 +126,8 @@ class Roster:
         """
         self._failed_starts = self._killed_starts = 0
         if slot.phase is Phase.STARTING:
+            self.starting -= slot.dedicated is None
+            slot.phase = Phase.BUSY  # until it is given work, or is set idle
             return True
         self._order(e.Ask(slot.number))  # it was told to end meanwhile, but by a signal that it may ignore
         return False
@@ -107,7 +144,8 @@ class Roster:
         self.set_gone(slot)
         slot.starts -= 1
         if slot.dedicated is None and self.alive:
-            self.most = self.alive
+            self.most = min(self.most, self.alive)
+            self.workers = min(self.workers, self.most)
         return slot.dedicated is not None or self.alive > 0
 
     def failed_to_start(self, exitcode: int | None) -> bool:
@@ -129,7 +167,8 @@ class Roster:
     def forget_all(self) -> None:
         """Take in that there are no processes any more, whatever was known of them."""
         self.idle.clear()
-        self.alive = 0
+        self._gone.clear()
+        self.alive = self.starting = self.ending = 0
         for slot in list(self.slots.values()):
             slot.phase, slot.job = Phase.GONE, None
             slot.deadline = slot.next_step = slot.stack_until = None
@@ -148,7 +187,8 @@ class Roster:
             now (float): Monotonic seconds.
         """
         slot.phase, slot.sent, slot.withdrawn = Phase.BUSY, now, False
-        slot.patience = self._limits.look_after if items > 1 else NEVER
+        # Who is far away tells of what has finished when it can, and a look would be a message.
+        slot.patience = self._limits.look_after if items > 1 and not self._limits.distant else NEVER
         slot.patient_until = now + slot.patience
         slot.limit = limit
         slot.limit_at = NEVER if limit is None else now + limit
@@ -188,7 +228,7 @@ class Roster:
         else:
             # It has done its one item. It may live on as long as threads do that its function left behind, as with
             # multiprocessing.Process; so no deadline is set.
-            slot.phase = Phase.ENDING
+            self._set_ending(slot)
             self._order(e.Ask(slot.number))
 
     # --- ending -------------------------------------------------------------------------------------------------------
@@ -201,9 +241,19 @@ class Roster:
         """
         if slot.phase is Phase.IDLE:
             self.idle.remove(slot)
+        if slot.dedicated is None:
+            self.alive -= 1
+            self.starting -= slot.phase is Phase.STARTING
+            self.ending -= slot.phase is Phase.ENDING
+            heapq.heappush(self._gone, slot.number)
         slot.phase = Phase.GONE
         slot.deadline = slot.next_step = slot.stack_until = None
-        self.alive -= slot.dedicated is None
+
+    def _set_ending(self, slot: Slot) -> None:
+        if slot.dedicated is None:
+            self.starting -= slot.phase is Phase.STARTING
+            self.ending += slot.phase is not Phase.ENDING
+        slot.phase = Phase.ENDING
 
     def ends_by_itself(self, slot: Slot, now: float) -> None:
         """Take in that a process is about to end, and see to it that nothing it left running keeps it.
@@ -212,7 +262,7 @@ class Roster:
             slot (Slot): Which one.
             now (float): Monotonic seconds.
         """
-        slot.phase = Phase.ENDING
+        self._set_ending(slot)
         if slot.deadline is None:
             self._steps.set(slot, now + self._limits.stop_grace, e.Terminate)
 
@@ -223,7 +273,7 @@ class Roster:
             slot (Slot): Which one; not among the idle.
             now (float): Monotonic seconds.
         """
-        slot.phase = Phase.ENDING
+        self._set_ending(slot)
         slot.deadline = slot.next_step = None
         self._order(e.Ask(slot.number))
         if not self._limits.finalizes:  # else the time runs from the finalizer's end
@@ -247,7 +297,7 @@ class Roster:
         if not (self._limits.initializes or self._limits.finalizes):
             for slot in self.slots.values():
                 if slot.phase is Phase.STARTING and slot.dedicated is None:
-                    slot.phase = Phase.ENDING
+                    self._set_ending(slot)
                     self._order(e.Kill(slot.number))
 
     def stop(self, slot: Slot, now: float) -> None:
@@ -257,7 +307,8 @@ class Roster:
             slot (Slot): One with a process; not among the idle.
             now (float): Monotonic seconds.
         """
-        slot.phase, slot.stack_until = Phase.ENDING, None
+        self._set_ending(slot)
+        slot.stack_until = None
         self._order(e.Terminate(slot.number))
         if slot.next_step is not e.Kill:
             self._steps.set(slot, now + self._limits.kill_grace, e.Kill)
@@ -281,7 +332,8 @@ class Roster:
             item (int): The item.
             now (float): Monotonic seconds.
         """
-        slot.phase, slot.expired = Phase.ENDING, item
+        self._set_ending(slot)
+        slot.expired = item
         slot.stack_until = now + self._limits.stack_grace
         self._order(e.ShowStack(slot.number))
         self._steps.set(slot, now + self._limits.stack_look, e.Look)
@@ -310,7 +362,7 @@ class Roster:
         """
         slot.stopped_by_user = True
         if slot.phase is Phase.STARTING:
-            slot.phase = Phase.ENDING  # so that its death is not counted as a failed start
+            self._set_ending(slot)  # so that its death is not counted as a failed start
         if slot.phase is not Phase.GONE:
             self._order(e.Kill(slot.number) if kill else e.Terminate(slot.number))
 
@@ -324,18 +376,26 @@ class Roster:
         """
         return self._steps.next_deadline()
 
-    def time_passed(self, now: float) -> None:
+    def time_passed(self, now: float) -> list[Slot]:
         """Take the steps that are due.
 
         Args:
             now (float): Monotonic seconds.
+
+        Returns:
+            list[Slot]: Those that are far away and whose chunk is overdue: to be asked back before they are looked at.
         """
+        overdue: list[Slot] = []
         for slot, step in self._steps.due(now):
-            self._order(step(slot.number))
+            if self._limits.distant and slot.phase is Phase.BUSY and slot.recall_at <= now:
+                overdue.append(slot)
+            else:
+                self._order(step(slot.number))
             if step is e.Look and slot.phase is Phase.BUSY:
                 self._looking(slot, now)
             elif step is e.Terminate:
                 self._steps.set(slot, now + self._limits.kill_grace, e.Kill)
+        return overdue
 
     def _looking(self, slot: Slot, now: float) -> None:
         if slot.patient_until <= now:

@@ -22,10 +22,12 @@ import attrs
 from procorch import _events as e
 from procorch._backlog import Backlog, Job
 from procorch._messages import Failure, Plain, Retriable, Value
+from procorch._pace import Pace
 from procorch._policy import Limits
 from procorch._recall import Recalls
 from procorch._roster import Roster
 from procorch._slot import Phase, Slot
+from procorch._way import Way
 from procorch.events import Reason
 
 
@@ -42,7 +44,11 @@ class Scheduler:
         self._limits = limits
         self._orders: list[e.Order] = []
         self._roster = Roster(limits, names, self._order)
-        self._recalls = Recalls(limits, self._roster.look_later, self._order)
+        way = Way(limits)
+        self._pace = Pace(limits, self._roster, way)
+        self._heard_at = 0.0  # when the last event was
+        self._elastic = limits.distant  # whether the pool is more than one worker for each slot, all there
+        self._recalls = Recalls(limits, way, self._roster.look_later, self._order)
         self._backlog = Backlog(limits)
         self._jobs = self._backlog.jobs
         self._closing = False
@@ -59,6 +65,8 @@ class Scheduler:
     @property
     def hungry(self) -> bool:
         """Whether one more item would be begun at once, or a worker started for it."""
+        if self._elastic:
+            return self._pace.hungry
         return bool(self._roster.idle) or self._roster.alive < self._roster.most
 
     @property
@@ -108,6 +116,8 @@ class Scheduler:
         Returns:
             float | None: Monotonic seconds; None if nothing depends on time.
         """
+        if self._pace.halted:
+            return self._heard_at
         first, second = self._roster.next_deadline(), self._backlog.next_wake()
         return first if second is None or (first is not None and first < second) else second
 
@@ -154,15 +164,20 @@ class Scheduler:
                 self._process_stopped(job, kill=kill)
             case e.CloseAsked():
                 self._close()
-            case e.RoomChanged():
-                raise NotImplementedError
+            case e.RoomChanged(workers, window):
+                self._elastic = True
+                self._roster.resize(workers, window, now)
             case e.TerminateAsked():
                 self._terminate(now)
             case e.TimePassed():
-                self._roster.time_passed(now)
+                for late in self._roster.time_passed(now):
+                    self._overdue(late, now)
                 self._wake(now)
             case _:
                 assert_never(event)
+        if self._elastic:
+            self._pace.begin(event)
+            self._heard_at = now
         self._dispatch(now)
         orders, self._orders = self._orders, []
         return orders
@@ -184,7 +199,7 @@ class Scheduler:
     def _opened(self, opened: e.JobOpened) -> None:
         number, spec = opened.job, opened.spec
         job = self._backlog.open(number, spec, only=opened.sealed and opened.items == 1)
-        self._roster.most = self._limits.max_workers  # what the system refused once it may give now
+        self._roster.reset()
         if spec.dedicated and self._refusing:
             self._order(e.ProcessOver(number, None))
         elif spec.dedicated:
@@ -227,7 +242,8 @@ class Scheduler:
         if items:
             self._drop(job, items)
         for slot in self.slots.values():
-            if slot.job == number and slot.phase is Phase.BUSY and len(slot.items) > 1:
+            # One item has begun, unless its chunk waits far away.
+            if slot.job == number and slot.phase is Phase.BUSY and (len(slot.items) > 1 or self._limits.distant):
                 self._order(e.Withdraw(slot.number))
         self._forget_if_done(job)
 
@@ -259,14 +275,17 @@ class Scheduler:
     # --- workers at work ----------------------------------------------------------------------------------------------
 
     def _send(self, slot: Slot, job: Job, now: float) -> None:
-        size = 1 if job.only else job.spec.chunksize or job.sizer.size(job.waiting, self._roster.most)
+        workers = self._roster.workers or 1  # a process of a job's own does not need any
+        size = 1 if job.only else job.spec.chunksize or job.sizer.size(job.waiting, workers)
         if self._limits.max_tasks is not None:
             size = min(size, self._limits.max_tasks - slot.tasks)
         count = min(size, job.waiting)
         slot.job, slot.items, slot.done = job.number, self._backlog.take(job, count), 0
         job.chunks += 1
-        self._order(e.Send(slot.number, job.number, slot.items))
-        self._recalls.sent(slot, job, self._roster.most, now)
+        if self._elastic:
+            self._pace.sent(slot, job)
+        self._order(e.Send(slot.number, job.number, slot.items, slot.seconds))
+        self._recalls.sent(slot, job, workers, now)
         self._roster.set_busy(slot, count, None if self._limits.limits_elsewhere else job.spec.timeout, now)
 
     def _recorded(self, slot: Slot, outcomes: Sequence[e.ItemOutcome] | Plain, now: float) -> None:
@@ -332,10 +351,14 @@ class Scheduler:
         slot.tasks += slot.done
         if slot.done and not job.only:
             job.sizer.learn(slot.done, busy, slot.era)
+        if self._elastic:
+            self._pace.ended(slot, job, busy, now)
         self._release(slot, job, slot.items[slot.done :])
         if slot.phase is not Phase.BUSY:
             self._order(e.Ask(slot.number))  # it was told to end, but by a signal that it made something else of
-        elif slot.dedicated is None and (worn or slot.tasks == self._limits.max_tasks):
+        elif slot.dedicated is None and (
+            worn or slot.tasks == self._limits.max_tasks or (self._elastic and self._roster.crowded)
+        ):
             self._roster.retire(slot, now)
         else:
             self._roster.set_idle(slot)
@@ -356,7 +379,7 @@ class Scheduler:
             self._roster.stack_looked(slot, now, there=looked.stack)
         if slot.phase is Phase.BUSY and slot.job is not None:
             job = self._jobs[slot.job]
-            wanted = bool(self._roster.idle) or self._backlog.others_wait(job)
+            wanted = self._wanted(job)
             self._give_back(job, self._recalls.looked(slot, job, looked.begun, now, wanted=wanted))
         if slot.phase is not Phase.BUSY or slot.limit is None or looked.since is None or looked.begun <= slot.done:
             return
@@ -369,6 +392,16 @@ class Scheduler:
             self._order(e.Look(slot.number))
         else:
             self._roster.expire(slot, slot.items[looked.begun - 1], now)
+
+    def _wanted(self, job: Job) -> bool:
+        """Whether anybody could do something with the items of a chunk at once."""
+        free = self._pace.has_free if self._elastic else bool(self._roster.idle)
+        return free or self._backlog.others_wait(job)
+
+    def _overdue(self, slot: Slot, now: float) -> None:
+        if slot.job is not None:
+            job = self._jobs[slot.job]
+            self._recalls.overdue(slot, job, now, wanted=self._wanted(job))
 
     def _worker_died(self, slot: Slot, died: e.WorkerDied, now: float) -> None:
         was = slot.phase
@@ -419,6 +452,8 @@ class Scheduler:
             return
         if job is not None and job.waiting:
             self._send(slot, job, now)
+        elif self._elastic and slot.dedicated is None and self._roster.crowded:
+            self._roster.retire(slot, now)
         else:
             self._roster.set_idle(slot)
 
@@ -499,15 +534,21 @@ class Scheduler:
 
     def _dispatch(self, now: float) -> None:
         """Give every worker that can work something to do, start those that are wanted, end those that are not."""
-        idle = self._roster.idle
-        while idle and (job := self._backlog.next_job()) is not None:
+        idle, elastic = self._roster.idle, self._elastic
+        while idle and (job := self._backlog.next_job()) is not None and not (elastic and not self._pace.takes(job)):
             self._send(idle.pop(), job, now)
         if self._backlog.waiting and self._roster.alive < self._roster.most and not self._refusing:
             self._roster.start_for(self._backlog.waiting)
         divisible = self._recalls.divisible
         if idle and divisible and not self._refusing:
-            self._recalls.share(self._jobs, self._roster.most, now)
-        elif idle and (self._refusing or (self._closing and all(job.sealed for job in self._jobs.values()))):
+            if not elastic or (self._pace.has_free and not self._backlog.waiting):
+                self._recalls.share(self._jobs, self._roster.workers, now)
+        elif idle and (self._refusing or self._has_ended):
             self._roster.retire_idle(now)
         if self._closing and not self._jobs:
             self._roster.drop_starting()
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether what runs is all that there will be. What waits, waits for room."""
+        return self._closing and not self._backlog.waiting and all(job.sealed for job in self._jobs.values())

@@ -90,6 +90,12 @@ class Slot:
     era: int = 0
     """`ChunkSizer.era` when it got its chunk."""
 
+    # While it is busy far away.
+    company: int = 0
+    """Chunks of the pool that were out when it got its own, with that one."""
+    seconds: float | None = None
+    """Work after which it begins no further item by itself; None for no such limit."""
+
     # While it is ending because of that item.
     expired: int | None = None
     """The item."""

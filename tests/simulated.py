@@ -59,6 +59,10 @@ class Chunk:
     told: int = 0
     """How many of them the scheduler has heard of."""
     withdrawn_at: float | None = None
+    seconds: float | None = None
+    """Work after which it is to begin no further item."""
+    seen: bool = False
+    """Whether a process that is far away has seen that it was withdrawn."""
     void: bool = False
     """Whether its job was cancelled: the scheduler is not interested any more."""
     since: float | None = None
@@ -86,6 +90,8 @@ class Chunk:
         failed = self.job.spec.stop_on_failure and any(isinstance(one, Failure) for one in self.results)
         hands, since = self.hands, self.withdrawn_at
         kept = since is not None and (self.timed or hands.now >= since + hands.limits.recall_look)
+        if hands.limits.distant:
+            kept = self.seen
         return not self.runs and self.begun < len(self.items) and not failed and not kept
 
     @property
@@ -106,6 +112,8 @@ class Process:
     ready: bool = False
     setup_failed: bool = False
     chunk: Chunk | None = None
+    looked_for: bool = False
+    """Whether somebody waits for a look at it from far away."""
     begun_last: int = 0
     """What its page tells when it has no chunk."""
     finished: int = 0
@@ -186,6 +194,9 @@ class Hands:
         """Begin without jobs; processes get these natures in turn, and their items take so many seconds."""
         self.limits = limits
         self.tempo = tempo
+        self.workers = self.window = limits.max_workers
+        self.elastic = limits.distant
+        """Whether chunks may wait for their turn at the engine, or there may be no room at all."""
         self.natures = itertools.cycle(natures)
         self.now = 0.0
         self.names = map("w-{}".format, itertools.count(1))
@@ -279,8 +290,8 @@ class Hands:
         match order:
             case e.StartWorker(slot, name):
                 self.start(slot, name)
-            case e.Send(slot, number, items):
-                self.send(self.processes[slot], self.jobs[number], list(items))
+            case e.Send(slot, number, items, seconds):
+                self.send(self.processes[slot], self.jobs[number], list(items), seconds)
             case e.Resolve(number, items, outcomes, slot):
                 assert not isinstance(outcomes, Plain)
                 self.resolve(self.jobs[number], items, outcomes, slot)
@@ -333,7 +344,7 @@ class Hands:
         number = self.scheduler.slots[slot].dedicated
         job = None if number is None else self.jobs[number]
         self.processes[slot] = Process(slot, job, next(self.natures))
-        assert len(self.pool) <= self.limits.max_workers
+        assert job is not None or 0 < len(self.pool) <= self.window
         if job is not None:
             assert not job.over
             assert not job.ended_by_user
@@ -346,7 +357,7 @@ class Hands:
         slot = process.slot
         self.watch.observer.started(slot, self.slot_names[slot], 1000 + slot, self.now)
 
-    def send(self, process: Process, job: Job, items: list[int]) -> None:
+    def send(self, process: Process, job: Job, items: list[int], seconds: float | None) -> None:
         assert process.free
         assert process.job is (job if job.spec.dedicated else None)
         assert not job.stopped
@@ -359,7 +370,22 @@ class Hands:
         assert process.finished + len(items) <= most
         if job.spec.chunksize is not None:
             assert len(items) == min(job.spec.chunksize, len(waiting), most - process.finished)
-        process.chunk = Chunk(job, items, self)
+        adaptive = self.limits.distant and job.spec.chunksize is None and len(items) > 1
+        assert (seconds is not None) == adaptive
+        process.chunk = Chunk(job, items, self, seconds=seconds)
+        process.looked_for = False
+        if process.job is None:
+            assert self.workers
+            assert len(self.at_work()) <= (self.window if self.limits.distant else self.workers)
+
+    def at_work(self) -> list[Process]:
+        """Give those of the pool that have a chunk, as far as the scheduler counts on them."""
+        return [one for one in self.pool if one.chunk is not None and not one.told_to_end]
+
+    def resize(self, workers: int, window: int) -> None:
+        self.elastic = True
+        self.workers, self.window = workers, window if workers else 0
+        self.tell(e.RoomChanged(workers, window))
 
     def ask(self, process: Process) -> None:
         assert process.ready
@@ -466,19 +492,31 @@ class Hands:
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def look(self, process: Process) -> None:
-        """Tell how far a process is, which goes on meanwhile."""
+        """Tell how far a process is, which goes on meanwhile; later, if ever, if it is far away."""
+        if self.limits.distant and process.expired is None:
+            process.looked_for = True
+            return
+        self.mailbox.extend(self.view(process))
+
+    def answer(self, process: Process) -> None:
+        """Tell how far a process is that is far away, and knows by now what it was told before."""
+        process.looked_for = False
+        if process.chunk is not None:
+            process.chunk.seen |= process.chunk.withdrawn
+        self.tell(*self.view(process))
+
+    def view(self, process: Process) -> list[e.Event]:
         chunk = process.chunk
         stack = process.expired is not None and not process.nature.deaf
         if chunk is None:
-            self.mailbox.append(e.Looked(process.slot, process.begun_last, None, stack))
-            return
+            return [e.Looked(process.slot, process.begun_last, None, stack)]
         # As if it was caught between beginning an item and taking that back.
         caught = chunk.withdrawn and not chunk.runs and chunk.begun < len(chunk.items)
         looked = e.Looked(process.slot, chunk.begun + caught, chunk.since if chunk.timed else None, stack)
         self.advance_items(process)
-        self.mailbox.extend(self.news(process, chunk, len(chunk.results)))
-        self.mailbox.append(looked)
+        news = self.news(process, chunk, len(chunk.results))
         self.advance_items(process)
+        return [*news, looked]
 
     def cut(self, process: Process) -> None:
         """Take from a chunk what the scheduler has taken back, and check that it will never begin there."""
@@ -491,7 +529,8 @@ class Hands:
             assert chunk.begun <= kept
             assert chunk.runs or not chunk.may_begin
             assert chunk.withdrawn_at is not None
-            assert self.now >= chunk.withdrawn_at + self.limits.recall_look
+            assert chunk.seen or not self.limits.distant
+            assert self.limits.distant or self.now >= chunk.withdrawn_at + self.limits.recall_look
             del chunk.items[kept:]
 
     def advance_items(self, process: Process) -> None:
@@ -554,10 +593,13 @@ class Hands:
     def check_pool(self, waiting: int) -> None:
         pool, free = self.pool, [process for process in self.pool if process.free]
         starting = [process for process in pool if not process.ready and not process.told_to_end]
-        if waiting:
-            assert not free
+        deadline = self.scheduler.next_deadline()
+        goes_on = self.elastic and deadline is not None and deadline <= self.now
+        if waiting and self.workers:
+            assert not free or goes_on or (self.elastic and len(self.at_work()) >= self.workers)
             assert pool
-            assert self.refused or len(pool) == self.limits.max_workers or len(starting) >= waiting
+            assert self.refused or len(pool) >= self.window or len(starting) >= waiting
+        assert not (free and len([one for one in pool if not one.told_to_end]) > self.window)
         if self.refusing or (self.closed and all(job.done for job in self.jobs.values())):
             assert not free
         for job in self.jobs.values():
@@ -587,7 +629,7 @@ class Hands:
             assert deadline is not None
             assert deadline <= min(resting)
         elif not busy:
-            assert deadline is None
+            assert deadline is None or (self.elastic and deadline <= self.now)
 
     def due(self, process: Process) -> float:
         """Tell until when something must be done about a process."""

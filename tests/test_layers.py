@@ -64,14 +64,15 @@ FLOORS = {
     "_arrivals": 7,
     "_commands.reader": 7,
     "_job": 7,
+    "_scheduler": 7,
     "_late_logs": 7,
     "_pickles": 7,
     "_commands.lines": 6,
     "_logs": 6,
-    "_scheduler": 6,
     "_setup": 6,
     "_verdict": 6,
     "_commands.trace": 5,
+    "_pace": 6,
     "_inbox": 5,
     "_outcome": 5,
     "_recall": 5,
@@ -116,6 +117,7 @@ FLOORS = {
     "_timelines.words": 2,
     "_usable": 2,
     "_values": 2,
+    "_way": 2,
     "_aio": 1,
     "_aio.coroutines": 1,
     "_cgroups": 1,
@@ -150,7 +152,19 @@ FLOORS = {
 }
 """A file imports files of lower floors only. `aio` and `testing` are annexes: high up, so that nobody imports them."""
 
-MIND = ("_policy", "_chunks", "_items", "_events", "_slot", "_backlog", "_roster", "_recall", "_scheduler")
+MIND = (
+    "_policy",
+    "_chunks",
+    "_items",
+    "_events",
+    "_slot",
+    "_backlog",
+    "_roster",
+    "_recall",
+    "_way",
+    "_pace",
+    "_scheduler",
+)
 NOT_IN_THE_MIND = {"multiprocessing", "threading", "queue", "pickle", "time", "random"}
 """What decides must not act, wait, or read a clock: neither itself nor through what it imports of ours."""
 

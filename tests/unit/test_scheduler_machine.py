@@ -84,7 +84,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         max_tasks=st.sampled_from([None, None, 1, 4]),
         natures=st.lists(st.sampled_from(_NATURES), min_size=1, max_size=4),
         tempo=st.sampled_from([0.0, 0.001, 0.2]),
-        flags=st.sampled_from(list(product((False, True), repeat=5))),
+        flags=st.sampled_from(list(product((False, True), repeat=6))),
         habit=st.sampled_from(_ENDINGS),
         late=st.sampled_from(
             list(product(("", "terminate", "terminate", "cancel", "stop"), (None, None, None, 1, 4, 15)))
@@ -102,7 +102,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         late: tuple[str, int | None],
     ) -> None:
         self.habit, (self.late, self.late_in) = habit, late
-        finalizes, self.calm, self.fair, self.timed, self.retrying = flags
+        finalizes, self.calm, self.fair, self.timed, self.retrying, distant = flags
+        self.timed &= not distant  # a limit wants to be looked at in time
         self.hands = Hands(
             Limits(
                 max_workers=max_workers,
@@ -110,6 +111,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 stack_look=0.1,
                 max_tasks=max_tasks,
                 finalizes=finalizes,
+                distant=distant,
                 **limits,
             ),
             natures,
@@ -157,6 +159,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         if not self.hands.limits.finalizes:
             return []
         return self.those(lambda one: one.asked and not one.finalized)
+
+    def looked_for(self) -> list[Process]:
+        return self.those(lambda one: one.looked_for)
 
     def is_late(self) -> bool:
         """Whether enough has happened for what ends everything."""
@@ -270,6 +275,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.hands.stop_all()
         self.hands.tell(e.TerminateAsked())
         assert all(process.terminated or process.killed for process in self.hands.processes.values())
+
+    # --- far away -----------------------------------------------------------------------------------------------------
+
+    @rule(workers=st.integers(0, 4), more=st.sampled_from([0, 0, 1, 4]))
+    def resize(self, workers: int, more: int) -> None:
+        if self.hands.limits.distant:
+            self.hands.resize(workers, workers + more)
+
+    @precondition(lambda self: self.looked_for())
+    @rule(pick=_PICK, look_steps=_LOOK_STEPS)
+    def answer(self, pick: int, look_steps: Sequence[int]) -> None:
+        processes = self.looked_for()
+        self.hands.look_steps = list(look_steps)
+        self.hands.answer(processes[pick % len(processes)])
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -387,6 +406,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             if not job.spec.streaming:  # with these, closing must do
                 self.seal(job)
         self.close()
+        if not self.hands.workers:
+            self.hands.resize(2, 3)
         for number in range(_MOST_ROUNDS):
             if self.late and (self.is_moment() if self.late_in is None else self.late_in == number):
                 self.be_late(self.late)
