@@ -1,0 +1,16 @@
+"""A group on executorlib: on one machine here; with SlurmClusterExecutor or FluxClusterExecutor, on a cluster."""
+
+from executorlib import SingleNodeExecutor
+
+from procorch import ProcessGroup
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+if __name__ == "__main__":
+    # Its own restarts stay at their default, 0. Without dependencies it need not look through what it is given.
+    with SingleNodeExecutor(max_workers=2, block_allocation=True, disable_dependencies=True) as executor:
+        with ProcessGroup(engine=executor) as group:
+            print(group.options(timeout=10).map(square, range(10)))
