@@ -80,7 +80,8 @@ class _Collector(Sink):
     tells_end = True
 
     def __init__(self) -> None:
-        self.ended = threading.Event()
+        self.whole = threading.Event()
+        """Set when nothing more will come."""
         self._found: dict[int, tuple[Outcomes, Place | None]] = {}  # by the first of the items that they are of
 
     @override
@@ -93,7 +94,7 @@ class _Collector(Sink):
 
     @override
     def over(self) -> None:
-        self.ended.set()
+        self.whole.set()
 
     @property
     def finished(self) -> int:
@@ -172,7 +173,7 @@ class _Agent:
 
     def _wait(self, assignment: Assignment, job: _ChunkJob, collector: _Collector) -> None:
         seconds = assignment.seconds if job.count > 1 else None
-        while not collector.ended.wait(seconds):
+        while not collector.whole.wait(seconds):
             far = self._supervisor.how_far(job)
             if collector.finished or (far is not None and far[0]):  # else its process is only starting
                 self._supervisor.drop(job)
@@ -228,7 +229,7 @@ class _Under(_far.Under):
         far = self._supervisor.how_far(self._job)
         if far is not None:
             return Progress(far[0], None if far[1] is None else time.monotonic() - far[1])
-        if not self._begins and not self._collector.ended.wait(_DELIVERY_SECONDS):
+        if not self._begins and not self._collector.whole.wait(_DELIVERY_SECONDS):
             return Progress(self._job.count, None)  # as far as anybody can say: what is not known may have begun
         return Progress(self._collector.finished, None)
 
@@ -315,7 +316,8 @@ def forget(engine: str) -> None:
 def _answer(collector: _Collector, count: int, busy: float, broken: str) -> Answer:
     pid, host = _far.where()
     outcomes: list[Crossed] = []
-    finished, exitcode = 0, 0
+    finished = 0
+    exitcode: int | None = 0
     for found, place in collector.first():
         pid = place.pid or pid if place is not None else pid
         if isinstance(found, m.Plain):

@@ -186,8 +186,8 @@ class Recorded:
 
     slot: int
     outcomes: Sequence[ItemOutcome] | Plain
-    """In the order of the chunk. `Lost` and `TimedOut` come from engines that deal with that by themselves, and speak of
-    one try."""
+    """In the order of the chunk. `Lost` and `TimedOut` come from engines that deal with that by themselves, and speak
+    of one try."""
 
 
 @attrs.frozen
@@ -247,7 +247,7 @@ class TerminateAsked:
 
 @attrs.frozen
 class RoomChanged:
-    """The place where workers run has another size; heard before the first job, if at all, and whenever that changes."""
+    """The place where workers run has another size; heard before the first job, if at all, and after each change."""
 
     workers: int
     """Chunks that run there at once; 0 as long as there is nobody to run any."""

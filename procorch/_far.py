@@ -4,8 +4,8 @@
                                             ^
                           look: how far is it, begin nothing more (from another thread there)
 
-`run` here calls functions in that very process, which an item can take along when it crashes: then it is not known which
-of the chunk had begun. `_agent.run` has processes of ours for it.
+`run` here calls functions in that very process, which an item can take along when it crashes: then it is not known
+which of the chunk had begun. `_agent.run` has processes of ours for it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import mmap
 import os
 import socket
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -27,7 +26,7 @@ from procorch import _messages as m
 from procorch import _share, _signals
 from procorch._child import Known, Runner
 from procorch._crates import Carried, pack, unpack
-from procorch._events import ChunkEnded, Lost, Recorded, TimedOut
+from procorch._events import ChunkEnded, ItemOutcome, Lost, Recorded, TimedOut
 from procorch._inbox import Inbox
 from procorch._queue import PAGE_BYTES, Reader
 from procorch._writer import Writer
@@ -204,7 +203,7 @@ def _remember(known: OrderedDict[T, None], one: T) -> None:
 
 
 @contextmanager
-def under_way(assignment: Assignment, under: Under) -> Iterator[None]:
+def under_way(assignment: Assignment, under: Under) -> Generator[None]:
     """Let `look` find a chunk as long as the block lasts.
 
     Args:
@@ -369,7 +368,7 @@ def _functions_of(assignment: Assignment) -> dict[int, Known]:
 
 
 def _take_shared(assignment: Assignment) -> None:
-    """Take in what is shared. Chunks may come in another order than they were sent, so nothing is dropped but by name."""
+    """Take in what is shared. Chunks may come in another order than they were sent, so things are dropped by name."""
     if not assignment.shared and not assignment.closed:
         return
     with _lock:
@@ -384,7 +383,7 @@ def _take_shared(assignment: Assignment) -> None:
 
 
 @contextmanager
-def _page() -> Iterator[tuple[Writer, Reader]]:
+def _page() -> Generator[tuple[Writer, Reader]]:
     memory = mmap.mmap(-1, PAGE_BYTES)
     reader = Reader(memory)
     writer = Writer(memory)
@@ -407,7 +406,10 @@ def _answer(inbox: Inbox, said: list[m.FromWorker], exitcode: int) -> Answer:
     return Answer(*where(), outcomes, busy, exitcode)
 
 
-def _crossed(outcomes: Sequence[m.Value | m.Failure | m.Retriable] | m.Plain) -> list[Crossed]:
-    if isinstance(outcomes, m.Plain):
-        return [outcomes.values]
-    return [Returned(pack(one.payload)) if isinstance(one, m.Value) else one for one in outcomes]
+def _crossed(outcomes: Sequence[ItemOutcome] | m.Plain) -> list[Crossed]:
+    return [outcomes.values] if isinstance(outcomes, m.Plain) else [_crossed_one(one) for one in outcomes]
+
+
+def _crossed_one(outcome: ItemOutcome) -> Crossed:
+    assert not isinstance(outcome, Lost | TimedOut), "no page tells of a death"
+    return Returned(pack(outcome.payload)) if isinstance(outcome, m.Value) else outcome

@@ -81,9 +81,9 @@ class Lane(Worker):
         self.name = name
         self.pid: int | None = None
         self.address: str | None = None
-        self.number = 0
+        self.number: int = 0
         """Of the chunk that it has; 0 for none."""
-        self.withdrawn = False
+        self.withdrawn: bool = False
         """Whether nothing more of that is to begin."""
         self._engine = engine
         self._items = 0  # of the chunk

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import attrs
 from attrs.validators import ge, gt, instance_of, optional
 
-
 ANY_NUMBER = 1 << 30
 """Of workers: as many as there is room for."""
 
@@ -48,7 +47,7 @@ class Limits:
     costs."""
 
     distant: bool = False
-    """Whether the way to the workers and back may be long, so that it is to be measured, and chunks are to be worth it."""
+    """Whether the way to the workers and back may be long, so that it is measured, and chunks are to be worth it."""
 
     limits_elsewhere: bool = False
     """Whether items that run too long are stopped by whoever runs them, and not on orders."""

@@ -1,4 +1,4 @@
-"""The engine that any executor makes: of `concurrent.futures.Executor` it uses ``submit`` alone, with a window of our own.
+"""The engine that any executor makes: of `concurrent.futures.Executor` it uses ``submit`` alone, with a window of ours.
 
 An executor decides by itself where a chunk runs and what becomes of the others when a process dies. So what is not
 known is said to be not known: a chunk whose future fails may have begun.
@@ -48,7 +48,8 @@ class ExecutorEngine(LaneEngine):
             max_workers (int | None): How many items it runs at once, at least 1; None asks the executor, and takes the
                 group's ``max_workers`` if it does not tell.
             isolate (bool | None): Whether items run in processes of procorch beside those of the executor, so that a
-                crash or a limit costs an item and nothing of the executor's. None: yes, but for threads of this process.
+                crash or a limit costs an item and nothing of the executor's. None: yes, but for threads of this
+                process.
 
         Raises:
             TypeError: It is no executor, or an argument has a wrong type.
@@ -57,12 +58,12 @@ class ExecutorEngine(LaneEngine):
         threads = isinstance(executor, ThreadPoolExecutor)
         self._isolate = not threads if isolate is None else check_bool("isolate", isolate)
         super().__init__(ISOLATED if self._isolate else BARE, keeps_limits=True)
-        if not isinstance(executor, Executor):
+        if not isinstance(executor, Executor):  # pyright: ignore[reportUnnecessaryIsInstance]  # not everybody checks
             raise TypeError(f"executor must be a concurrent.futures.Executor, not {executor!r}")
         self._executor = executor
         self._futures: dict[int, Future[bytes]] = {}
         self._refusal = ""
-        self.has_main = threads and not self._isolate
+        self.has_main: bool = threads and not self._isolate
         workers = _workers_of(executor) if max_workers is None else check_count("max_workers", max_workers, least=1)
         self._room = None if workers is None else Room(workers, _DEPTH * workers)
 

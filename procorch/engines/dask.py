@@ -22,11 +22,10 @@ from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 from distributed import Client, get_worker
-from distributed import Future as DaskFuture
 from distributed.cfexecutor import ClientExecutor
 from typing_extensions import override
 
@@ -42,8 +41,11 @@ from procorch.engines._placement import Placement
 
 __all__ = ["DaskEngine"]
 
+DaskFuture: TypeAlias = Any
+"""A future of dask, which tells few of its types, and other ones in each release: so does a client, see `_client`."""
+
 _DEPTH = 2
-"""Chunks on their way to, or with, a worker for each of its threads: one that runs, and one that is there when it ends."""
+"""Chunks on their way to, or with, a worker for each of its threads: one that runs, and one that waits for its end."""
 
 _APART_BYTES = 1 << 18
 """Arguments, functions and shared objects from which on data go to the worker as data, past the graph of tasks, which
@@ -111,12 +113,12 @@ class DaskEngine(LaneEngine):
             self._address = None
             if client.asynchronous:
                 raise TypeError("client must be a synchronous one: a group waits in its caller's thread")
-            self._client = client
-        elif isinstance(client, str):
+        elif isinstance(client, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not everybody checks
             self._address = client
-            self._client = Client(client, set_as_default=False)
+            client = Client(client, set_as_default=False)  # type: ignore[no-untyped-call]  # see `DaskFuture`
         else:
             raise TypeError(f"client must be a distributed.Client or the address of a scheduler, not {client!r}")
+        self._client: Any = client  # see `DaskFuture`
         self._wanted = None if workers is None else list(workers)
         self._resources = dict(resources or {})
         self._priority = check_count("priority", priority, least=-(1 << 31))
@@ -148,10 +150,11 @@ class DaskEngine(LaneEngine):
         Returns:
             DaskEngine: With its client.
         """
-        options: dict[str, Any] = executor._kwargs
+        given: dict[str, Any] = vars(executor)  # it tells in no other way
+        options = given["_kwargs"]
         workers = options.get("workers")
         return cls(
-            executor._client,
+            given["_client"],
             workers=[workers] if isinstance(workers, str) else workers,
             resources=options.get("resources"),
         )
@@ -159,7 +162,7 @@ class DaskEngine(LaneEngine):
     # --- the cluster, in the client's event loop ----------------------------------------------------------------------
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
-        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop  # type: ignore[attr-defined]
+        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
         return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
     async def _look_around(self) -> None:
@@ -238,7 +241,7 @@ class DaskEngine(LaneEngine):
                 answer: Answer = await self._client.gather(future, asynchronous=True)
             finally:
                 future.release()
-        except BaseException as error:  # noqa: BLE001 - nothing of the user's raises here: dask has lost it
+        except BaseException as error:  # nothing of the user's raises here: dask has lost it
             if self._is_current(placed):
                 self._tell(placed, Died(f"dask lost it: {type(error).__name__}: {error}", begun=begun))
             if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]
