@@ -1,0 +1,43 @@
+"""What tests of engines share: chunks as they cross, made by hand."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from procorch import _messages as m
+from procorch._buffers import loads
+from procorch._crates import Carried, pack, unpack
+from procorch._far import Answer, Assignment, Returned, Sent
+from procorch._outcome import pack as pickled
+
+_numbers = itertools.count(1)
+
+
+def sent(function: Callable[..., Any], key: int = 1, *, by_reference: bool = True) -> Sent:
+    return Sent(key, pickle.dumps(function), by_reference, function.__qualname__)
+
+
+def assignment(fn: Callable[..., Any], items: Sequence[Any] | m.Pack, /, **changes: Any) -> Assignment:
+    """A chunk with a number that no other has."""
+    given: Sequence[Carried] | m.Pack = items if isinstance(items, m.Pack) else [pack(pickled(one)) for one in items]
+    whole = Assignment("engine", next(_numbers), sent(fn), m.Style.ONE, False, given, None, None)
+    return whole._replace(**changes)
+
+
+def plain(*items: Any) -> m.Pack:
+    """Arguments that cross in one pickle."""
+    return m.Pack(len(items), pickle.dumps(list(items)))
+
+
+def values(answer: Answer) -> list[Any]:
+    """What became of the items: results, and what stands for others as it is."""
+    found: list[Any] = []
+    for one in answer.outcomes:
+        if isinstance(one, list):
+            found += one
+        else:
+            found.append(loads(unpack(one.payload)) if isinstance(one, Returned) else one)
+    return found
