@@ -11,6 +11,7 @@ dies itself is the chunk.
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 import threading
 import time
@@ -311,6 +312,16 @@ def forget(engine: str) -> None:
         agent.close()
     for agent in mine:
         agent.join()
+
+
+def _after_fork_in_child() -> None:
+    """Begin anew: in the copied process there is no other thread, and what is idle serves the process that made it."""
+    global _lock, _reaper, _fewer
+    _lock, _reaper, _fewer = threading.Lock(), None, threading.Event()
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _answer(collector: _Collector, count: int, busy: float, broken: str) -> Answer:

@@ -38,7 +38,8 @@ _MOST_ENGINES = 16
 _MOST_KNOWN = 4096
 """Chunks of which it is remembered that they were begun here, or are not to be: far more than may be under way."""
 
-T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Sent(NamedTuple):
@@ -157,8 +158,8 @@ _shared: dict[str, set[int]] = {}
 _forgotten: OrderedDict[str, None] = OrderedDict()
 """Engines that will send nothing any more."""
 _under: dict[tuple[str, int], Under] = {}
-_begun: OrderedDict[tuple[str, int], None] = OrderedDict()
-"""Chunks that were begun here, so that none is again."""
+_begun: OrderedDict[tuple[str, int], int] = OrderedDict()
+"""Chunks that were begun here, so that none is again, and how many items each has."""
 _unwanted: OrderedDict[tuple[str, int], None] = OrderedDict()
 """Chunks of which nothing is to be begun."""
 
@@ -188,7 +189,8 @@ def refusal(assignment: Assignment, process: str) -> Answer | None:
     with _lock:
         if chunk in _begun:
             return _refuse("it was begun before, and its results were lost")
-        _remember(_begun, chunk)
+        items = assignment.items
+        _remember(_begun, chunk, items.items if isinstance(items, m.Pack) else len(items))
     return None
 
 
@@ -196,8 +198,8 @@ def _refuse(why: str) -> Answer:
     return Answer(*where(), [], 0.0, None, refused=why)
 
 
-def _remember(known: OrderedDict[T, None], one: T) -> None:
-    known[one] = None
+def _remember(known: OrderedDict[K, V], one: K, what: V) -> None:
+    known[one] = what
     if len(known) > _MOST_KNOWN:
         known.popitem(last=False)
 
@@ -236,15 +238,17 @@ def look(engine: str, number: int, *, stop: bool, kill: bool = False) -> Progres
         kill (bool): Whether to stop what runs of it, too.
 
     Returns:
-        Progress: Nothing has begun if the chunk is not known here; it never will if it is not wanted any more.
+        Progress: Nothing has begun if the chunk is not known here; it never will if it is not wanted any more. Of one
+        that is over, all may have: what has not, its answer tells, which is on its way.
     """
     chunk = (engine, number)
     with _lock:
         under = _under.get(chunk)
         if stop and under is None:
-            _remember(_unwanted, chunk)
+            _remember(_unwanted, chunk, None)
+        items = _begun.get(chunk, 0)
     if under is None:
-        return Progress(0, None)
+        return Progress(items, None)
     if kill:
         under.kill()
     elif stop:
@@ -259,7 +263,7 @@ def forget(engine: str) -> None:
         engine (str): It will send nothing any more.
     """
     with _lock:
-        _remember(_forgotten, engine)
+        _remember(_forgotten, engine, None)
         _functions.pop(engine, None)
         for key in _shared.pop(engine, ()):
             _share.forget(m.Unshare(key))
@@ -275,6 +279,16 @@ def is_forgotten(engine: str) -> bool:
         bool: Of this moment.
     """
     return engine in _forgotten
+
+
+def _after_fork_in_child() -> None:
+    """Begin anew: in the copied process no other thread is left that would release the lock."""
+    global _lock  # noqa: PLW0603 - it belongs to the process
+    _lock = threading.Lock()
+    _under.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 # --- in this very process ---------------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ class Members:
             answer = said.get(one.address)
             self.unfit.pop(one.address, None)
             if isinstance(answer, tuple) and answer[2] == here:
-                pid, host, _ = cast(tuple[int, str, str], answer)
+                pid, host, _ = cast("tuple[int, str, str]", answer)
                 members.append(Member(one.address, one.id, one.name, self._size(one), pid, host))
             elif isinstance(answer, tuple):
                 self.unfit[one.address] = f"it has procorch {answer[2]}, and this process {here}"

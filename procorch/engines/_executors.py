@@ -6,7 +6,6 @@ known is said to be not known: a chunk whose future fails may have begun.
 
 from __future__ import annotations
 
-import concurrent.futures
 import pickle
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
@@ -84,16 +83,25 @@ class ExecutorEngine(LaneEngine):
         self._futures[number] = future
 
         def done(future: Future[bytes]) -> None:
-            if not future.cancelled():
-                lane.tell(number, _news_of(future))
+            lane.tell(number, self._of_cancelled(lane) if future.cancelled() else _news_of(future))
 
         future.add_done_callback(done)
 
     @override
     def take_back(self, lane: Lane) -> None:
-        # Of others, some say that they have cancelled what they then run.
-        if type(self._executor).__module__.startswith(_TRUTHFUL) and self._futures[lane.number].cancel():
-            lane.tell(lane.number, Untouched())
+        future = self._futures.get(lane.number)
+        if future is not None and self._is_truthful:
+            future.cancel()
+
+    @property
+    def _is_truthful(self) -> bool:
+        return type(self._executor).__module__.startswith(_TRUTHFUL)
+
+    def _of_cancelled(self, lane: Lane) -> Died | Untouched:
+        """Say what a cancelled future means: some executors say that they have cancelled what they then run."""
+        if self._is_truthful and lane.withdrawn:
+            return Untouched()
+        return Died("the executor cancelled it", begun=not self._is_truthful)
 
     @override
     def has_begun(self, lane: Lane) -> bool:
@@ -138,8 +146,6 @@ def _news_of(future: Future[bytes]) -> Answer | Died:
     try:
         answer: Answer = pickle.loads(future.result(0))
         return answer
-    except concurrent.futures.CancelledError:
-        return Died("the executor cancelled it", begun=True)
     except BaseException as error:  # noqa: BLE001 - nothing of the user's raises here: the executor has lost it
         return Died(f"the executor lost it: {_text_of(error)}", begun=True)
 

@@ -21,7 +21,6 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
@@ -33,7 +32,7 @@ from procorch import _agent, _far
 from procorch import _messages as m
 from procorch._crates import Carried, Crate, pack
 from procorch._engine import Capabilities, Room, SharedData
-from procorch._far import Answer, Assignment, Given
+from procorch._far import Answer, Assignment, Given, Progress
 from procorch._lanes import Died, Lane, LaneEngine, Untouched, Watched
 from procorch._policy import check_bool, check_count
 from procorch.engines._dask_members import Member, Members
@@ -124,6 +123,7 @@ class DaskEngine(LaneEngine):
         self._priority = check_count("priority", priority, least=-(1 << 31))
         self._lock = threading.Lock()
         self._placement = Placement()
+        self._homes: dict[str, Member] = {}  # by address, those that `_placement` knows; the event loop knows of others
         self._placed: dict[int, _Placed] = {}
         self._homeless: deque[tuple[Lane, Assignment]] = deque()  # chunks that came when there was no worker
         self._room = Room(0, 0)
@@ -170,18 +170,19 @@ class DaskEngine(LaneEngine):
         with self._lock:
             for member in left:
                 self._placement.leave(member.address)
+                self._homes.pop(member.address, None)
             for member in joined:
                 self._placement.join(member.address, member.size)
+                self._homes[member.address] = member
             size = self._placement.size
             if left or joined:
                 self._room = Room(size, _DEPTH * size)
             gone = [one for one in self._placed.values() if one.member in left]
-            homeless = list(self._homeless) if size else []
-            self._homeless = deque() if size else self._homeless
+            housed = [self._place(*self._homeless.popleft()) for _ in range(len(self._homeless) if size else 0)]
         for one in gone:
             self._tell(one, Died(f"the worker {one.member.address} of dask left the cluster", begun=True))
-        for lane, assignment in homeless:
-            self.launch(lane, assignment)
+        for home in housed:
+            self._begin(home)
         for address, why in self._members.unfit.items():
             _log.warning("the worker %s of dask is not used: %s", address, why)
         self.wake()
@@ -213,15 +214,23 @@ class DaskEngine(LaneEngine):
             if self._lost:
                 lane.tell(assignment.number, Died(self._lost, begun=False))
                 return
-            address = self._placement.take()
-            if address is None:
-                self._homeless.append((lane, assignment))
-                return
-            member = self._members.known[address]
-            placed = _Placed(lane, assignment._replace(process=member.id), member)
-            self._placed[assignment.number] = placed
-        lane.pid, lane.address = member.pid, member.address
-        placed.task = self._try_spawn(placed)
+            placed = self._place(lane, assignment)
+        self._begin(placed)
+
+    def _place(self, lane: Lane, assignment: Assignment) -> _Placed | None:
+        """Choose a worker for a chunk; without one, it waits. Under the lock: `done_with` finds it here or there."""
+        address = self._placement.take()
+        if address is None:
+            self._homeless.append((lane, assignment))
+            return None
+        member = self._homes[address]
+        placed = self._placed[assignment.number] = _Placed(lane, assignment._replace(process=member.id), member)
+        return placed
+
+    def _begin(self, placed: _Placed | None) -> None:
+        if placed is not None:
+            placed.lane.pid, placed.lane.address = placed.member.pid, placed.member.address
+            placed.task = self._try_spawn(placed)
 
     def _try_spawn(self, placed: _Placed) -> Future[None] | None:
         doing = self._do(placed)
@@ -295,7 +304,12 @@ class DaskEngine(LaneEngine):
         """Bring data to the cluster once, and keep it there until the group's end."""
         if name not in self._data:
             self._data[name] = asyncio.ensure_future(self._scatter(value, address))
-        return await self._data[name]
+        try:
+            # Others wait for the same: that one of them is cancelled must not cost them anything.
+            return await asyncio.shield(self._data[name])
+        except Exception:
+            self._data.pop(name, None)  # whoever comes next tries again
+            raise
 
     async def _share(self, key: int) -> DaskFuture:
         message = self._given[key]
@@ -334,9 +348,10 @@ class DaskEngine(LaneEngine):
     async def _look(self, placed: _Placed, *, stop: bool, kill: bool) -> None:
         address, number = placed.member.address, placed.assignment.number
         with contextlib.suppress(Exception):  # whatever is wrong there, the chunk itself will tell
-            look = partial(_far.look, self._id, number, stop=stop, kill=kill)
-            said = await self._client.run(look, workers=[address], on_error="ignore", asynchronous=True)
-            if address in said:
+            # Asked by name: another process may have got that address since.
+            asked = (placed.member.id, self._id, number, stop, kill)
+            said = await self._client.run(_look, *asked, workers=[address], on_error="ignore", asynchronous=True)
+            if said.get(address) is not None:
                 placed.lane.tell(number, Watched(said[address], time.monotonic(), stopped=stop))
 
     @override
@@ -348,7 +363,9 @@ class DaskEngine(LaneEngine):
     def done_with(self, lane: Lane) -> None:
         with self._lock:
             placed = self._placed.pop(lane.number, None)
-            if placed is not None:
+            if placed is None:
+                self._homeless = deque(one for one in self._homeless if one[0] is not lane)
+            elif self._homes.get(placed.member.address) is placed.member:
                 self._placement.give_back(placed.member.address)
         if placed is not None and placed.task is not None:
             placed.task.cancel()  # if it is not over: it lets go of the task of dask, which then is not begun any more
@@ -411,6 +428,11 @@ def _run(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
 def _run_isolated(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
     """Do a chunk in a process of procorch. Runs in a worker of dask, as a task."""
     return _agent.run(_put_together(pickled, data, shared), get_worker().id)
+
+
+def _look(process: str, engine: str, number: int, stop: bool, kill: bool, dask_worker: Any = None) -> Progress | None:
+    """Tell how far a chunk is, if this is the process that has it. Runs in a worker's event loop."""
+    return _far.look(engine, number, stop=stop, kill=kill) if dask_worker.id == process else None
 
 
 def _put_together(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Assignment:
