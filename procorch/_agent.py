@@ -141,7 +141,7 @@ class _Agent:
         """Make a chunk a job."""
         items = assignment.items
         given = items if isinstance(items, m.Pack) else [to_file(one) for one in items]
-        count = items.items if isinstance(items, m.Pack) else len(items)
+        count = assignment.size
         spec = JobSpec(chunksize=count, timeout=assignment.limit, stop_on_failure=assignment.stop_on_error)
         return _ChunkJob(self._function(assignment), assignment.style, spec, collector, given=given, count=count)
 

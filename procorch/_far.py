@@ -83,6 +83,11 @@ class Assignment(NamedTuple):
     closed: tuple[int, ...] = ()
     """Numbers of what they cannot any more."""
 
+    @property
+    def size(self) -> int:
+        """How many items it has."""
+        return self.items.items if isinstance(self.items, m.Pack) else len(self.items)
+
 
 class Returned(NamedTuple):
     """The item's function returned; as `_messages.Value`."""
@@ -189,8 +194,7 @@ def refusal(assignment: Assignment, process: str) -> Answer | None:
     with _lock:
         if chunk in _begun:
             return _refuse("it was begun before, and its results were lost")
-        items = assignment.items
-        _remember(_begun, chunk, items.items if isinstance(items, m.Pack) else len(items))
+        _remember(_begun, chunk, assignment.size)
     return None
 
 
@@ -319,6 +323,21 @@ class _Page(Under):
             self._reader = None
 
 
+class _Budget(threading.Timer):
+    """Stops a chunk when it has had its time."""
+
+    def __init__(self, seconds: float, page: _Page) -> None:
+        super().__init__(seconds, page.stop)
+        self._page = page
+
+    @override
+    def run(self) -> None:
+        while not self.finished.wait(self.interval):
+            if self._page.look().begun:  # not before: else it would come back as it went, again and again
+                self.function()
+                return
+
+
 def run(assignment: Assignment, process: str = "") -> Answer:
     """Do a chunk, once, in this process.
 
@@ -346,18 +365,18 @@ def _run(assignment: Assignment, writer: Writer, reader: Reader) -> Answer:
     items = assignment.items if isinstance(assignment.items, m.Pack) else [unpack(one) for one in assignment.items]
     order = m.Run(seq, assignment.function.key, assignment.style, assignment.stop_on_error, items)
     page = _Page(reader, seq)
-    timer = threading.Timer(assignment.seconds, page.stop) if assignment.seconds and len(items) > 1 else None
-    if timer is not None:
-        timer.start()
+    budget = _Budget(assignment.seconds, page) if assignment.seconds and assignment.size > 1 else None
+    if budget is not None:
+        budget.start()
     here.running = True
     try:
         with under_way(assignment, page):
             runner.run(order)
     finally:
         here.running = False
-        if timer is not None:
-            timer.cancel()
-            timer.join()
+        if budget is not None:
+            budget.cancel()
+            budget.join()
         page.close()
     return _answer(inbox, said, runner.exit_code)
 

@@ -182,24 +182,41 @@ def test_of_one_that_is_over_all_may_have_begun(stop: bool) -> None:
 
 
 def test_a_chunk_has_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Timer(threading.Timer):
-        """Goes off when the second item begins."""
+    stopped = threading.Event()
+    stop = _far._Page.stop
 
-        def start(self) -> None:
-            monkeypatch.setitem(globals(), "act", when(2, self.function))
+    def tell(page: _far._Page) -> None:
+        stop(page)
+        stopped.set()
 
-        def join(self, timeout: float | None = None) -> None:
-            pass
+    monkeypatch.setattr(_far._Page, "stop", tell)
+    monkeypatch.setitem(globals(), "act", when(2, lambda: stopped.wait(10)))
+    assert values(_far.run(assignment(note, plain(1, 2, 3), seconds=1e-3))) in ([1, 2], [1])
 
-    monkeypatch.setattr(threading, "Timer", Timer)
-    assert values(_far.run(assignment(note, plain(1, 2, 3), seconds=0.1))) == [1, 2]
-    monkeypatch.setitem(globals(), "act", lambda _: None)
+
+def test_a_budget_is_of_no_use_to_an_only_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "act", lambda _: calls.extend(threading.enumerate()))
     assert values(_far.run(assignment(note, plain(1), seconds=0.1))) == [1]
+    assert not any(isinstance(one, _far._Budget) for one in calls)
 
 
-def test_the_budget_begins_with_an_item() -> None:
-    """However small it is: else a chunk might come back as it went, again and again."""
-    assert values(_far.run(assignment(note, plain(*range(50)), seconds=1e-9)))[:1] == [0]
+def test_the_budget_does_not_stop_what_has_not_begun() -> None:
+    """Else a chunk might come back as it went, again and again."""
+
+    class Page:
+        looks = 0
+        stopped = False
+
+        def look(self) -> Progress:
+            self.looks += 1
+            return Progress(self.looks // 3, None)
+
+        def stop(self) -> None:
+            self.stopped = True
+
+    page = Page()
+    _far._Budget(1e-9, page).run()  # type: ignore[arg-type]
+    assert (page.looks, page.stopped) == (3, True)
 
 
 # --- what is kept -----------------------------------------------------------------------------------------------------
