@@ -7,9 +7,12 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import targets
+
 from procorch import _messages as m
 from procorch._buffers import loads
 from procorch._crates import Carried, pack, unpack
+from procorch._engine import Chunk, Function
 from procorch._far import Answer, Assignment, Returned, Sent
 from procorch._outcome import pack as pickled
 
@@ -25,6 +28,12 @@ def assignment(fn: Callable[..., Any], items: Sequence[Any] | m.Pack, /, **chang
     given: Sequence[Carried] | m.Pack = items if isinstance(items, m.Pack) else [pack(pickled(one)) for one in items]
     whole = Assignment("engine", next(_numbers), sent(fn), m.Style.ONE, False, given, None, None)
     return whole._replace(**changes)
+
+
+def chunk(items: int = 3) -> Chunk:
+    """One as the scheduler sends it."""
+    function = Function(1, pickle.dumps(targets.doubler), "targets.doubler")
+    return Chunk(function, m.Style.ONE, False, [pickled(number) for number in range(items)])
 
 
 def plain(*items: Any) -> m.Pack:

@@ -128,6 +128,8 @@ class Members:
         left = [one for one in self.known.values() if one.id not in now]
         for one in left:
             del self.known[one.address]
+        addresses = {one.address for one in found}
+        self.unfit = {address: why for address, why in self.unfit.items() if address in addresses}
         joined = await self._meet([one for one in found if one.address not in self.known and self._size(one)])
         self.known.update((one.address, one) for one in joined)
         return left, joined
@@ -135,7 +137,7 @@ class Members:
     def _size(self, found: Found) -> int:
         if self._wanted is not None and not self._wanted & {found.address, found.name}:
             return 0
-        fits = [int(found.resources.get(key, 0) // need) for key, need in self._resources.items()]
+        fits = [int(found.resources.get(key, 0) // need) for key, need in self._resources.items() if need]
         return min([found.threads, *fits])
 
     async def _meet(self, found: list[Found]) -> list[Member]:

@@ -130,6 +130,7 @@ class DaskEngine(LaneEngine):
         self._lost = ""
         self._data: dict[object, asyncio.Task[DaskFuture]] = {}  # what lies on the cluster: shared, and functions
         self._members = Members(self._client, self._wanted, self._resources)
+        self._warned = set[tuple[str, str]]()
         self._watching: Future[None] | None = None
         try:
             self._spawn(self._look_around()).result(_CONNECT_SECONDS)
@@ -163,7 +164,11 @@ class DaskEngine(LaneEngine):
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
         loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
-        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError:  # it is closed
+            coroutine.close()
+            raise
 
     async def _look_around(self) -> None:
         left, joined = await self._members.change()
@@ -183,8 +188,9 @@ class DaskEngine(LaneEngine):
             self._tell(one, Died(f"the worker {one.member.address} of dask left the cluster", begun=True))
         for home in housed:
             self._begin(home)
-        for address, why in self._members.unfit.items():
+        for address, why in self._members.unfit.items() - self._warned:
             _log.warning("the worker %s of dask is not used: %s", address, why)
+        self._warned = set(self._members.unfit.items())  # once for each, not each time that somebody comes or goes
         self.wake()
 
     async def _watch(self) -> None:
@@ -233,11 +239,9 @@ class DaskEngine(LaneEngine):
             placed.task = self._try_spawn(placed)
 
     def _try_spawn(self, placed: _Placed) -> Future[None] | None:
-        doing = self._do(placed)
         try:
-            return self._spawn(doing)
-        except RuntimeError as error:  # the client's event loop is closed
-            doing.close()
+            return self._spawn(self._do(placed))
+        except RuntimeError as error:
             self._lose(f"the client of dask is closed: {error}")
             return None
 
@@ -339,11 +343,8 @@ class DaskEngine(LaneEngine):
     def _send_look(self, lane: Lane, *, stop: bool, kill: bool = False) -> None:
         placed = self._placed.get(lane.number)
         if placed is not None:
-            looking = self._look(placed, stop=stop, kill=kill)
-            try:
-                self._spawn(looking)
-            except RuntimeError:
-                looking.close()  # the client's event loop is closed: its chunks learn of that by themselves
+            with contextlib.suppress(RuntimeError):  # the client is closed: its chunks learn of that by themselves
+                self._spawn(self._look(placed, stop=stop, kill=kill))
 
     async def _look(self, placed: _Placed, *, stop: bool, kill: bool) -> None:
         address, number = placed.member.address, placed.assignment.number
@@ -384,7 +385,11 @@ class DaskEngine(LaneEngine):
     @override
     def open(self, shared: SharedData) -> None:
         super().open(shared)
-        self._watching = self._spawn(self._watch())
+        try:
+            self._watching = self._spawn(self._watch())
+        except RuntimeError:
+            super().close()
+            raise
 
     @override
     def close(self) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import targets
+from crates import chunk
 from helpers import wait_until
 from lanes import Answers, ByHand, Launch
 
 from procorch import GroupClosed, NotSupported, ProcessGroup, TaskTimeout, WorkerCrashed, _far
 from procorch import _messages as m
-from procorch._engine import Capabilities, Chunk, Function, Room
+from procorch._engine import Capabilities, Room
 from procorch._events import ChunkEnded, Looked, Lost, Recorded, Remains, TimedOut, WorkerDied, WorkerEvent, WorkerReady
 from procorch._far import Gone, Progress, Returned
 from procorch._lanes import Died, Lane, Untouched, Watched
@@ -24,11 +25,6 @@ from procorch._shares import Shares
 
 ANSWERS = Answers()
 ANY = Capabilities(kill=True, limit=True, cancel="running", broadcast=True)
-
-
-def chunk(items: int = 3) -> Chunk:
-    function = Function(1, pickled(targets.doubler), "targets.doubler")  # type: ignore[arg-type]
-    return Chunk(function, m.Style.ONE, False, [pickled(number) for number in range(items)])
 
 
 @pytest.fixture
