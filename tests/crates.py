@@ -17,16 +17,36 @@ from procorch._far import Answer, Assignment, Returned, Sent
 from procorch._outcome import pack as pickled
 
 _numbers = itertools.count(1)
+_keys: dict[object, int] = {}
 
 
-def sent(function: Callable[..., Any], key: int = 1, *, by_reference: bool = True) -> Sent:
-    return Sent(key, pickle.dumps(function), by_reference, function.__qualname__)
+_engines = ["engine"]
+
+
+def engine_id() -> str:
+    """Of the chunks that are made now."""
+    return _engines[-1]
+
+
+def new_engine() -> str:
+    """Let the chunks from now on be another engine's."""
+    _engines.append(f"engine-{len(_engines)}")
+    return engine_id()
+
+
+def sent(function: Callable[..., Any], key: int | None = None, *, by_reference: bool = True) -> Sent:
+    return Sent(
+        _keys.setdefault(function, len(_keys) + 100) if key is None else key,
+        pickle.dumps(function),
+        by_reference,
+        function.__qualname__,
+    )
 
 
 def assignment(fn: Callable[..., Any], items: Sequence[Any] | m.Pack, /, **changes: Any) -> Assignment:
     """A chunk with a number that no other has."""
     given: Sequence[Carried] | m.Pack = items if isinstance(items, m.Pack) else [pack(pickled(one)) for one in items]
-    whole = Assignment("engine", next(_numbers), sent(fn), m.Style.ONE, False, given, None, None)
+    whole = Assignment(engine_id(), next(_numbers), sent(fn), m.Style.ONE, False, given, None, None)
     return whole._replace(**changes)
 
 

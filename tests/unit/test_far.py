@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import targets
-from crates import assignment, plain, sent, values
+from crates import assignment, engine_id, new_engine, plain, sent, values
 
 from procorch import _far, _share
 from procorch import _messages as m
@@ -39,8 +39,9 @@ def by_value(item: int) -> int:
 def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     calls.clear()
     monkeypatch.setitem(globals(), "act", lambda _: None)
+    name = new_engine()
     yield
-    _far.forget("engine")
+    _far.forget(name)
 
 
 def when(item: Any, do: Callable[[], object]) -> Callable[[Any], object]:
@@ -223,7 +224,7 @@ def test_the_budget_does_not_stop_what_has_not_begun() -> None:
 
 
 def functions() -> list[int]:
-    return list(_far._functions.get("engine", {}))
+    return list(_far._functions.get(engine_id(), {}))
 
 
 def test_a_function_is_loaded_once() -> None:
@@ -261,17 +262,17 @@ def test_what_is_remembered_of_chunks_is_bounded(monkeypatch: pytest.MonkeyPatch
     for _ in range(4):
         chunk = assignment(note, plain(1))
         _far.run(chunk)
-        _far.look("engine", chunk.number + 1000, stop=True)
+        _far.look(engine_id(), chunk.number + 1000, stop=True)
     assert len(_far._begun) == len(_far._unwanted) == 2
     assert _far._under == {}
 
 
 def test_an_engine_that_is_forgotten_leaves_nothing() -> None:
     _far.run(assignment(note, plain(1), shared=(given(7, [1]),)))
-    _far.forget("engine")
+    _far.forget(engine_id())
     assert functions() == []
     assert not _share.has_received(7)
-    assert _far.is_forgotten("engine")
+    assert _far.is_forgotten(engine_id())
 
 
 def given(key: int, value: object) -> Given:
