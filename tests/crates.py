@@ -35,12 +35,9 @@ def new_engine() -> str:
 
 
 def sent(function: Callable[..., Any], key: int | None = None, *, by_reference: bool = True) -> Sent:
-    return Sent(
-        _keys.setdefault(function, len(_keys) + 100) if key is None else key,
-        pickle.dumps(function),
-        by_reference,
-        function.__qualname__,
-    )
+    if key is None:
+        key = _keys.setdefault(function, len(_keys) + 100)
+    return Sent(key, pickle.dumps(function), by_reference, function.__qualname__)
 
 
 def assignment(fn: Callable[..., Any], items: Sequence[Any] | m.Pack, /, **changes: Any) -> Assignment:

@@ -155,7 +155,7 @@ def test_a_budget_gives_the_rest_back(log: Path, gate: Path) -> None:
 
 def test_shared_objects() -> None:
     here = Shares("group")
-    shared = here.add([1, 2], pickled([1, 2]))  # type: ignore[arg-type]
+    shared = here.add([1, 2], pickled([1, 2]))
     [message] = here.catch_up(set())
     assert isinstance(message, m.Share)
     given = _far.Given(message.key, "group", pack(message.payload))
