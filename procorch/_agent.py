@@ -11,6 +11,7 @@ dies itself is the chunk.
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 import threading
 import time
@@ -84,7 +85,8 @@ class _Collector(Sink):
     tells_end = True
 
     def __init__(self) -> None:
-        self.ended = threading.Event()
+        self.whole = threading.Event()
+        """Set when nothing more will come."""
         self._found: dict[int, tuple[Outcomes, Place | None]] = {}  # by the first of the items that they are of
 
     @override
@@ -97,7 +99,7 @@ class _Collector(Sink):
 
     @override
     def over(self) -> None:
-        self.ended.set()
+        self.whole.set()
 
     @property
     def finished(self) -> int:
@@ -143,7 +145,7 @@ class _Agent:
         """Make a chunk a job."""
         items = assignment.items
         given = items if isinstance(items, m.Pack) else [to_file(one) for one in items]
-        count = items.items if isinstance(items, m.Pack) else len(items)
+        count = assignment.size
         spec = JobSpec(chunksize=count, timeout=assignment.limit, stop_on_failure=assignment.stop_on_error)
         return _ChunkJob(self._function(assignment), assignment.style, spec, collector, given=given, count=count)
 
@@ -220,7 +222,7 @@ class _Under(_far.Under):
 
     def wait(self, seconds: float | None) -> bool:
         """Wait for its end; tell whether it came."""
-        return self._collector.ended.wait(seconds)
+        return self._collector.whole.wait(seconds)
 
     def stop_if_begun(self) -> bool:
         """Let nothing more begin of it if something has; tell whether that is so."""
@@ -257,7 +259,7 @@ class _Under(_far.Under):
         far = self._supervisor.how_far(self._job)
         if far is not None:
             return Progress(far[0], None if far[1] is None else time.monotonic() - far[1])
-        if not self._begins and not self._collector.ended.wait(_DELIVERY_SECONDS):
+        if not self._begins and not self._collector.whole.wait(_DELIVERY_SECONDS):
             return Progress(self._job.count, None)  # as far as anybody can say: what is not known may have begun
         return Progress(self._collector.finished, None)
 
@@ -343,10 +345,21 @@ def forget(engine: str) -> None:
         agent.join()
 
 
+def _after_fork_in_child() -> None:
+    """Begin anew: in the copied process there is no other thread, and what is idle serves the process that made it."""
+    global _lock, _reaper, _fewer
+    _lock, _reaper, _fewer = threading.Lock(), None, threading.Event()
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def _answer(collector: _Collector, count: int, busy: float, broken: str) -> Answer:
     pid, host = _far.where()
     outcomes: list[Crossed] = []
-    finished, exitcode = 0, 0
+    finished = 0
+    exitcode: int | None = 0
     for found, place in collector.first():
         pid = place.pid or pid if place is not None else pid
         if isinstance(found, m.Plain):

@@ -1,6 +1,6 @@
 """A payload on its way to a process that shares no descriptors with this one: large data as one buffer, out of band.
 
-    Parcel (a file without a name) --Crate.of--> Crate --(pickle protocol 5, its buffer beside it)--> Crate --open--> Parcel
+    Parcel (a file without a name) --Crate.of--> Crate --(pickle protocol 5, its buffer beside it)--> Crate --> Parcel
 
 Whoever carries it decides whether the buffer really goes beside the pickle; older protocols take it in band.
 """

@@ -203,7 +203,7 @@ class Engine(Protocol):
 
     @property
     def room(self) -> Room | None:
-        """How much it can take now; another object after each change, of which `wake` tells. None: what it is told to."""
+        """How much it can take now; another object after each change, of which `wake` tells. None: what it is given."""
         return None
 
     @property
@@ -220,6 +220,7 @@ class Engine(Protocol):
         Raises:
             RuntimeError: It serves another.
         """
+        return  # an engine that has nothing to prepare leaves it so
 
     def start(self, slot: int, name: str) -> Worker:
         """Start a worker; only the supervisor's thread calls this.

@@ -186,8 +186,8 @@ class Recorded:
 
     slot: int
     outcomes: Sequence[ItemOutcome] | Plain
-    """In the order of the chunk. `Lost` and `TimedOut` come from engines that deal with that by themselves, and speak of
-    one try."""
+    """In the order of the chunk. `Lost` and `TimedOut` come from engines that deal with that by themselves, and speak
+    of one try."""
 
 
 @attrs.frozen

@@ -4,8 +4,8 @@
                                             ^
                           look: how far is it, begin nothing more (from another thread there)
 
-`run` here calls functions in that very process, which an item can take along when it crashes: then it is not known which
-of the chunk had begun. `_agent.run` has processes of ours for it.
+`run` here calls functions in that very process, which an item can take along when it crashes: then it is not known
+which of the chunk had begun. `_agent.run` has processes of ours for it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import mmap
 import os
 import socket
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -27,7 +26,7 @@ from procorch import _messages as m
 from procorch import _share, _signals
 from procorch._child import Known, Runner
 from procorch._crates import Carried, pack, unpack
-from procorch._events import ChunkEnded, Lost, Recorded, TimedOut
+from procorch._events import ChunkEnded, ItemOutcome, Lost, Recorded, TimedOut
 from procorch._inbox import Inbox
 from procorch._queue import PAGE_BYTES, Reader
 from procorch._writer import Writer
@@ -39,7 +38,8 @@ _MOST_ENGINES = 16
 _MOST_KNOWN = 4096
 """Chunks of which it is remembered that they were begun here, or are not to be: far more than may be under way."""
 
-T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Sent(NamedTuple):
@@ -82,6 +82,11 @@ class Assignment(NamedTuple):
     """What items may refer to."""
     closed: tuple[int, ...] = ()
     """Numbers of what they cannot any more."""
+
+    @property
+    def size(self) -> int:
+        """How many items it has."""
+        return self.items.items if isinstance(self.items, m.Pack) else len(self.items)
 
 
 class Returned(NamedTuple):
@@ -158,8 +163,8 @@ _shared: dict[str, set[int]] = {}
 _forgotten: OrderedDict[str, None] = OrderedDict()
 """Engines that will send nothing any more."""
 _under: dict[tuple[str, int], Under] = {}
-_begun: OrderedDict[tuple[str, int], None] = OrderedDict()
-"""Chunks that were begun here, so that none is again."""
+_begun: OrderedDict[tuple[str, int], int] = OrderedDict()
+"""Chunks that were begun here, so that none is again, and how many items each has."""
 _unwanted: OrderedDict[tuple[str, int], None] = OrderedDict()
 """Chunks of which nothing is to be begun."""
 
@@ -189,7 +194,7 @@ def refusal(assignment: Assignment, process: str) -> Answer | None:
     with _lock:
         if chunk in _begun:
             return _refuse("it was begun before, and its results were lost")
-        _remember(_begun, chunk)
+        _remember(_begun, chunk, assignment.size)
     return None
 
 
@@ -197,14 +202,14 @@ def _refuse(why: str) -> Answer:
     return Answer(*where(), [], 0.0, None, refused=why)
 
 
-def _remember(known: OrderedDict[T, None], one: T) -> None:
-    known[one] = None
+def _remember(known: OrderedDict[K, V], one: K, what: V) -> None:
+    known[one] = what
     if len(known) > _MOST_KNOWN:
         known.popitem(last=False)
 
 
 @contextmanager
-def under_way(assignment: Assignment, under: Under) -> Iterator[None]:
+def under_way(assignment: Assignment, under: Under) -> Generator[None]:
     """Let `look` find a chunk as long as the block lasts.
 
     Args:
@@ -237,15 +242,17 @@ def look(engine: str, number: int, *, stop: bool, kill: bool = False) -> Progres
         kill (bool): Whether to stop what runs of it, too.
 
     Returns:
-        Progress: Nothing has begun if the chunk is not known here; it never will if it is not wanted any more.
+        Progress: Nothing has begun if the chunk is not known here; it never will if it is not wanted any more. Of one
+        that is over, all may have: what has not, its answer tells, which is on its way.
     """
     chunk = (engine, number)
     with _lock:
         under = _under.get(chunk)
         if stop and under is None:
-            _remember(_unwanted, chunk)
+            _remember(_unwanted, chunk, None)
+        items = _begun.get(chunk, 0)
     if under is None:
-        return Progress(0, None)
+        return Progress(items, None)
     if kill:
         under.kill()
     elif stop:
@@ -260,7 +267,7 @@ def forget(engine: str) -> None:
         engine (str): It will send nothing any more.
     """
     with _lock:
-        _remember(_forgotten, engine)
+        _remember(_forgotten, engine, None)
         _functions.pop(engine, None)
         for key in _shared.pop(engine, ()):
             _share.forget(m.Unshare(key))
@@ -276,6 +283,16 @@ def is_forgotten(engine: str) -> bool:
         bool: Of this moment.
     """
     return engine in _forgotten
+
+
+def _after_fork_in_child() -> None:
+    """Begin anew: in the copied process no other thread is left that would release the lock."""
+    global _lock  # noqa: PLW0603 - it belongs to the process
+    _lock = threading.Lock()
+    _under.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 # --- in this very process ---------------------------------------------------------------------------------------------
@@ -306,6 +323,21 @@ class _Page(Under):
             self._reader = None
 
 
+class _Budget(threading.Timer):
+    """Stops a chunk when it has had its time."""
+
+    def __init__(self, seconds: float, page: _Page) -> None:
+        super().__init__(seconds, page.stop)
+        self._page = page
+
+    @override
+    def run(self) -> None:
+        while not self.finished.wait(self.interval):
+            if self._page.look().begun:  # not before: else it would come back as it went, again and again
+                self.function()
+                return
+
+
 def run(assignment: Assignment, process: str = "") -> Answer:
     """Do a chunk, once, in this process.
 
@@ -333,18 +365,18 @@ def _run(assignment: Assignment, writer: Writer, reader: Reader) -> Answer:
     items = assignment.items if isinstance(assignment.items, m.Pack) else [unpack(one) for one in assignment.items]
     order = m.Run(seq, assignment.function.key, assignment.style, assignment.stop_on_error, items)
     page = _Page(reader, seq)
-    timer = threading.Timer(assignment.seconds, page.stop) if assignment.seconds and len(items) > 1 else None
-    if timer is not None:
-        timer.start()
+    budget = _Budget(assignment.seconds, page) if assignment.seconds and assignment.size > 1 else None
+    if budget is not None:
+        budget.start()
     here.running = True
     try:
         with under_way(assignment, page):
             runner.run(order)
     finally:
         here.running = False
-        if timer is not None:
-            timer.cancel()
-            timer.join()
+        if budget is not None:
+            budget.cancel()
+            budget.join()
         page.close()
     return _answer(inbox, said, runner.exit_code)
 
@@ -369,7 +401,7 @@ def _functions_of(assignment: Assignment) -> dict[int, Known]:
 
 
 def _take_shared(assignment: Assignment) -> None:
-    """Take in what is shared. Chunks may come in another order than they were sent, so nothing is dropped but by name."""
+    """Take in what is shared. Chunks may come in another order than they were sent, so things are dropped by name."""
     if not assignment.shared and not assignment.closed:
         return
     with _lock:
@@ -384,7 +416,7 @@ def _take_shared(assignment: Assignment) -> None:
 
 
 @contextmanager
-def _page() -> Iterator[tuple[Writer, Reader]]:
+def _page() -> Generator[tuple[Writer, Reader]]:
     memory = mmap.mmap(-1, PAGE_BYTES)
     reader = Reader(memory)
     writer = Writer(memory)
@@ -407,7 +439,10 @@ def _answer(inbox: Inbox, said: list[m.FromWorker], exitcode: int) -> Answer:
     return Answer(*where(), outcomes, busy, exitcode)
 
 
-def _crossed(outcomes: Sequence[m.Value | m.Failure | m.Retriable] | m.Plain) -> list[Crossed]:
-    if isinstance(outcomes, m.Plain):
-        return [outcomes.values]
-    return [Returned(pack(one.payload)) if isinstance(one, m.Value) else one for one in outcomes]
+def _crossed(outcomes: Sequence[ItemOutcome] | m.Plain) -> list[Crossed]:
+    return [outcomes.values] if isinstance(outcomes, m.Plain) else [_crossed_one(one) for one in outcomes]
+
+
+def _crossed_one(outcome: ItemOutcome) -> Crossed:
+    assert not isinstance(outcome, Lost | TimedOut), "no page tells of a death"
+    return Returned(pack(outcome.payload)) if isinstance(outcome, m.Value) else outcome

@@ -92,8 +92,8 @@ class ProcessInfo:
         tasks_done (int): Items that finished in this slot.
         restarts (int): How often the process in this slot has been replaced.
         busy_seconds (float): Time that those of the slot's chunks took which have ended, in whatever way; in seconds.
-        address (str | None): Where it is, if an engine tells: the address of a worker of its cluster, or a host. None on
-            this machine, and as long as nothing has run there.
+        address (str | None): Where it is, if an engine tells: the address of a worker of its cluster, or a host. None
+            on this machine, and as long as nothing has run there.
     """
 
     slot: int

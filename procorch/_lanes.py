@@ -81,9 +81,9 @@ class Lane(Worker):
         self.name = name
         self.pid: int | None = None
         self.address: str | None = None
-        self.number = 0
+        self.number: int = 0
         """Of the chunk that it has; 0 for none."""
-        self.withdrawn = False
+        self.withdrawn: bool = False
         """Whether nothing more of that is to begin."""
         self._engine = engine
         self._items = 0  # of the chunk
@@ -142,9 +142,10 @@ class Lane(Worker):
     def _end(self, exitcode: int | None) -> None:
         if not self._ends:
             self._ends, self._exitcode = True, exitcode
-            if self.number:
+            if self.number > 0:
                 self._engine.abandon(self)
-            self._engine.announce(self)
+        # Each time: a group that gives up has thrown away what it was to read before.
+        self._engine.announce(self)
 
     # --- news ---------------------------------------------------------------------------------------------------------
 
@@ -403,6 +404,8 @@ class LaneEngine(Engine):
         self._shared = shared
         self._id = os.urandom(8).hex()  # another one each time, as what is kept elsewhere for the last is let go
         self._known.clear()
+        self._given.clear()
+        self._closed.clear()
         self._shares_version = None
         _far.ours.add(self._id)
 

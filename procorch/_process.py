@@ -19,7 +19,8 @@ import threading
 import weakref
 from collections.abc import Callable
 from multiprocessing import parent_process
-from multiprocessing.process import BaseProcess, _children, _cleanup
+from multiprocessing import process as standard
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 from procorch import _child, _pgroup
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         """A started process as the system knows it; see `_popen`."""
 
         pid: int
+        sentinel: int
 
         @property
         def death_fd(self) -> int: ...
@@ -100,11 +102,12 @@ class WorkerProcess(BaseProcess):
     def start(self) -> None:
         # As the standard library's, which refuses in a daemonic process: that is killed without a word, and what it has
         # started would live on. A worker does not: the system ends it, see `_pgroup`.
-        _cleanup()
+        module, own = vars(standard), vars(self)  # typeshed knows none of these names
+        module["_cleanup"]()
         self._popen = self._Popen(self)
-        self._sentinel = self._popen.sentinel
-        del self._target, self._args, self._kwargs
-        _children.add(self)
+        own["_sentinel"] = self._popen.sentinel
+        del own["_target"], own["_args"], own["_kwargs"]
+        module["_children"].add(self)
 
     @property
     def popen(self) -> Popen:

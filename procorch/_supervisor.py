@@ -43,7 +43,9 @@ class Supervisor(Loop):
         engine_name: str = "",
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(name, make_engine, limits, capabilities=capabilities, engine_name=engine_name, on_event=on_event)
+        super().__init__(
+            name, make_engine, limits, capabilities=capabilities, engine_name=engine_name, on_event=on_event
+        )
         watch_for_exit(self)
 
     def check_open(self) -> None:
@@ -212,7 +214,8 @@ class Supervisor(Loop):
         if slot is None:
             return None
         items = slot.items
-        begun, since = items[0], None
+        # What is alone with a worker cannot be kept from beginning: nobody would withdraw it.
+        begun, since = items[0] + (len(items) == 1), None
         for event in self._hands.workers[slot.number].look():
             if isinstance(event, e.Looked) and event.begun:
                 begun, since = items[event.begun - 1] + 1, event.since

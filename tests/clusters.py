@@ -1,4 +1,4 @@
-"""What tests with a cluster share: one of dask, in processes of its own for the whole run, and a client for each test."""
+"""What tests with a cluster share: one of dask, in processes of its own for the whole run, a client for each test."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def dask_client(dask_address: str) -> Iterator[Client]:
     """A client of that cluster."""
     from distributed import Client  # here: it may not be installed
 
-    with Client(dask_address, set_as_default=False) as client:
+    with Client(dask_address, set_as_default=False) as client:  # type: ignore[no-untyped-call]  # dask's are partial
         yield client

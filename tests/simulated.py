@@ -279,7 +279,8 @@ class Hands:
             return []
         process.finished += len(items)
         assert not isinstance(event.outcomes, Plain)  # the processes here tell of each by itself
-        pairs = zip(items, event.outcomes, strict=True)
+        outcomes = [one for one in event.outcomes if not isinstance(one, e.Lost | e.TimedOut)]  # and of none of these
+        pairs = zip(items, outcomes, strict=True)
         return [(chunk.job, item, self.expected(process, chunk, item, one)) for item, one in pairs]
 
     def wake(self) -> None:

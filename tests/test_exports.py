@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import procorch
+from procorch import engines
 
 every_name = pytest.mark.parametrize("name", procorch.__all__)
 
@@ -96,3 +97,35 @@ def test_dir_lists_names_that_nobody_has_asked_for() -> None:
 
 def test_the_version_is_a_version() -> None:
     assert all(part.isdigit() for part in procorch.__version__.split(".")[:3])
+
+
+# --- engines ----------------------------------------------------------------------------------------------------------
+
+every_engine_name = pytest.mark.parametrize("name", engines.__all__)
+
+
+def test_names_of_engines_are_sorted() -> None:
+    assert engines.__all__ == sorted(engines.__all__)
+
+
+@every_engine_name
+def test_a_name_of_engines_is_known_by_its_public_module(name: str) -> None:
+    value = getattr(engines, name)
+    assert value.__module__ == "procorch.engines"
+    assert value.__qualname__ == name
+    assert value.__doc__
+    assert pickle.loads(pickle.dumps(value)) is value
+
+
+def test_the_engine_of_dask_is_known_by_its_module() -> None:
+    dask = pytest.importorskip("procorch.engines.dask", reason="needs distributed", exc_type=ImportError)
+    assert dask.__all__ == ["DaskEngine"]
+    assert dask.DaskEngine.__module__ == "procorch.engines.dask"
+    assert dask.DaskEngine.__doc__
+
+
+def test_a_fresh_process_finds_what_an_engine_keeps_by_pickle_alone() -> None:
+    program = "import pickle, sys; print(pickle.load(sys.stdin.buffer))"
+    kept = engines.Capabilities(limit=True)
+    done = subprocess.run([sys.executable, "-c", program], input=pickle.dumps(kept), capture_output=True, check=True)
+    assert done.stdout.decode().strip() == str(kept)

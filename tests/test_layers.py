@@ -34,7 +34,11 @@ FLOORS = {
     "_facades": 18,
     "_executors.pool": 17,
     "_executors.executor": 16,
+    "engines": 16,
     "_tasks": 15,
+    "engines._executors": 15,
+    "engines.dask": 15,
+    "_agent": 14,
     "_aio.handle": 14,
     "_executors.maps": 14,
     "_watched_stream": 14,
@@ -49,9 +53,11 @@ FLOORS = {
     "_popen": 11,
     "_supervisor": 11,
     "_channel": 10,
+    "_lanes": 10,
     "_loop": 10,
     "_server": 10,
     "_core": 9,
+    "_far": 9,
     "_fed_intake": 9,
     "_process": 9,
     "_aio.gentle": 8,
@@ -84,6 +90,7 @@ FLOORS = {
     "_writer": 5,
     "_backlog": 4,
     "_buffers": 4,
+    "_crates": 4,
     "_engine": 4,
     "_observer": 4,
     "_options": 4,
@@ -147,10 +154,12 @@ FLOORS = {
     "_tokens": 1,
     "_tree": 1,
     "_waits": 1,
+    "engines._dask_members": 1,
+    "engines._placement": 1,
     "events": 1,
     "_public": 0,
 }
-"""A file imports files of lower floors only. `aio` and `testing` are annexes: high up, so that nobody imports them."""
+"""A file imports files of lower floors only. `aio`, `testing` and `engines` are annexes: high up, for nobody."""
 
 MIND = (
     "_policy",
@@ -174,6 +183,7 @@ INSIDE_FUNCTIONS = {
     ("_child", "procorch._share"): "few workers have something shared with them",
     ("_aio.coroutines", "asyncio"): "a worker needs it only once it runs a coroutine function",
     ("__init__", "importlib"): "few who import the package need it at once",
+    ("engines", "procorch.engines.dask"): "its library is there only where an executor of dask comes from",
     ("_late_logs", "procorch._logs"): "it loads logging, which a worker needs only if something in it logs",
     ("_late_logs", "logging"): "likewise; a warning is about to be logged",
     ("_commands.lines", "traceback"): "a worker whose lines do not fail need not load it",
@@ -183,6 +193,11 @@ INSIDE_FUNCTIONS = {
     ("_outcome", "procorch._values"): "a worker whose results have names in the parent need not load it",
 }
 """The imports that are not at the top of their file, and why."""
+
+BY_NAME = {
+    ("_configured", "procorch.engines"): "an annex: who runs on this machine needs none of it",
+}
+"""The files of ours that are loaded by their names, past the stair, and why."""
 
 HEAVY = {"argparse", "asyncio", "attr", "attrs", "dataclasses", "inspect", "logging", "sqlite3", "typing_extensions"}
 """What takes long to load, and what a worker's side must do without."""
@@ -230,10 +245,13 @@ def name_of(path: Path) -> str:
     return name if name == "__init__" else name.removesuffix(".__init__")
 
 
-def imports_of(file: str) -> list[Import]:
+def path_of(file: str) -> Path:
     path = PACKAGE / Path(*file.split("."))
-    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
-    return list(_imports(file, tree, at_top=True))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imports_of(file: str) -> list[Import]:
+    return list(_imports(file, ast.parse(path_of(file).read_text()), at_top=True))
 
 
 def _imports(file: str, node: ast.AST, *, at_top: bool) -> Iterator[Import]:
@@ -281,6 +299,17 @@ def test_imports_inside_functions_have_a_reason() -> None:
     assert inside == set(INSIDE_FUNCTIONS)
 
 
+def test_what_of_ours_is_loaded_by_name_has_a_reason() -> None:
+    by_name = {
+        (file, name.value)
+        for file in files()
+        for node in ast.walk(ast.parse(path_of(file).read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module")
+        if isinstance(name := node.args[0], ast.Constant) and str(name.value).startswith("procorch.")
+    }
+    assert by_name == set(BY_NAME)
+
+
 @pytest.mark.parametrize("file", MIND)
 def test_the_mind_has_no_hands(file: str) -> None:
     todo, seen = [file], {file}
@@ -317,6 +346,17 @@ def test_importing_the_package_loads_next_to_nothing() -> None:
     assert ours == {"procorch"}
     added = loaded_by("import procorch") - loaded_by("import typing") - {"procorch", "__future__"}
     assert added == set()
+
+
+def test_a_group_of_processes_loads_nothing_for_other_engines() -> None:
+    loaded = loaded_by("from procorch import ProcessGroup; ProcessGroup(1)")
+    others = {"_lanes", "_far", "_agent", "_crates", "engines", "engines._executors", "engines.dask"}
+    assert loaded & {f"procorch.{other}" for other in others} == set()
+
+
+def test_an_engine_for_executors_needs_no_library_of_a_cluster() -> None:
+    loaded = loaded_by("import procorch.engines")
+    assert loaded & {"distributed", "dask", "ray", "procorch.engines.dask"} == set()
 
 
 def test_a_worker_loads_little_more_than_one_of_the_standard_library(standard_worker: set[str]) -> None:

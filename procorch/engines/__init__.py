@@ -44,5 +44,5 @@ def adapt(executor: Executor) -> Engine:
     if type(executor).__module__.partition(".")[0] == "distributed":
         from procorch.engines.dask import DaskEngine  # here: its library is loaded already, or there would be none
 
-        return DaskEngine.of_executor(executor)
+        return DaskEngine.of_executor(executor)  # type: ignore[arg-type]  # dask has no other executor
     return ExecutorEngine(executor)

@@ -12,7 +12,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import attrs
 from distributed import Client
@@ -21,7 +21,7 @@ from distributed.scheduler import Scheduler
 from typing_extensions import override
 
 _ANSWER_SECONDS = 30.0
-"""How long the scheduler waits with its answer if nothing changes: what a client that is gone leaves there ends then."""
+"""How long the scheduler waits with its answer if nothing changes: what is left of a client that is gone ends then."""
 
 
 class Found(NamedTuple):
@@ -75,8 +75,8 @@ async def _when_changed(known: set[str] | None, dask_scheduler: Scheduler) -> li
     """Answer when the workers are others than those known, if any are, or after a while. Runs in dask's scheduler."""
     watch = _Watch()
     dask_scheduler.add_plugin(watch)
+    found = _find(dask_scheduler)
     try:
-        found = _find(dask_scheduler)
         async with asyncio.timeout(_ANSWER_SECONDS):
             while {one.id for one in found} == known:
                 watch.changed.clear()
@@ -105,7 +105,7 @@ class Members:
             wanted (Iterable[str] | None): Addresses or names of the workers that count; None for all.
             resources (Mapping[str, float]): Of dask, what each chunk needs of its worker.
         """
-        self._client = client
+        self._client: Any = client  # the library tells few of its types
         self._wanted = None if wanted is None else set(wanted)
         self._resources = resources
         self._ids: set[str] | None = None  # of all that the scheduler has told; None before the first time
@@ -128,6 +128,8 @@ class Members:
         left = [one for one in self.known.values() if one.id not in now]
         for one in left:
             del self.known[one.address]
+        addresses = {one.address for one in found}
+        self.unfit = {address: why for address, why in self.unfit.items() if address in addresses}
         joined = await self._meet([one for one in found if one.address not in self.known and self._size(one)])
         self.known.update((one.address, one) for one in joined)
         return left, joined
@@ -135,7 +137,7 @@ class Members:
     def _size(self, found: Found) -> int:
         if self._wanted is not None and not self._wanted & {found.address, found.name}:
             return 0
-        fits = [int(found.resources.get(key, 0) // need) for key, need in self._resources.items()]
+        fits = [int(found.resources.get(key, 0) // need) for key, need in self._resources.items() if need]
         return min([found.threads, *fits])
 
     async def _meet(self, found: list[Found]) -> list[Member]:
@@ -151,7 +153,8 @@ class Members:
             answer = said.get(one.address)
             self.unfit.pop(one.address, None)
             if isinstance(answer, tuple) and answer[2] == here:
-                members.append(Member(one.address, one.id, one.name, self._size(one), *answer[:2]))
+                pid, host, _ = cast("tuple[int, str, str]", answer)
+                members.append(Member(one.address, one.id, one.name, self._size(one), pid, host))
             elif isinstance(answer, tuple):
                 self.unfit[one.address] = f"it has procorch {answer[2]}, and this process {here}"
             else:

@@ -1,4 +1,4 @@
-"""The engine that any executor makes: of `concurrent.futures.Executor` it uses ``submit`` alone, with a window of our own.
+"""The engine that any executor makes: of `concurrent.futures.Executor` it uses ``submit`` alone, with a window of ours.
 
 An executor decides by itself where a chunk runs and what becomes of the others when a process dies. So what is not
 known is said to be not known: a chunk whose future fails may have begun.
@@ -6,7 +6,6 @@ known is said to be not known: a chunk whose future fails may have begun.
 
 from __future__ import annotations
 
-import concurrent.futures
 import pickle
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
@@ -48,7 +47,8 @@ class ExecutorEngine(LaneEngine):
             max_workers (int | None): How many items it runs at once, at least 1; None asks the executor, and takes the
                 group's ``max_workers`` if it does not tell.
             isolate (bool | None): Whether items run in processes of procorch beside those of the executor, so that a
-                crash or a limit costs an item and nothing of the executor's. None: yes, but for threads of this process.
+                crash or a limit costs an item and nothing of the executor's. None: yes, but for threads of this
+                process.
 
         Raises:
             TypeError: It is no executor, or an argument has a wrong type.
@@ -57,12 +57,12 @@ class ExecutorEngine(LaneEngine):
         threads = isinstance(executor, ThreadPoolExecutor)
         self._isolate = not threads if isolate is None else check_bool("isolate", isolate)
         super().__init__(ISOLATED if self._isolate else BARE, keeps_limits=True)
-        if not isinstance(executor, Executor):
+        if not isinstance(executor, Executor):  # pyright: ignore[reportUnnecessaryIsInstance]  # not everybody checks
             raise TypeError(f"executor must be a concurrent.futures.Executor, not {executor!r}")
         self._executor = executor
         self._futures: dict[int, Future[bytes]] = {}
         self._refusal = ""
-        self.has_main = threads and not self._isolate
+        self.has_main: bool = threads and not self._isolate
         workers = _workers_of(executor) if max_workers is None else check_count("max_workers", max_workers, least=1)
         self._room = None if workers is None else Room(workers, _DEPTH * workers)
 
@@ -83,16 +83,25 @@ class ExecutorEngine(LaneEngine):
         self._futures[number] = future
 
         def done(future: Future[bytes]) -> None:
-            if not future.cancelled():
-                lane.tell(number, _news_of(future))
+            lane.tell(number, self._of_cancelled(lane) if future.cancelled() else _news_of(future))
 
         future.add_done_callback(done)
 
     @override
     def take_back(self, lane: Lane) -> None:
-        # Of others, some say that they have cancelled what they then run.
-        if type(self._executor).__module__.startswith(_TRUTHFUL) and self._futures[lane.number].cancel():
-            lane.tell(lane.number, Untouched())
+        future = self._futures.get(lane.number)
+        if future is not None and self._is_truthful:
+            future.cancel()
+
+    @property
+    def _is_truthful(self) -> bool:
+        return type(self._executor).__module__.startswith(_TRUTHFUL)
+
+    def _of_cancelled(self, lane: Lane) -> Died | Untouched:
+        """Say what a cancelled future means: some executors say that they have cancelled what they then run."""
+        if self._is_truthful and lane.withdrawn:
+            return Untouched()
+        return Died("the executor cancelled it", begun=not self._is_truthful)
 
     @override
     def has_begun(self, lane: Lane) -> bool:
@@ -137,8 +146,6 @@ def _news_of(future: Future[bytes]) -> Answer | Died:
     try:
         answer: Answer = pickle.loads(future.result(0))
         return answer
-    except concurrent.futures.CancelledError:
-        return Died("the executor cancelled it", begun=True)
     except BaseException as error:  # noqa: BLE001 - nothing of the user's raises here: the executor has lost it
         return Died(f"the executor lost it: {_text_of(error)}", begun=True)
 

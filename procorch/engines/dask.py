@@ -21,12 +21,10 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 from distributed import Client, get_worker
-from distributed import Future as DaskFuture
 from distributed.cfexecutor import ClientExecutor
 from distributed.worker import thread_state
 from typing_extensions import override
@@ -35,7 +33,7 @@ from procorch import _agent, _far
 from procorch import _messages as m
 from procorch._crates import Carried, Crate, pack
 from procorch._engine import Capabilities, Room, SharedData
-from procorch._far import Answer, Assignment, Given
+from procorch._far import Answer, Assignment, Given, Progress
 from procorch._lanes import Died, Lane, LaneEngine, Untouched, Watched
 from procorch._policy import check_bool, check_count
 from procorch.engines._dask_members import Member, Members
@@ -43,8 +41,11 @@ from procorch.engines._placement import Placement
 
 __all__ = ["DaskEngine"]
 
+DaskFuture: TypeAlias = Any
+"""A future of dask, which tells few of its types, and other ones in each release: so does a client, see `_client`."""
+
 _DEPTH = 2
-"""Chunks on their way to, or with, a worker for each of its threads: one that runs, and one that is there when it ends."""
+"""Chunks on their way to, or with, a worker for each of its threads: one that runs, and one that waits for its end."""
 
 _APART_BYTES = 1 << 18
 """Arguments, functions and shared objects from which on data go to the worker as data, past the graph of tasks, which
@@ -112,23 +113,25 @@ class DaskEngine(LaneEngine):
             self._address = None
             if client.asynchronous:
                 raise TypeError("client must be a synchronous one: a group waits in its caller's thread")
-            self._client = client
-        elif isinstance(client, str):
+        elif isinstance(client, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not everybody checks
             self._address = client
-            self._client = Client(client, set_as_default=False)
+            client = Client(client, set_as_default=False)  # type: ignore[no-untyped-call]  # see `DaskFuture`
         else:
             raise TypeError(f"client must be a distributed.Client or the address of a scheduler, not {client!r}")
+        self._client: Any = client  # see `DaskFuture`
         self._wanted = None if workers is None else list(workers)
         self._resources = dict(resources or {})
         self._priority = check_count("priority", priority, least=-(1 << 31))
         self._lock = threading.Lock()
         self._placement = Placement()
+        self._homes: dict[str, Member] = {}  # by address, those that `_placement` knows; the event loop knows of others
         self._placed: dict[int, _Placed] = {}
         self._homeless: deque[tuple[Lane, Assignment]] = deque()  # chunks that came when there was no worker
         self._room = Room(0, 0)
         self._lost = ""
         self._data: dict[object, asyncio.Task[DaskFuture]] = {}  # what lies on the cluster: shared, and functions
         self._members = Members(self._client, self._wanted, self._resources)
+        self._warned = set[tuple[str, str]]()
         self._watching: Future[None] | None = None
         try:
             self._spawn(self._look_around()).result(_CONNECT_SECONDS)
@@ -149,10 +152,11 @@ class DaskEngine(LaneEngine):
         Returns:
             DaskEngine: With its client.
         """
-        options: dict[str, Any] = executor._kwargs
+        given: dict[str, Any] = vars(executor)  # it tells in no other way
+        options = given["_kwargs"]
         workers = options.get("workers")
         return cls(
-            executor._client,
+            given["_client"],
             workers=[workers] if isinstance(workers, str) else workers,
             resources=options.get("resources"),
         )
@@ -161,7 +165,7 @@ class DaskEngine(LaneEngine):
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
         """Let a coroutine run in the client's event loop; ConnectionError if that is closed."""
-        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop  # type: ignore[attr-defined]
+        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, loop)
         except RuntimeError as error:
@@ -173,20 +177,22 @@ class DaskEngine(LaneEngine):
         with self._lock:
             for member in left:
                 self._placement.leave(member.address)
+                self._homes.pop(member.address, None)
             for member in joined:
                 self._placement.join(member.address, member.size)
+                self._homes[member.address] = member
             size = self._placement.size
             if left or joined:
                 self._room = Room(size, _DEPTH * size)
             gone = [one for one in self._placed.values() if one.member in left]
-            homeless = list(self._homeless) if size else []
-            self._homeless = deque() if size else self._homeless
+            housed = [self._place(*self._homeless.popleft()) for _ in range(len(self._homeless) if size else 0)]
         for one in gone:
             self._tell(one, Died(f"the worker {one.member.address} of dask left the cluster", begun=True))
-        for lane, assignment in homeless:
-            self.launch(lane, assignment)
-        for address, why in self._members.unfit.items():
+        for home in housed:
+            self._begin(home)
+        for address, why in self._members.unfit.items() - self._warned:
             _log.warning("the worker %s of dask is not used: %s", address, why)
+        self._warned = set(self._members.unfit.items())  # once for each, not each time that somebody comes or goes
         self.wake()
 
     async def _watch(self) -> None:
@@ -216,18 +222,26 @@ class DaskEngine(LaneEngine):
             if self._lost:
                 lane.tell(assignment.number, Died(self._lost, begun=False))
                 return
-            address = self._placement.take()
-            if address is None:
-                self._homeless.append((lane, assignment))
-                return
-            member = self._members.known[address]
-            placed = _Placed(lane, assignment._replace(process=member.id), member)
-            self._placed[assignment.number] = placed
-        lane.pid, lane.address = member.pid, member.address
-        try:
-            placed.task = self._spawn(self._do(placed))
-        except ConnectionError as error:
-            self._lose(str(error))
+            placed = self._place(lane, assignment)
+        self._begin(placed)
+
+    def _place(self, lane: Lane, assignment: Assignment) -> _Placed | None:
+        """Choose a worker for a chunk; without one, it waits. Under the lock: `done_with` finds it here or there."""
+        address = self._placement.take()
+        if address is None:
+            self._homeless.append((lane, assignment))
+            return None
+        member = self._homes[address]
+        placed = self._placed[assignment.number] = _Placed(lane, assignment._replace(process=member.id), member)
+        return placed
+
+    def _begin(self, placed: _Placed | None) -> None:
+        if placed is not None:
+            placed.lane.pid, placed.lane.address = placed.member.pid, placed.member.address
+            try:
+                placed.task = self._spawn(self._do(placed))
+            except ConnectionError as error:
+                self._lose(str(error))
 
     async def _do(self, placed: _Placed) -> None:
         begun = False
@@ -241,7 +255,7 @@ class DaskEngine(LaneEngine):
                     raise OSError(f"its task is {future.status}; {_why(future)}")
             finally:
                 future.release()
-        except BaseException as error:  # noqa: BLE001 - nothing of the user's raises here: dask has lost it
+        except BaseException as error:  # nothing of the user's raises here: dask has lost it
             if self._is_current(placed):
                 self._tell(placed, Died(f"dask lost it: {type(error).__name__}: {error}", begun=begun))
             if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]
@@ -295,7 +309,12 @@ class DaskEngine(LaneEngine):
         """Bring data to the cluster once, and keep it there until the group's end."""
         if name not in self._data:
             self._data[name] = asyncio.ensure_future(self._scatter(value, address))
-        return await self._data[name]
+        try:
+            # Others wait for the same: that one of them is cancelled must not cost them anything.
+            return await asyncio.shield(self._data[name])
+        except Exception:
+            self._data.pop(name, None)  # whoever comes next tries again
+            raise
 
     async def _share(self, key: int) -> DaskFuture:
         message = self._given[key]
@@ -331,9 +350,10 @@ class DaskEngine(LaneEngine):
     async def _look(self, placed: _Placed, *, stop: bool, kill: bool) -> None:
         address, number = placed.member.address, placed.assignment.number
         with contextlib.suppress(Exception):  # whatever is wrong there, the chunk itself will tell
-            look = partial(_far.look, self._id, number, stop=stop, kill=kill)
-            said = await self._client.run(look, workers=[address], on_error="ignore", asynchronous=True)
-            if address in said:
+            # Asked by name: another process may have got that address since.
+            asked = (placed.member.id, self._id, number, stop, kill)
+            said = await self._client.run(_look, *asked, workers=[address], on_error="ignore", asynchronous=True)
+            if said.get(address) is not None:
                 placed.lane.tell(number, Watched(said[address], time.monotonic(), stopped=stop))
 
     @override
@@ -345,7 +365,9 @@ class DaskEngine(LaneEngine):
     def done_with(self, lane: Lane) -> None:
         with self._lock:
             placed = self._placed.pop(lane.number, None)
-            if placed is not None:
+            if placed is None:
+                self._homeless = deque(one for one in self._homeless if one[0] is not lane)
+            elif self._homes.get(placed.member.address) is placed.member:
                 self._placement.give_back(placed.member.address)
         if placed is not None and placed.task is not None:
             placed.task.cancel()  # if it is not over: it lets go of the task of dask, which then is not begun any more
@@ -364,7 +386,11 @@ class DaskEngine(LaneEngine):
     @override
     def open(self, shared: SharedData) -> None:
         super().open(shared)
-        self._watching = self._spawn(self._watch())
+        try:
+            self._watching = self._spawn(self._watch())
+        except ConnectionError:
+            super().close()
+            raise
 
     @override
     def close(self) -> None:
@@ -420,6 +446,11 @@ def _run_isolated(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> 
         return state is not None and state.state != "cancelled"
 
     return _agent.run(_put_together(pickled, data, shared), worker.id, is_wanted)
+
+
+def _look(process: str, engine: str, number: int, stop: bool, kill: bool, dask_worker: Any = None) -> Progress | None:
+    """Tell how far a chunk is, if this is the process that has it. Runs in a worker's event loop."""
+    return _far.look(engine, number, stop=stop, kill=kill) if dask_worker.id == process else None
 
 
 def _put_together(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Assignment:

@@ -32,7 +32,10 @@ def make_group(request: pytest.FixtureRequest) -> Iterator[MakeGroup]:
                 executor = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
                 return stack.enter_context(executor)
             if request.param == "dask":
-                return import_module("procorch.engines.dask").DaskEngine(request.getfixturevalue("dask_client"))
+                cluster: Engine = import_module("procorch.engines.dask").DaskEngine(
+                    request.getfixturevalue("dask_client")
+                )
+                return cluster
             return None
 
         def make(max_workers: int = 2, **options: Any) -> ProcessGroup:

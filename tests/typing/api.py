@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, NoReturn, assert_type
+
+from distributed import Client
 
 from procorch import (
     AsyncResult,
@@ -21,6 +23,7 @@ from procorch import (
     GroupStats,
     GroupView,
     NotPicklable,
+    NotSupported,
     ProcessGroup,
     ProcessHandle,
     ProcessInfo,
@@ -37,6 +40,8 @@ from procorch import (
     usable_cpus,
 )
 from procorch.aio import AsyncGroupView, AsyncProcessGroup, AsyncProcessHandle
+from procorch.engines import Capabilities, ExecutorEngine, Room
+from procorch.engines.dask import DaskEngine
 from procorch.testing import Clock, FakeEngine, crash
 from procorch.trace import TraceFile, save_picture, save_svg, text
 
@@ -296,6 +301,41 @@ ProcessGroup(2, engine=engine)
 
 def never(exitcode: int) -> NoReturn:
     crash(exitcode)
+
+
+# --- engines ----------------------------------------------------------------------------------------------------------
+
+threads = ThreadPoolExecutor(2)
+ProcessGroup(engine=threads)
+ProcessGroup(4, engine=ProcessPoolExecutor(2))
+ProcessGroup(engine=ExecutorEngine(threads, max_workers=3, isolate=False))
+AsyncProcessGroup(engine=threads)
+ProcessGroup(engine=Client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ExecutorEngine(4)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+kept = ExecutorEngine(threads).capabilities
+assert_type(kept, Capabilities)
+assert_type(kept.cancel, Literal["running", "waiting"])
+assert_type(kept.crash_isolation, Literal["item", "chunk", "executor"])
+assert_type(ExecutorEngine(threads).room, Room | None)
+
+
+def on_a_cluster(client: Client) -> None:
+    cluster = DaskEngine(client, workers=["tcp://10.0.0.2:40000"], resources={"GPU": 1}, priority=1, isolate=False)
+    assert_type(ProcessGroup(engine=cluster), ProcessGroup)
+    DaskEngine("tcp://10.0.0.1:8786")
+    DaskEngine(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+try:
+    ProcessGroup(engine=threads).share([1])
+except NotSupported as refused:
+    assert_type((refused.option, refused.engine, refused.why), tuple[str, str, str])
+    an_error: ProcorchError = refused
+    a_type_error: TypeError = refused
+
+for there in ProcessGroup(engine=threads).processes:
+    assert_type(there.address, str | None)
 
 
 # --- traces -----------------------------------------------------------------------------------------------------------
