@@ -50,6 +50,10 @@ class Limits:
     distant: bool = False
     """Whether the way to the workers and back may be long, so that it is to be measured, and chunks are to be worth it."""
 
+    timed_alone: bool = False
+    """Whether an item that may run for some time only is sent in a chunk of its own: where the death of a process costs
+    its chunk, to stop one item would cost its neighbours."""
+
     look_after: float = attrs.field(default=0.020, validator=gt(0))
     """Seconds after which the parent looks at a busy worker's finished items without being told of them. A worker
     announces results at most every ten milliseconds, so one may wait behind a heavy item that follows light ones."""
