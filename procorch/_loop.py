@@ -52,9 +52,7 @@ class Loop(Core):
         engine_name: str = "",
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(
-            name, make_engine, limits, capabilities=capabilities, engine_name=engine_name, on_event=on_event
-        )
+        super().__init__(name, make_engine, limits, capabilities=capabilities, engine_name=engine_name, on_event=on_event)
         self._thread: threading.Thread | None = None
         self._has_thread = False  # whether it runs, and did not just seem to
         self._deliveries: Deliveries = deque()  # of that thread

@@ -43,9 +43,7 @@ class Supervisor(Loop):
         engine_name: str = "",
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(
-            name, make_engine, limits, capabilities=capabilities, engine_name=engine_name, on_event=on_event
-        )
+        super().__init__(name, make_engine, limits, capabilities=capabilities, engine_name=engine_name, on_event=on_event)
         watch_for_exit(self)
 
     def check_open(self) -> None:

@@ -30,7 +30,7 @@ from procorch.engines._ray_lane import ActorLane, text_of
 __all__ = ["RayEngine"]
 
 _APART_BYTES = 1 << 18
-"""A function's pickle from which on ray keeps it, once for all actors of a node, instead of sending it with each chunk."""
+"""A function's pickle from which on ray keeps it, once for all actors, instead of sending it with each chunk."""
 _MOST_APART = 4
 """Functions that are kept so; the one used longest ago goes first."""
 _CHECK_SECONDS = 2.0
