@@ -119,6 +119,15 @@ ours: set[str] = set()
 """The engines of this very process."""
 
 
+def runs_elsewhere() -> bool:
+    """Tell whether this thread runs an item in a process that is an engine's, and not the group's own.
+
+    Returns:
+        bool: Whether it does.
+    """
+    return getattr(here, "running", False) and not ours
+
+
 class _Under:
     """A chunk under way."""
 

@@ -49,7 +49,7 @@ class Belongings:
     def now(cls) -> Belongings:
         """Look."""
         return cls(
-            frozenset(_descendants()),
+            frozenset(descendants()),
             Counter(_descriptors()),
             frozenset(thread.name for thread in threading.enumerate()),
             frozenset(file.name for file in Path("/dev/shm").iterdir()),
@@ -76,7 +76,7 @@ def _descriptors() -> Iterator[str]:
         yield target.partition(":[")[0] if target.startswith(("socket", "pipe")) else target
 
 
-def _descendants() -> Iterator[str]:
+def descendants() -> Iterator[str]:
     """All processes below this one, zombies included, without multiprocessing's own two helpers."""
     todo = _children(os.getpid())
     helpers = {pid for pid in todo if any(name in _command(pid) for name in _HELPERS)}

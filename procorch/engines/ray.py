@@ -33,7 +33,7 @@ _APART_BYTES = 1 << 18
 """A function's pickle from which on ray keeps it, once for all actors, instead of sending it with each chunk."""
 _MOST_APART = 4
 """Functions that are kept so; the one used longest ago goes first."""
-_CHECK_SECONDS = 2.0
+_CHECK_SECONDS = 1.0
 """Between two looks at what ray does not tell by itself, while there is work: that it was shut down, and the nodes."""
 _ANSWER_SECONDS = 0.25
 """How long a look may remain without an answer. Python code beside it costs it up to 30 ms, and C code any time."""
@@ -228,7 +228,7 @@ class RayEngine(LaneEngine):
         # Actors wait for a place that others of ours may hold with nothing to do.
         late = sum(one.ordered < now - _CHECK_SECONDS for one in coming)
         for lane in lanes:
-            if late and lane.is_idle_before(now - _CHECK_SECONDS / 2) and lane.yield_place():
+            if late and lane.is_idle_before(now - _CHECK_SECONDS) and lane.yield_place():
                 late -= 1
                 self.let_leave(lane)
 
