@@ -295,6 +295,7 @@ class RayEngine(LaneEngine):
         self._kept.clear()
         self._apart.clear()
         self._unanswered.clear()
+        self._doomed = SimpleQueue()
         self._check_at = None
 
     def __repr__(self) -> str:

@@ -233,8 +233,8 @@ def test_at_most_once_under_fire(group: ProcessGroup, log: Path) -> None:
     outcomes: list[object] = []
     stream = group.imap(double, itertools.count(), return_exceptions=True, buffersize=40, chunksize=3)
     with Killer(group, 12) as killer:
-        for outcome in stream:
-            outcomes.append(outcome)
+        for result in stream:
+            outcomes.append(result)
             if not killer.left and len(outcomes) > 200:
                 break
     stream.close()
@@ -371,8 +371,8 @@ def test_what_is_shared_comes_once_to_each_actor(group: ProcessGroup, size: int,
         # Whoever comes in the place of a dead one gets it, too.
         once = str(tmp_path / "once")
         assert group.options(retries=1).submit(targets_large.die_with, shared, once).result()[:2] == [0, 1]
-    again = group.share({"a": 1})
-    assert group.submit(targets_large.value_at, again, "a").result() == 1
+    again = group.share({5: 1})
+    assert group.submit(targets_large.value_at, again, 5).result() == 1
 
 
 # --- the end of ray ---------------------------------------------------------------------------------------------------
