@@ -9,6 +9,7 @@ waited for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
@@ -55,6 +56,7 @@ class ActorLane(Lane):
         # --- under that lock
         self._hello: Hello | None = None
         self._leaves = False
+        self._killed = False
         self._launched = False  # whether its chunk was
         self._called = False  # whether its call is still open
         self._ended = False  # whether the actor is no more
@@ -79,7 +81,8 @@ class ActorLane(Lane):
     @override
     def show_stack(self) -> None:
         self._traced = True
-        when_done(beside(self.actor.stack, "look").remote(), self._heard_stack, lambda _: None)
+        with contextlib.suppress(Exception):  # it goes without
+            when_done(beside(self.actor.stack, "look").remote(), self._heard_stack, lambda _: None)
 
     @override
     def ask(self) -> None:
@@ -96,6 +99,7 @@ class ActorLane(Lane):
 
     @override
     def kill(self) -> None:
+        self._killed = True
         self._place.end(self)
 
     def yield_place(self) -> bool:
@@ -113,6 +117,11 @@ class ActorLane(Lane):
     def is_coming(self) -> bool:
         """Whether its actor has not answered yet."""
         return self._hello is None and not self._ended
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is expected of it: it is ready, has no chunk, and was not told to end."""
+        return self._hello is not None and self.number == 0 and not (self._leaves or self._killed or self._ended)
 
     def is_idle_before(self, when: float) -> bool:
         """Tell whether it has had nothing to do for some time.

@@ -166,10 +166,14 @@ class RayEngine(LaneEngine):
         Args:
             lane (ActorLane): Its lane. Its chunk, if it has one, is over.
         """
-        if self._session.is_on:
-            beside(lane.actor.leave, "look").remote()
-        else:
+        self._watch()
+        if not self._session.is_on:
             lane.lose(self._lose())
+            return
+        try:
+            beside(lane.actor.leave, "look").remote()
+        except Exception:  # noqa: BLE001 - it cannot be reached
+            self.end(lane)
 
     def end(self, lane: ActorLane) -> None:
         """Kill an actor.
@@ -177,10 +181,14 @@ class RayEngine(LaneEngine):
         Args:
             lane (ActorLane): Its lane.
         """
-        if self._session.is_on:
-            self._session.kill(lane.actor)
-        else:
+        self._watch()
+        if not self._session.is_on:
             lane.lose(self._lose())
+            return
+        try:
+            self._session.kill(lane.actor)
+        except Exception as error:  # noqa: BLE001 - what cannot be told to end tells nothing any more
+            lane.lose(f"ray cannot be reached: {text_of(error)}")
 
     def end_soon(self, lane: ActorLane) -> None:
         """Kill an actor, in another thread. Any thread, ray's too.
@@ -216,15 +224,17 @@ class RayEngine(LaneEngine):
         return self._lost
 
     def _check(self, now: float) -> None:
+        self._check_at = None  # first: who gets something to do from now on sets it again
         lanes = [lane for lane in tuple(self._lanes) if isinstance(lane, ActorLane)]
         if not self._session.is_on:
             for lane in lanes:
                 lane.lose(self._lose())
-            self._check_at = None
             return
-        self._look_for_room()
+        if not all(one.is_settled for one in lanes):
+            self._check_at = now + _CHECK_SECONDS
+        with contextlib.suppress(Exception):  # it cannot be asked now
+            self._look_for_room()
         coming = [one for one in lanes if one.is_coming]
-        self._check_at = now + _CHECK_SECONDS if coming or any(one.number > 0 for one in lanes) else None
         # Actors wait for a place that others of ours may hold with nothing to do.
         late = sum(one.ordered < now - _CHECK_SECONDS for one in coming)
         for lane in lanes:
@@ -240,8 +250,7 @@ class RayEngine(LaneEngine):
         with contextlib.suppress(Empty):
             while True:
                 lane = self._doomed.get_nowait()
-                with contextlib.suppress(Exception):  # it is dead already
-                    self.end(lane)
+                self.end(lane)
         if self._check_at is not None and self._check_at <= now:
             self._check(now)
 
