@@ -75,13 +75,18 @@ class Session:
         except Exception:  # noqa: BLE001 - it is being shut down in this moment
             return False
 
-    def nodes(self) -> list[Mapping[str, float]]:
-        """Tell what resources the living nodes have, whoever uses them now.
+    def fit(self, needs: Mapping[str, float]) -> int:
+        """Count how many actors the living nodes have resources for, whoever uses these now.
+
+        Args:
+            needs (Mapping[str, float]): What one needs, by name; not all of it 0.
 
         Returns:
-            list[Mapping[str, float]]: For each node, by their names.
+            int: Each node counts for itself, as an actor is on one.
         """
-        return [dict(one["Resources"]) for one in self._ray.nodes() if one["Alive"]]
+        counted = [(name, need) for name, need in needs.items() if need > 0]
+        nodes: list[Mapping[str, float]] = [one["Resources"] for one in self._ray.nodes() if one["Alive"]]
+        return sum(min(int(node.get(name, 0.0) / need + 1e-9) for name, need in counted) for node in nodes)
 
     def start(self, options: Mapping[str, object]) -> Actor:
         """Order an actor; it comes to be when there is a place for it.
@@ -157,3 +162,17 @@ def says_dead(error: BaseException) -> bool:
         bool: Whether it is.
     """
     return any(one.__name__ == "ActorDiedError" for one in type(error).__mro__)
+
+
+def text_of(error: BaseException) -> str:
+    """Put what ray says of a failure into one line.
+
+    Args:
+        error (BaseException): Of ray's.
+
+    Returns:
+        str: Of a death, its reason.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    why = [line for line in lines if line.startswith("The actor is dead because")]
+    return (why or lines[:1] or [type(error).__name__])[0]

@@ -24,7 +24,7 @@ from procorch._far import Answer, Assignment, Progress
 from procorch._lanes import Died, Lane, Watched
 from procorch.engines import _ray_actor
 from procorch.engines._ray_actor import Hello
-from procorch.engines._ray_api import Actor, Ref, beside, says_dead, when_done
+from procorch.engines._ray_api import Actor, Ref, beside, says_dead, text_of, when_done
 
 if TYPE_CHECKING:
     from procorch.engines.ray import RayEngine
@@ -310,17 +310,3 @@ class ActorLane(Lane):
         super()._let_go()
         self._launched = False
         self.idle_since = time.monotonic()
-
-
-def text_of(error: BaseException) -> str:
-    """Put what ray says of a failure into one line.
-
-    Args:
-        error (BaseException): Of ray's.
-
-    Returns:
-        str: Of a death, its reason.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    why = [line for line in lines if line.startswith("The actor is dead because")]
-    return (why or lines[:1] or [type(error).__name__])[0]

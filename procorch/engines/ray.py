@@ -24,8 +24,8 @@ from procorch._engine import Capabilities, Room, SharedData
 from procorch._far import Assignment, Given
 from procorch._lanes import Lane, LaneEngine
 from procorch._policy import check_count
-from procorch.engines._ray_api import Ref, Session, beside
-from procorch.engines._ray_lane import ActorLane, text_of
+from procorch.engines._ray_api import Ref, Session, beside, text_of
+from procorch.engines._ray_lane import ActorLane
 
 __all__ = ["RayEngine"]
 
@@ -207,15 +207,8 @@ class RayEngine(LaneEngine):
             self.wake()
 
     def _look_for_room(self) -> None:
-        if self._actors is not None:
-            workers = self._actors
-        else:
-            needs = [(name, need) for name, need in self._needs.items() if need > 0]
-            # Each node for itself, as an actor is on one. One at least, so that a cluster that has none yet is asked.
-            fit = (
-                min(int(node.get(name, 0.0) / need + 1e-9) for name, need in needs) for node in self._session.nodes()
-            )
-            workers = max(1, sum(fit))
+        # One at least, so that a cluster that has none yet is asked.
+        workers = self._actors or max(1, self._session.fit(self._needs))
         if workers != self._room.workers:
             self._room = Room(workers, workers)
 
