@@ -42,6 +42,8 @@ class Place:
     """Whether the way there is long."""
     capabilities: Capabilities = ALL
     """What it keeps of a group's promises."""
+    keeps_limits: bool = False
+    """Whether items that run too long are stopped there, by itself."""
     sends_shared: bool = True
     """Whether what is shared has to be pickled for it."""
 
@@ -118,7 +120,13 @@ class Wishes:
             return engine
 
         return Place(
-            make_engine, engine.has_main, engine.room, engine.distant, engine.capabilities, engine.wants_shared_data
+            make_engine,
+            engine.has_main,
+            engine.room,
+            engine.distant,
+            engine.capabilities,
+            engine.keeps_limits,
+            engine.wants_shared_data,
         )
 
 

@@ -7,11 +7,12 @@ Whoever carries it decides whether the buffer really goes beside the pickle; old
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 from typing import Any, Self, TypeAlias
 
-from procorch._memory import into_memory
+from procorch._memory import into_file, into_memory
 from procorch._messages import Payload
 from procorch._parcel import Data, Descriptor, Parcel
 
@@ -42,9 +43,13 @@ class Crate:
 
         Returns:
             Self: Its memory is copied only where somebody writes to it.
+
+        Raises:
+            OSError: It has lost its file on the way here.
         """
         descriptor = parcel.descriptor
-        assert descriptor is not None  # it was made in this process
+        if descriptor is None:
+            raise OSError(errno.EMFILE, "this process has too many open files")
         memory = descriptor.memory or into_memory(descriptor.fd, os.fstat(descriptor.fd).st_size)
         return cls(bytes(parcel.text), memory)
 
@@ -114,6 +119,27 @@ def unpack(carried: Carried) -> Payload:
         Payload: The same, in this process.
     """
     return carried.open() if isinstance(carried, Crate) else carried
+
+
+def to_file(carried: Carried, *, lasting: bool = False) -> Payload:
+    """Take a payload that has crossed, to hand it on to a process of this machine.
+
+    Args:
+        carried (Carried): From `pack`.
+        lasting (bool): Whether it is there to stay.
+
+    Returns:
+        Payload: The same; a crate's content is in a file again.
+
+    Raises:
+        MemoryError: There is no room for it.
+    """
+    if not isinstance(carried, Crate):
+        return carried
+    descriptor = into_file([(0, memoryview(carried.content).cast("B"))], lasting=lasting)
+    if descriptor is None:
+        raise MemoryError(f"no room for {carried.nbytes} bytes in a file without a name")
+    return Parcel(carried.text, descriptor)
 
 
 def _arrived(text: bytes, content: Any) -> Crate:

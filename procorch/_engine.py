@@ -98,8 +98,8 @@ class Chunk:
     """Whether to begin no further item after one that failed."""
     items: Sequence[Payload] | Pack
     """The pickled arguments: each item's by itself, or of all in one."""
-    timed: bool = False
-    """Whether somebody will want to know since when an item runs."""
+    limit: float | None = None
+    """Seconds that each item may run, of which somebody will want to know since when it does; None for any time."""
     seconds: float | None = None
     """Work after which to begin no further item, for a worker that cannot be asked back in time; None for no limit."""
 
@@ -198,6 +198,8 @@ class Engine(Protocol):
     """Whether what is shared has to be pickled for it: its workers do not have the memory of this process."""
     capabilities: Capabilities = ALL
     """What it keeps of a group's promises."""
+    keeps_limits: bool = False
+    """Whether it stops by itself what runs longer than its `Chunk.limit`, and tells of it as an outcome."""
 
     @property
     def room(self) -> Room | None:

@@ -99,6 +99,9 @@ Outcome: TypeAlias = Value | Failure | Lost | TimedOut | Dropped | NotStarted
 Outcomes: TypeAlias = Sequence[Outcome] | Plain
 """Of several items, one for each."""
 
+ItemOutcome: TypeAlias = Value | Failure | Retriable | Lost | TimedOut
+"""As workers tell it, of one try."""
+
 
 # --- what the scheduler hears ---------------------------------------------------------------------------------------
 
@@ -182,8 +185,9 @@ class Recorded:
     """The next items of the slot's chunk have finished; at least one."""
 
     slot: int
-    outcomes: Sequence[Value | Failure | Retriable] | Plain
-    """In the order of the chunk."""
+    outcomes: Sequence[ItemOutcome] | Plain
+    """In the order of the chunk. `Lost` and `TimedOut` come from engines that deal with that by themselves, and speak of
+    one try."""
 
 
 @attrs.frozen

@@ -4,12 +4,13 @@
                                             ^
                           look: how far is it, begin nothing more (from another thread there)
 
-The page is private to the chunk here: it does not outlive the process. So of a chunk whose process dies, only what was
-told before is known.
+`run` here calls functions in that very process, which an item can take along when it crashes: then it is not known which
+of the chunk had begun. `_agent.run` has processes of ours for it.
 """
 
 from __future__ import annotations
 
+import abc
 import mmap
 import os
 import socket
@@ -18,23 +19,27 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from typing_extensions import override
 
 from procorch import _messages as m
 from procorch import _share, _signals
 from procorch._child import Known, Runner
 from procorch._crates import Carried, pack, unpack
-from procorch._events import ChunkEnded, Recorded
+from procorch._events import ChunkEnded, Lost, Recorded, TimedOut
 from procorch._inbox import Inbox
 from procorch._queue import PAGE_BYTES, Reader
 from procorch._writer import Writer
 
-_MOST_FUNCTIONS = 64
+MOST_FUNCTIONS = 64
 """Functions kept for one engine; the one used longest ago goes first."""
 _MOST_ENGINES = 16
 """Engines whose functions are kept; likewise."""
-_MOST_CHUNKS = 4096
+_MOST_KNOWN = 4096
 """Chunks of which it is remembered that they were begun here, or are not to be: far more than may be under way."""
+
+T = TypeVar("T")
 
 
 class Sent(NamedTuple):
@@ -67,7 +72,8 @@ class Assignment(NamedTuple):
     style: m.Style
     stop_on_error: bool
     items: Sequence[Carried] | m.Pack
-    timed: bool
+    limit: float | None
+    """Seconds that each item may run; None for any time."""
     seconds: float | None
     """Work after which to begin no further item; None for no such limit."""
     process: str = ""
@@ -84,7 +90,15 @@ class Returned(NamedTuple):
     payload: Carried
 
 
-Crossed: TypeAlias = Returned | m.Failure | m.Retriable | list[object]
+class Gone(NamedTuple):
+    """The item's process is gone, one of ours in the engine's."""
+
+    pid: int
+    outcome: Lost | TimedOut
+    """The slot in it says nothing here."""
+
+
+Crossed: TypeAlias = Returned | m.Failure | m.Retriable | Gone | list[object]
 """The outcome of an item, or the plain results of several."""
 
 
@@ -92,15 +106,18 @@ class Answer(NamedTuple):
     """What became of a chunk."""
 
     pid: int
+    """Of the process that ran the last item."""
     host: str
     outcomes: list[Crossed]
     """Of its first items, in their order; the others were not begun."""
     busy: float
     """Seconds of work."""
-    exitcode: int
-    """What its last item would have made of a process of its own."""
+    exitcode: int | None
+    """What its last item would have made, or has made, of a process of its own."""
     refused: str = ""
     """Why nothing was begun, though it may have been before, elsewhere; empty if it was not refused."""
+    broken: str = ""
+    """Why nothing more can be begun there; empty if it can."""
 
 
 class Progress(NamedTuple):
@@ -109,11 +126,27 @@ class Progress(NamedTuple):
     begun: int
     """Items that have begun."""
     running: float | None
-    """For how many seconds the last of these has been running; None if it does not, or the chunk is not timed."""
+    """For how many seconds the last of these has been running; None if it does not, or nobody watches its time."""
+
+
+class Under(abc.ABC):
+    """A chunk under way, as other threads may deal with it."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Let nothing more begin of it."""
+
+    @abc.abstractmethod
+    def look(self) -> Progress:
+        """Tell how far it is."""
+
+    def kill(self) -> None:
+        """Stop what runs of it, where that can be done."""
+        self.stop()
 
 
 here = threading.local()
-"""``here.running``: whether this thread runs items for an engine."""
+"""``here.running``: whether this thread runs items for an engine, in a process that is not ours."""
 
 ours: set[str] = set()
 """The engines of this very process."""
@@ -128,127 +161,17 @@ def runs_elsewhere() -> bool:
     return getattr(here, "running", False) and not ours
 
 
-class _Under:
-    """A chunk under way."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.lock = threading.Lock()
-        self.reader: Reader | None = reader
-        """None once it is over."""
-        self.seq = 0
-
-    def stop(self) -> None:
-        with self.lock:
-            if self.reader is not None:
-                self.reader.ask_stop(self.seq)
-
-    def look(self, now: float) -> Progress | None:
-        with self.lock:
-            if self.reader is None:
-                return None
-            begun, since = self.reader.running(self.seq)
-        return Progress(begun, None if since is None else now - since)
-
-
 _lock = threading.Lock()
 _functions: OrderedDict[str, dict[int, Known]] = OrderedDict()
 _shared: dict[str, set[int]] = {}
 """Numbers of what was received from each engine."""
-_under: dict[tuple[str, int], _Under] = {}
+_forgotten: OrderedDict[str, None] = OrderedDict()
+"""Engines that will send nothing any more."""
+_under: dict[tuple[str, int], Under] = {}
 _begun: OrderedDict[tuple[str, int], None] = OrderedDict()
 """Chunks that were begun here, so that none is again."""
 _unwanted: OrderedDict[tuple[str, int], None] = OrderedDict()
 """Chunks of which nothing is to be begun."""
-
-
-def run(assignment: Assignment, process: str = "") -> Answer:
-    """Do a chunk, once.
-
-    Args:
-        assignment (Assignment): The chunk.
-        process (str): The engine's name for this process.
-
-    Returns:
-        Answer: Also where it was refused; this raises nothing of the user's.
-    """
-    chunk = (assignment.engine, assignment.number)
-    if assignment.process and assignment.process != process:
-        return _refuse("the process that it was sent to is gone, and another was given it")
-    with _lock:
-        if chunk in _begun:
-            return _refuse("it was begun before, and its results were lost")
-        _remember(_begun, chunk)
-        functions = _functions_of(assignment)
-    _signals.forked = False  # this process may be a copy of one that knows of us
-    _take_shared(assignment)
-    with _page() as (writer, reader):
-        return _run(assignment, writer, reader, functions)
-
-
-def _run(assignment: Assignment, writer: Writer, reader: Reader, functions: dict[int, Known]) -> Answer:
-    chunk = (assignment.engine, assignment.number)
-    said: list[m.FromWorker] = []
-    runner = Runner(writer, said.append, functions=functions)
-    inbox = Inbox(0, reader)
-    under = _Under(reader)
-    under.seq = inbox.expect()
-    items = assignment.items if isinstance(assignment.items, m.Pack) else [unpack(one) for one in assignment.items]
-    key, style, stop = assignment.function.key, assignment.style, assignment.stop_on_error
-    order = m.Run(under.seq, key, style, stop, items, assignment.timed)
-    with _lock:
-        _under[chunk] = under
-        if chunk in _unwanted:
-            under.stop()
-    timer = threading.Timer(assignment.seconds or 0.0, under.stop) if assignment.seconds and len(items) > 1 else None
-    if timer is not None:
-        timer.start()
-    here.running = True
-    try:
-        runner.run(order)
-    finally:
-        here.running = False
-        if timer is not None:
-            timer.cancel()
-        with _lock:
-            del _under[chunk]
-        with under.lock:
-            under.reader = None
-    return _answer(inbox, said, runner.exit_code)
-
-
-def look(engine: str, number: int, stop: bool) -> Progress:
-    """Tell how far a chunk has come. In any thread of the process that it was given to.
-
-    Args:
-        engine (str): Whose.
-        number (int): Which one.
-        stop (bool): Whether it is to begin nothing more; then what this tells holds for good, but for what had begun.
-
-    Returns:
-        Progress: Nothing has begun if the chunk is not known here; it never will if it is not wanted any more.
-    """
-    chunk = (engine, number)
-    with _lock:
-        under = _under.get(chunk)
-        if stop and under is None:
-            _remember(_unwanted, chunk)
-    if under is None:
-        return Progress(0, None)
-    if stop:
-        under.stop()
-    return under.look(time.monotonic()) or Progress(0, None)
-
-
-def forget(engine: str) -> None:
-    """Let go of all that is kept for an engine.
-
-    Args:
-        engine (str): It will send nothing any more.
-    """
-    with _lock:
-        _functions.pop(engine, None)
-        for key in _shared.pop(engine, ()):
-            _share.forget(m.Unshare(key))
 
 
 def where() -> tuple[int, str]:
@@ -260,28 +183,201 @@ def where() -> tuple[int, str]:
     return os.getpid(), socket.gethostname()
 
 
-def _remember(chunks: OrderedDict[tuple[str, int], None], chunk: tuple[str, int]) -> None:
-    chunks[chunk] = None
-    if len(chunks) > _MOST_CHUNKS:
-        chunks.popitem(last=False)
+def refusal(assignment: Assignment, process: str) -> Answer | None:
+    """Tell why a chunk must not be done here; if it may, remember it, so that it is done once.
+
+    Args:
+        assignment (Assignment): The chunk.
+        process (str): The engine's name for this process.
+
+    Returns:
+        Answer | None: None if it may be done.
+    """
+    if assignment.process and assignment.process != process:
+        return _refuse("the process that it was sent to is gone, and another was given it")
+    chunk = (assignment.engine, assignment.number)
+    with _lock:
+        if chunk in _begun:
+            return _refuse("it was begun before, and its results were lost")
+        _remember(_begun, chunk)
+    return None
+
+
+def _refuse(why: str) -> Answer:
+    return Answer(*where(), [], 0.0, None, refused=why)
+
+
+def _remember(known: OrderedDict[T, None], one: T) -> None:
+    known[one] = None
+    if len(known) > _MOST_KNOWN:
+        known.popitem(last=False)
+
+
+@contextmanager
+def under_way(assignment: Assignment, under: Under) -> Iterator[None]:
+    """Let `look` find a chunk as long as the block lasts.
+
+    Args:
+        assignment (Assignment): The chunk.
+        under (Under): What can be done with it.
+
+    Yields:
+        None: Nothing.
+    """
+    chunk = (assignment.engine, assignment.number)
+    with _lock:
+        _under[chunk] = under
+        unwanted = chunk in _unwanted
+    if unwanted:
+        under.stop()
+    try:
+        yield
+    finally:
+        with _lock:
+            del _under[chunk]
+
+
+def look(engine: str, number: int, *, stop: bool, kill: bool = False) -> Progress:
+    """Tell how far a chunk has come. In any thread of the process that it was given to.
+
+    Args:
+        engine (str): Whose.
+        number (int): Which one.
+        stop (bool): Whether it is to begin nothing more; then what this tells holds for good, but for what had begun.
+        kill (bool): Whether to stop what runs of it, too.
+
+    Returns:
+        Progress: Nothing has begun if the chunk is not known here; it never will if it is not wanted any more.
+    """
+    chunk = (engine, number)
+    with _lock:
+        under = _under.get(chunk)
+        if stop and under is None:
+            _remember(_unwanted, chunk)
+    if under is None:
+        return Progress(0, None)
+    if kill:
+        under.kill()
+    elif stop:
+        under.stop()
+    return under.look()
+
+
+def forget(engine: str) -> None:
+    """Let go of all that is kept for an engine.
+
+    Args:
+        engine (str): It will send nothing any more.
+    """
+    with _lock:
+        _remember(_forgotten, engine)
+        _functions.pop(engine, None)
+        for key in _shared.pop(engine, ()):
+            _share.forget(m.Unshare(key))
+
+
+def is_forgotten(engine: str) -> bool:
+    """Tell whether `forget` was called for an engine.
+
+    Args:
+        engine (str): Which one.
+
+    Returns:
+        bool: Of this moment.
+    """
+    return engine in _forgotten
+
+
+# --- in this very process ---------------------------------------------------------------------------------------------
+
+
+class _Page(Under):
+    """A chunk whose items run here."""
+
+    def __init__(self, reader: Reader, seq: int) -> None:
+        self._lock = threading.Lock()
+        self._reader: Reader | None = reader  # None once it is over
+        self._seq = seq
+
+    @override
+    def stop(self) -> None:
+        with self._lock:
+            if self._reader is not None:
+                self._reader.ask_stop(self._seq)
+
+    @override
+    def look(self) -> Progress:
+        with self._lock:
+            begun, since = self._reader.running(self._seq) if self._reader is not None else (0, None)
+        return Progress(begun, None if since is None else time.monotonic() - since)
+
+    def close(self) -> None:
+        """Take in that it is over: the page goes."""
+        with self._lock:
+            self._reader = None
+
+
+def run(assignment: Assignment, process: str = "") -> Answer:
+    """Do a chunk, once, in this process.
+
+    Args:
+        assignment (Assignment): The chunk.
+        process (str): The engine's name for this process.
+
+    Returns:
+        Answer: Also where it was refused; this raises nothing of the user's.
+    """
+    refused = refusal(assignment, process)
+    if refused is not None:
+        return refused
+    _signals.forked = False  # this process may be a copy of one that knows of us
+    _take_shared(assignment)
+    with _page() as (writer, reader):
+        return _run(assignment, writer, reader)
+
+
+def _run(assignment: Assignment, writer: Writer, reader: Reader) -> Answer:
+    said: list[m.FromWorker] = []
+    runner = Runner(writer, said.append, functions=_functions_of(assignment))
+    inbox = Inbox(0, reader)
+    seq = inbox.expect()
+    items = assignment.items if isinstance(assignment.items, m.Pack) else [unpack(one) for one in assignment.items]
+    timed = assignment.limit is not None
+    order = m.Run(seq, assignment.function.key, assignment.style, assignment.stop_on_error, items, timed)
+    page = _Page(reader, seq)
+    timer = threading.Timer(assignment.seconds, page.stop) if assignment.seconds and len(items) > 1 else None
+    if timer is not None:
+        timer.start()
+    here.running = True
+    try:
+        with under_way(assignment, page):
+            runner.run(order)
+    finally:
+        here.running = False
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+        page.close()
+    return _answer(inbox, said, runner.exit_code)
 
 
 def _functions_of(assignment: Assignment) -> dict[int, Known]:
-    """Give the functions that are known of an engine, the one of this chunk among them. Called under the lock."""
-    known = _functions.setdefault(assignment.engine, {})
-    _functions.move_to_end(assignment.engine)
-    if len(_functions) > _MOST_ENGINES:
-        _functions.popitem(last=False)
+    """Give the functions that are known of an engine, the one of this chunk among them."""
     key, payload, by_reference, _ = assignment.function
-    if key in known:
-        known[key] = known.pop(key)  # now the youngest
+    with _lock:
+        known = _functions.setdefault(assignment.engine, {})
+        _functions.move_to_end(assignment.engine)
+        if len(_functions) > _MOST_ENGINES:
+            _functions.popitem(last=False)
+        if key in known:
+            known[key] = known.pop(key)  # now the youngest
+            return known
+        if not by_reference:
+            known.clear()  # it may hold any amount of data: only the last of those is kept
+        elif len(known) >= MOST_FUNCTIONS:
+            del known[next(iter(known))]
+        known[key] = m.Define(key, payload)
         return known
-    if not by_reference:
-        known.clear()  # it may hold any amount of data: only the last of those is kept
-    elif len(known) >= _MOST_FUNCTIONS:
-        del known[next(iter(known))]
-    known[key] = m.Define(key, payload)
-    return known
 
 
 def _take_shared(assignment: Assignment) -> None:
@@ -320,16 +416,10 @@ def _answer(inbox: Inbox, said: list[m.FromWorker], exitcode: int) -> Answer:
                 outcomes += _crossed(event.outcomes)
             elif isinstance(event, ChunkEnded):
                 busy = event.busy
-    pid, host = where()
-    return Answer(pid, host, outcomes, busy, exitcode)
+    return Answer(*where(), outcomes, busy, exitcode)
 
 
 def _crossed(outcomes: Sequence[m.Value | m.Failure | m.Retriable] | m.Plain) -> list[Crossed]:
     if isinstance(outcomes, m.Plain):
         return [outcomes.values]
     return [Returned(pack(one.payload)) if isinstance(one, m.Value) else one for one in outcomes]
-
-
-def _refuse(why: str) -> Answer:
-    pid, host = where()
-    return Answer(pid, host, [], 0.0, 0, why)

@@ -83,6 +83,7 @@ class Hands:
         for job in self.jobs.values():
             items = job.left()
             deliveries.append(partial(job.sink.deliver, items, [e.Dropped()] * len(items), None))
+            deliveries.append(job.sink.over)
         deliveries.extend(partial(owner.ended, None) for owner in self._owners.values())
         self.jobs.clear()
         self.streams.clear()
@@ -177,14 +178,16 @@ class Hands:
                 job.drop(items)
             case e.Send(slot, number, items, seconds):
                 job = self.jobs[number]
-                timed = job.spec.timeout is not None
-                chunk = Chunk(job.function, job.style, job.spec.stop_on_failure, job.load(items), timed, seconds)
+                spec = job.spec
+                chunk = Chunk(job.function, job.style, spec.stop_on_failure, job.load(items), spec.timeout, seconds)
                 self.workers[slot].send(chunk)
             case e.CountRetry(_, number):
                 self.jobs[number].retried += 1
             case e.JobDone(number):
-                del self.jobs[number]
+                job = self.jobs.pop(number)
                 self.streams.pop(number, None)
+                if job.sink.tells_end:
+                    deliveries.append(job.sink.over)
             case e.StartWorker():
                 self.to_start.append(order)
             case e.Withdraw(slot):

@@ -49,6 +49,12 @@ class Sink:
         """
         raise NotImplementedError
 
+    tells_end: bool = False
+    """Whether it is to be told when the job is over."""
+
+    def over(self) -> None:
+        """Take in that each item has had its outcome, and that nothing of the job runs any more."""
+
     def sent(self) -> None:
         """Take in that the item of a `Call` goes to a worker, in each of its tries. Called under the lock."""
 

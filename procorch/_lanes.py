@@ -9,6 +9,7 @@ What an engine of this kind adds is how a chunk gets there (`LaneEngine.launch`)
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +23,17 @@ from procorch import _far
 from procorch import _messages as m
 from procorch._crates import pack, unpack
 from procorch._engine import Capabilities, Chunk, Engine, SharedData, Worker
-from procorch._events import ChunkEnded, Looked, Recorded, Remains, WorkerDied, WorkerEvent, WorkerReady
-from procorch._far import Answer, Assignment, Progress
+from procorch._events import (
+    ChunkEnded,
+    ItemOutcome,
+    Looked,
+    Recorded,
+    Remains,
+    WorkerDied,
+    WorkerEvent,
+    WorkerReady,
+)
+from procorch._far import Answer, Assignment, Crossed, Gone, Progress, Returned
 
 
 @attrs.frozen
@@ -125,11 +135,11 @@ class Lane(Worker):
 
     @override
     def terminate(self) -> None:
-        self._end(None)
+        self._end(-signal.SIGTERM if self._engine.capabilities.kill else None)
 
     @override
     def kill(self) -> None:
-        self._end(None)
+        self._end(-signal.SIGKILL if self._engine.capabilities.kill else None)
 
     def _end(self, exitcode: int | None) -> None:
         if not self._ends:
@@ -169,8 +179,7 @@ class Lane(Worker):
 
     def _hear(self, news: News) -> Iterator[WorkerEvent]:
         match news:
-            case Answer(pid, host) if not news.refused:
-                self.pid, self.address = pid, self.address or host
+            case Answer() if not news.refused:
                 yield from self._answered(news)
             case Answer():
                 yield from self._die(Died(news.refused, begun=True), None)
@@ -189,9 +198,14 @@ class Lane(Worker):
                 assert_never(news)
 
     def _answered(self, answer: Answer) -> Iterator[WorkerEvent]:
-        self._exitcode = answer.exitcode
+        self.address = self.address or answer.host
         for run in _runs(answer.outcomes):
-            yield Recorded(self.slot, run)
+            self.pid = run.pid if isinstance(run, Gone) else answer.pid
+            yield Recorded(self.slot, [run.outcome] if isinstance(run, Gone) else run)
+        self.pid, self._exitcode = answer.pid, answer.exitcode
+        if answer.broken:
+            yield from self._die(Died(f"nothing can be begun there: {answer.broken}", begun=False), None)
+            return
         self._let_go()  # before its end is told: the next chunk is sent meanwhile
         yield ChunkEnded(self.slot, answer.busy)
 
@@ -211,19 +225,17 @@ class Lane(Worker):
         yield WorkerDied(self.slot, exitcode, begun, Remains(self.stack, cause))
 
 
-def _runs(
-    outcomes: Sequence[_far.Crossed],
-) -> Iterator[list[m.Value | m.Failure | m.Retriable] | m.Plain]:
-    """Give outcomes as events have them: plain results by themselves, the others together."""
-    together: list[m.Value | m.Failure | m.Retriable] = []
+def _runs(outcomes: Sequence[Crossed]) -> Iterator[list[ItemOutcome] | m.Plain | Gone]:
+    """Give outcomes as events have them: plain results and lost items by themselves, the others together."""
+    together: list[ItemOutcome] = []
     for one in outcomes:
-        if isinstance(one, list):
+        if isinstance(one, list | Gone):
             if together:
                 yield together
                 together = []
-            yield m.Plain(one)
+            yield m.Plain(one) if isinstance(one, list) else one
         else:
-            together.append(m.Value(unpack(one.payload)) if isinstance(one, _far.Returned) else one)
+            together.append(m.Value(unpack(one.payload)) if isinstance(one, Returned) else one)
     if together:
         yield together
 
@@ -233,13 +245,19 @@ class LaneEngine(Engine):
 
     distant = True
     wants_shared_data = True
-    capabilities = Capabilities()
 
-    def __init__(self) -> None:
-        """Serve nobody yet."""
+    def __init__(self, capabilities: Capabilities, *, keeps_limits: bool) -> None:
+        """Serve nobody yet.
+
+        Args:
+            capabilities (Capabilities): What it keeps.
+            keeps_limits (bool): As of `Engine`.
+        """
+        self.capabilities = capabilities
+        self.keeps_limits = keeps_limits
         self._lanes: set[Lane] = set()
         self._ready: SimpleQueue[Lane | None] = SimpleQueue()  # put by any thread, signal handlers and finalizers too
-        self._id = os.urandom(8).hex()
+        self._id = ""
         self._count = 0
         self._shared: SharedData | None = None
         self._known: set[int] = set()  # what is shared, by number
@@ -331,7 +349,7 @@ class LaneEngine(Engine):
             chunk.style,
             chunk.stop_on_error,
             items,
-            chunk.timed,
+            chunk.limit,
             chunk.seconds,
             shared=self.shared(),
             closed=tuple(self._closed),
@@ -385,6 +403,7 @@ class LaneEngine(Engine):
         if self._shared is not None:
             raise RuntimeError(f"{self!r} serves another group at the moment; make another engine for this one")
         self._shared = shared
+        self._id = os.urandom(8).hex()  # another one each time, as what is kept elsewhere for the last is let go
         self._known.clear()
         self._shares_version = None
         _far.ours.add(self._id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import selectors
 import signal
@@ -120,7 +119,7 @@ class LocalWorker(Worker):
         self._tell_shares()
         seq = self._inbox.expect()
         self._introduce(chunk.function)
-        self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items, chunk.timed))
+        self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items, chunk.limit is not None))
 
     def _introduce(self, function: Function) -> None:
         """Send a function that the worker does not have, and let it forget another that makes room."""
@@ -248,8 +247,6 @@ class LocalEngine(Engine):
         """
         self.shares: Shares = Shares("") if shares is None else shares
         self.forward_logs: bool = forward_logs
-        if multiprocessing.current_process().daemon:
-            raise RuntimeError("a group cannot start processes here: this one is daemonic, as the workers of Pool are")
         if being_imported():
             raise RuntimeError(
                 "a group cannot start processes here: this is a worker that imports the main module, "

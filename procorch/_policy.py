@@ -50,6 +50,9 @@ class Limits:
     distant: bool = False
     """Whether the way to the workers and back may be long, so that it is to be measured, and chunks are to be worth it."""
 
+    limits_elsewhere: bool = False
+    """Whether items that run too long are stopped by whoever runs them, and not on orders."""
+
     timed_alone: bool = False
     """Whether an item that may run for some time only is sent in a chunk of its own: where the death of a process costs
     its chunk, to stop one item would cost its neighbours."""

@@ -19,7 +19,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from multiprocessing import parent_process
-from multiprocessing.process import BaseProcess
+from multiprocessing.process import BaseProcess, _children, _cleanup
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 from procorch import _child, _pgroup
@@ -96,6 +96,15 @@ class WorkerProcess(BaseProcess):
     @staticmethod
     def _Popen(process_obj: WorkerProcess) -> Popen:  # noqa: N802 - the standard library's name
         return process_obj._start_by(process_obj)
+
+    def start(self) -> None:
+        # As the standard library's, which refuses in a daemonic process: that is killed without a word, and what it has
+        # started would live on. A worker does not: the system ends it, see `_pgroup`.
+        _cleanup()
+        self._popen = self._Popen(self)
+        self._sentinel = self._popen.sentinel
+        del self._target, self._args, self._kwargs
+        _children.add(self)
 
     @property
     def popen(self) -> Popen:

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
+import attrs
+
 from procorch import _events as e
 from procorch._backlog import Backlog, Job
 from procorch._messages import Failure, Plain, Retriable, Value
@@ -266,9 +268,9 @@ class Scheduler:
         job.chunks += 1
         self._order(e.Send(slot.number, job.number, slot.items))
         self._recalls.sent(slot, job, self._roster.most, now)
-        self._roster.set_busy(slot, count, job.spec.timeout, now)
+        self._roster.set_busy(slot, count, None if self._limits.limits_elsewhere else job.spec.timeout, now)
 
-    def _recorded(self, slot: Slot, outcomes: Sequence[Value | Failure | Retriable] | Plain, now: float) -> None:
+    def _recorded(self, slot: Slot, outcomes: Sequence[e.ItemOutcome] | Plain, now: float) -> None:
         if slot.job is None:
             return  # its job was cancelled
         job = self._jobs[slot.job]
@@ -279,7 +281,8 @@ class Scheduler:
             self._order(e.Resolve(job.number, items, outcomes, slot.number))
             return
         final: Sequence[e.Outcome] = outcomes  # type: ignore[assignment]  # without retries, nothing is retriable
-        if job.spec.retries or self._terminated or slot.expired is not None:
+        lost = isinstance(outcomes[0], e.Lost | e.TimedOut)
+        if job.spec.retries or self._terminated or slot.expired is not None or lost:
             items, final = self._judge(slot, job, items, outcomes, now)
         if items:
             self._order(e.Resolve(job.number, items, final, slot.number))
@@ -287,7 +290,7 @@ class Scheduler:
             self._stopped(job.number)
 
     def _judge(
-        self, slot: Slot, job: Job, items: Sequence[int], outcomes: Sequence[Value | Failure | Retriable], now: float
+        self, slot: Slot, job: Job, items: Sequence[int], outcomes: Sequence[e.ItemOutcome], now: float
     ) -> tuple[list[int], list[e.Outcome]]:
         """Decide what the outcomes of items mean; those that are to be tried again have none yet."""
         final: dict[int, e.Outcome] = {}
@@ -296,6 +299,11 @@ class Scheduler:
                 final[item] = outcome
             elif self._terminated:
                 final[item] = e.Dropped()  # whatever it failed with, it failed because it was told to end
+            elif isinstance(outcome, e.Lost | e.TimedOut):
+                reason: Reason = "crashed" if isinstance(outcome, e.Lost) else "timed out"
+                if not outcome.attempts or not self._try_again(slot, job, item, reason, now):
+                    attempts = job.tries.get(item, 0)
+                    final[item] = attrs.evolve(outcome, slot=slot.number, attempts=attempts)
             elif item == slot.expired:
                 self._tried(slot, job, item, e.Remains(failure=Failure(outcome.payload)), None, now)
             elif not (isinstance(outcome, Retriable) and self._try_again(slot, job, item, "raised", now)):

@@ -98,6 +98,24 @@ class Shares:
             self.version = object()
             self.changed()
 
+    def pass_on(self, message: m.Share) -> None:
+        """Share with workers here what somebody else has shared with this process; `drop` ends that.
+
+        Args:
+            message (m.Share): As it came; a number that is known already changes nothing.
+        """
+        if message.key not in self._messages:
+            self._messages[message.key] = message
+            self.version = object()
+
+    def drop(self, key: int) -> None:
+        """Share something no longer.
+
+        Args:
+            key (int): Its number; one that is not known is no matter.
+        """
+        self._drop(key)
+
     def close(self) -> None:
         """Let go of everything: there are no workers any more. Handles keep their objects."""
         self._messages.clear()

@@ -195,6 +195,39 @@ class Supervisor(Loop):
             slot = self._scheduler.slot_of(job.number)
             return slot is not None and self._hands.workers[slot.number].has_begun()
 
+    def how_far(self, job: Job) -> tuple[int, float | None] | None:
+        """Tell how far a job is whose items one worker does in their order.
+
+        Args:
+            job (Job): Opened.
+
+        Returns:
+            tuple[int, float | None] | None: How many items have begun; and since when the last of them has been
+            running, by the engine's clock, None if it does not, or nobody watches its time. None if no worker has any.
+        """
+        return self._act(partial(self._how_far, job))
+
+    def _how_far(self, job: Job, deliveries: Deliveries) -> tuple[int, float | None] | None:
+        slot = self._scheduler.slot_of(job.number)
+        if slot is None:
+            return None
+        items = slot.items
+        begun, since = items[0], None
+        for event in self._hands.workers[slot.number].look():
+            if isinstance(event, e.Looked) and event.begun:
+                begun, since = items[event.begun - 1] + 1, event.since
+            self._tell(event, deliveries)
+        return begun, since
+
+    def busy_seconds(self) -> float:
+        """Sum up what its workers have worked.
+
+        Returns:
+            float: Seconds, of the chunks that have ended.
+        """
+        with self._lock:
+            return sum(slot.busy for slot in self._scheduler.slots.values())
+
     def running(self, job: Job) -> int:
         """Count the processes that are at work on a job.
 

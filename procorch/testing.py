@@ -116,7 +116,7 @@ class _FakeWorker(Worker):
             self._functions.add(function.key)
             self._runner.define(m.Define(function.key, function.payload))
         seq = self._inbox.expect()
-        run = m.Run(seq, function.key, chunk.style, chunk.stop_on_error, chunk.items, chunk.timed)
+        run = m.Run(seq, function.key, chunk.style, chunk.stop_on_error, chunk.items, chunk.limit is not None)
         with self._engine.clock.changed:
             self._todo = run
             self._engine.clock.changed.notify_all()

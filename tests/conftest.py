@@ -16,6 +16,8 @@ from types import FrameType
 
 import attrs
 import pytest
+from clusters import dask_address as dask_address
+from clusters import dask_client as dask_client
 from helpers import Method
 from hypothesis import HealthCheck, settings
 from targets import doubler
@@ -40,7 +42,7 @@ _HELPERS = ("procorch._server", "multiprocessing.resource_tracker")
 class Belongings:
     """What this process holds of the system."""
 
-    children: frozenset[str]
+    children: dict[int, str]
     descriptors: Counter[str]
     threads: frozenset[str]
     shared_memory: frozenset[str]
@@ -49,7 +51,7 @@ class Belongings:
     def now(cls) -> Belongings:
         """Look."""
         return cls(
-            frozenset(descendants()),
+            dict(descendants()),
             Counter(_descriptors()),
             frozenset(thread.name for thread in threading.enumerate()),
             frozenset(file.name for file in Path("/dev/shm").iterdir()),
@@ -58,7 +60,8 @@ class Belongings:
     def added_since(self, before: Belongings) -> dict[str, object]:
         """Tell what is here now and was not before."""
         added = {
-            "children": self.children - before.children,
+            # By their ids: what they call themselves, and what they are doing, changes.
+            "children": [text for pid, text in self.children.items() if pid not in before.children],
             "descriptors": self.descriptors - before.descriptors,
             "threads": self.threads - before.threads,
             "/dev/shm": self.shared_memory - before.shared_memory,
@@ -76,16 +79,19 @@ def _descriptors() -> Iterator[str]:
         yield target.partition(":[")[0] if target.startswith(("socket", "pipe")) else target
 
 
-def descendants() -> Iterator[str]:
-    """All processes below this one, zombies included, without multiprocessing's own two helpers."""
-    todo = _children(os.getpid())
-    helpers = {pid for pid in todo if any(name in _command(pid) for name in _HELPERS)}
+def descendants() -> Iterator[tuple[int, str]]:
+    """All processes below this one, zombies included, without the helpers of multiprocessing and of ours."""
+    todo = [(pid, os.getpid()) for pid in _children(os.getpid())]
     while todo:
-        pid = todo.pop()
-        # A forked worker of the fork server has its command line; the server itself is this process's child.
-        if pid not in helpers:
-            yield f"{pid}: {_command(pid)}({_state(pid)})"
-        todo += _children(pid)
+        pid, parent = todo.pop()
+        # A forked worker of the fork server has its command line, but not its parent's.
+        if not _is_helper(pid) or _is_helper(parent):
+            yield pid, f"{pid}: {_command(pid)}({_state(pid)})"
+        todo += [(child, pid) for child in _children(pid)]
+
+
+def _is_helper(pid: int) -> bool:
+    return any(name in _command(pid) for name in _HELPERS)
 
 
 def _children(pid: int) -> list[int]:
@@ -117,6 +123,8 @@ def _helpers_running() -> None:
 
 @pytest.fixture(autouse=True)
 def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("cluster") is not None:
+        request.getfixturevalue("dask_address")  # it stays for other tests
     before = Belongings.now()
     yield
     added = Belongings.now().added_since(before)

@@ -7,48 +7,62 @@ known is said to be not known: a chunk whose future fails may have begun.
 from __future__ import annotations
 
 import concurrent.futures
+import pickle
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 from typing_extensions import override
 
-from procorch import _far
+from procorch import _agent, _far
 from procorch._engine import Capabilities, Room
 from procorch._far import Answer, Assignment
 from procorch._lanes import Died, Lane, LaneEngine, Untouched
-from procorch._policy import check_count
+from procorch._outcome import PROTOCOL
+from procorch._policy import check_bool, check_count
 
 _SIZES = ("_max_workers", "max_workers", "num_workers")
 """Where executors keep how many workers they have; there is no standard for it."""
+
+_TRUTHFUL = ("concurrent.futures.", "loky.", "mpi4py.", "executorlib.")
+"""Modules of executors whose futures, once cancelled, never run."""
 
 _DEPTH = 2
 """Chunks with the executor for each of its workers: one that runs, and one that is there when it ends."""
 
 
+ISOLATED = Capabilities(limit=True, crash_isolation="item")
+"""Of executors, with processes of procorch beside theirs."""
+
+BARE = Capabilities()
+"""Of executors, without."""
+
+
 class ExecutorEngine(LaneEngine):
     """Runs a group's items by any executor. Never shuts it down."""
 
-    capabilities = Capabilities()
-
-    def __init__(self, executor: Executor, *, max_workers: int | None = None) -> None:
+    def __init__(self, executor: Executor, *, max_workers: int | None = None, isolate: bool | None = None) -> None:
         """Take an executor; it is used when the group has work.
 
         Args:
-            executor (Executor): Open. Its processes have procorch installed. What it runs again by itself, it runs
-                again; with its own retries at 0, nothing runs twice.
+            executor (Executor): Open. Its processes have procorch installed. It must not run anything again by itself:
+                set its own retries to 0.
             max_workers (int | None): How many items it runs at once, at least 1; None asks the executor, and takes the
                 group's ``max_workers`` if it does not tell.
+            isolate (bool | None): Whether items run in processes of procorch beside those of the executor, so that a
+                crash or a limit costs an item and nothing of the executor's. None: yes, but for threads of this process.
 
         Raises:
-            TypeError: It is no executor, or ``max_workers`` no number.
+            TypeError: It is no executor, or an argument has a wrong type.
             ValueError: ``max_workers`` is below 1.
         """
-        super().__init__()
+        threads = isinstance(executor, ThreadPoolExecutor)
+        self._isolate = not threads if isolate is None else check_bool("isolate", isolate)
+        super().__init__(ISOLATED if self._isolate else BARE, keeps_limits=True)
         if not isinstance(executor, Executor):
             raise TypeError(f"executor must be a concurrent.futures.Executor, not {executor!r}")
         self._executor = executor
-        self._futures: dict[int, Future[Answer]] = {}
+        self._futures: dict[int, Future[bytes]] = {}
         self._refusal = ""
-        self.has_main = isinstance(executor, ThreadPoolExecutor)
+        self.has_main = threads and not self._isolate
         workers = _workers_of(executor) if max_workers is None else check_count("max_workers", max_workers, least=1)
         self._room = None if workers is None else Room(workers, _DEPTH * workers)
 
@@ -61,14 +75,14 @@ class ExecutorEngine(LaneEngine):
     def launch(self, lane: Lane, assignment: Assignment) -> None:
         number = assignment.number
         try:
-            future = self._executor.submit(_far.run, assignment)
+            future = self._executor.submit(_run_isolated if self._isolate else _run, pickle.dumps(assignment, PROTOCOL))
         except Exception as error:  # noqa: BLE001 - each executor has ways of its own to refuse
             self._refusal = _text_of(error)
             lane.tell(number, Died(f"the executor took no more work: {self._refusal}", begun=False))
             return
         self._futures[number] = future
 
-        def done(future: Future[Answer]) -> None:
+        def done(future: Future[bytes]) -> None:
             if not future.cancelled():
                 lane.tell(number, _news_of(future))
 
@@ -76,7 +90,8 @@ class ExecutorEngine(LaneEngine):
 
     @override
     def take_back(self, lane: Lane) -> None:
-        if self._futures[lane.number].cancel():
+        # Of others, some say that they have cancelled what they then run.
+        if type(self._executor).__module__.startswith(_TRUTHFUL) and self._futures[lane.number].cancel():
             lane.tell(lane.number, Untouched())
 
     @override
@@ -95,6 +110,7 @@ class ExecutorEngine(LaneEngine):
     @override
     def close(self) -> None:
         super().close()
+        _agent.forget(self._id)  # if it is in this process that they ran; elsewhere processes end when they have waited
         self._futures.clear()
         self._refusal = ""
 
@@ -107,9 +123,20 @@ class ExecutorEngine(LaneEngine):
         return f"<{type(self).__name__} of {type(self._executor).__name__}>"
 
 
-def _news_of(future: Future[Answer]) -> Answer | Died:
+def _run(assignment: bytes) -> bytes:
+    """Do a chunk. Runs in a worker of the executor; by bytes alone, of which no executor makes anything else."""
+    return pickle.dumps(_far.run(pickle.loads(assignment)), PROTOCOL)
+
+
+def _run_isolated(assignment: bytes) -> bytes:
+    """Do a chunk in a process of procorch. Runs in a worker of the executor, as above."""
+    return pickle.dumps(_agent.run(pickle.loads(assignment)), PROTOCOL)
+
+
+def _news_of(future: Future[bytes]) -> Answer | Died:
     try:
-        return future.result(0)
+        answer: Answer = pickle.loads(future.result(0))
+        return answer
     except concurrent.futures.CancelledError:
         return Died("the executor cancelled it", begun=True)
     except BaseException as error:  # noqa: BLE001 - nothing of the user's raises here: the executor has lost it

@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from procorch import _far
+from procorch import _agent, _far
 from procorch._crates import Crate
 from procorch._far import Answer, Assignment, Given, Progress
 
@@ -70,16 +70,16 @@ class ProcorchActor:
         ray: Any = importlib.import_module("ray")
         return Hello(os.getpid(), str(ray.util.get_node_ip_address()), system(), version())
 
-    def run(self, assignment: Assignment, function: Crate | None, *shared: Given) -> Answer:
-        """Do a chunk. What ray has as objects of its own comes as arguments of their own."""
+    def run(self, isolate: bool, assignment: Assignment, function: Crate | None, *shared: Given) -> Answer:
+        """Do a chunk, here or in a process of ours. What ray keeps as an object comes as an argument of its own."""
         if function is not None:
             payload = memoryview(function.content)
             assignment = assignment._replace(function=assignment.function._replace(payload=payload))
-        return _far.run(assignment._replace(shared=shared))
+        return (_agent.run if isolate else _far.run)(assignment._replace(shared=shared))
 
     def look(self, engine: str, number: int, stop: bool) -> Progress:
         """Tell how far a chunk is, see `_far.look`."""
-        return _far.look(engine, number, stop)
+        return _far.look(engine, number, stop=stop)
 
     def stack(self) -> str:
         """Tell where the thread that runs items is, as `faulthandler` writes it."""

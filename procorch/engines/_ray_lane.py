@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -155,7 +156,7 @@ class ActorLane(Lane):
         self._sent = time.monotonic()
         new = [key for key in shared if key not in self.known]
         number = assignment.number
-        ref = self.actor.run.remote(assignment, function, *(shared[key] for key in new))
+        ref = self.actor.run.remote(self._place.isolate, assignment, function, *(shared[key] for key in new))
         self.known.update(new)
         when_done(ref, lambda answer: self._answered_call(number, answer), self._lost_call)
 
@@ -168,7 +169,7 @@ class ActorLane(Lane):
         self._cause = self._cause or why
         with self._lock:
             self._launched = self._called = False
-        self.kill()
+        self._place.end(self)
 
     def asked(self) -> tuple[int, int]:
         """Tell what a look that is made now is about.
@@ -303,7 +304,8 @@ class ActorLane(Lane):
         yield from super().read()
         if is_over and not self._is_gone:
             begun = self._launched and bool(self.number)
-            yield from self._die(Died(self._cause, begun), self._exitcode if self._leaves else None)
+            killed = -signal.SIGKILL if self._killed else None
+            yield from self._die(Died(self._cause, begun), self._exitcode if self._leaves else killed)
 
     @override
     def _let_go(self) -> None:

@@ -21,21 +21,23 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import attrs
 from distributed import Client, get_worker
 from distributed import Future as DaskFuture
 from distributed.cfexecutor import ClientExecutor
+from distributed.worker import thread_state
 from typing_extensions import override
 
-from procorch import _far
+from procorch import _agent, _far
 from procorch import _messages as m
 from procorch._crates import Carried, Crate, pack
 from procorch._engine import Capabilities, Room, SharedData
 from procorch._far import Answer, Assignment, Given
 from procorch._lanes import Died, Lane, LaneEngine, Untouched, Watched
-from procorch._policy import check_count
+from procorch._policy import check_bool, check_count
 from procorch.engines._dask_members import Member, Members
 from procorch.engines._placement import Placement
 
@@ -55,6 +57,15 @@ _FORGET_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
+ISOLATED = Capabilities(
+    kill=True, limit=True, cancel="running", names=True, crash_isolation="item", broadcast=True, recall=True
+)
+"""With processes of procorch beside dask's workers. The loss of such a worker costs the chunks that it had."""
+
+BARE = Capabilities(names=True, crash_isolation="chunk", broadcast=True, recall=True)
+"""Without."""
+
+
 @attrs.define(eq=False)
 class _Placed:
     """A chunk on its way, with a worker, or on its way back."""
@@ -68,10 +79,6 @@ class _Placed:
 class DaskEngine(LaneEngine):
     """Runs a group's items on a cluster of dask. For one group at a time; several engines may use one client."""
 
-    capabilities = Capabilities(
-        names=True, crash_isolation="chunk", broadcast=True, bounded_memory=True, recall=True, cancel="waiting"
-    )
-
     def __init__(
         self,
         client: Client | str,
@@ -79,6 +86,7 @@ class DaskEngine(LaneEngine):
         workers: Iterable[str] | None = None,
         resources: Mapping[str, float] | None = None,
         priority: int = 0,
+        isolate: bool = True,
     ) -> None:
         """Connect, and see who is there.
 
@@ -89,13 +97,17 @@ class DaskEngine(LaneEngine):
                 later included.
             resources (Mapping[str, float] | None): What a chunk needs of a worker, as dask's ``resources``.
             priority (int): Of the engine's tasks among others, as dask's ``priority``.
+            isolate (bool): Whether items run in processes of procorch beside dask's workers: then they can be stopped,
+                and a crash costs an item. False runs them in dask's workers themselves, where they find what is loaded
+                there, and `distributed.get_worker`.
 
         Raises:
-            TypeError: ``client`` is neither, or asynchronous.
+            TypeError: ``client`` is neither, or asynchronous; or another argument has a wrong type.
             OSError: No scheduler answers there.
             RuntimeError: There are workers, and none of them can load this version of procorch.
         """
-        super().__init__()
+        super().__init__(ISOLATED if check_bool("isolate", isolate) else BARE, keeps_limits=isolate)
+        self._isolate = isolate
         if isinstance(client, Client):
             self._address = None
             if client.asynchronous:
@@ -148,8 +160,13 @@ class DaskEngine(LaneEngine):
     # --- the cluster, in the client's event loop ----------------------------------------------------------------------
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
+        """Let a coroutine run in the client's event loop; ConnectionError if that is closed."""
         loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop  # type: ignore[attr-defined]
-        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError as error:
+            coroutine.close()
+            raise ConnectionError(f"the client of dask is closed: {error}") from None
 
     async def _look_around(self) -> None:
         left, joined = await self._members.change()
@@ -207,16 +224,10 @@ class DaskEngine(LaneEngine):
             placed = _Placed(lane, assignment._replace(process=member.id), member)
             self._placed[assignment.number] = placed
         lane.pid, lane.address = member.pid, member.address
-        placed.task = self._try_spawn(placed)
-
-    def _try_spawn(self, placed: _Placed) -> Future[None] | None:
-        doing = self._do(placed)
         try:
-            return self._spawn(doing)
-        except RuntimeError as error:  # the client's event loop is closed
-            doing.close()
-            self._lose(f"the client of dask is closed: {error}")
-            return None
+            placed.task = self._spawn(self._do(placed))
+        except ConnectionError as error:
+            self._lose(str(error))
 
     async def _do(self, placed: _Placed) -> None:
         begun = False
@@ -224,7 +235,10 @@ class DaskEngine(LaneEngine):
             future = await self._submit(placed)
             begun = True
             try:
-                answer: Answer = await self._client.gather(future, asynchronous=True)
+                # Not to be raised, as dask then leaves tasks of its loop behind that complain.
+                answers: list[Answer] = await self._client.gather([future], errors="skip", asynchronous=True)
+                if not answers:
+                    raise OSError(f"its task is {future.status}; {_why(future)}")
             finally:
                 future.release()
         except BaseException as error:  # noqa: BLE001 - nothing of the user's raises here: dask has lost it
@@ -233,7 +247,7 @@ class DaskEngine(LaneEngine):
             if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]
                 raise
         else:
-            self._tell(placed, answer)
+            self._tell(placed, answers[0])
 
     def _is_current(self, placed: _Placed) -> bool:
         return self._placed.get(placed.assignment.number) is placed
@@ -255,7 +269,7 @@ class DaskEngine(LaneEngine):
         # In a context of its own, as annotations of the caller's, retries among them, are not meant for this.
         return contextvars.Context().run(
             self._client.submit,
-            _run,
+            _run_isolated if self._isolate else _run,
             pickle.dumps(assignment, 5),
             data,
             shared,
@@ -302,20 +316,23 @@ class DaskEngine(LaneEngine):
 
     @override
     def ask(self, lane: Lane) -> None:
+        self._send_look(lane, stop=lane.withdrawn)
+
+    @override
+    def abandon(self, lane: Lane) -> None:
+        self._send_look(lane, stop=True, kill=True)
+
+    def _send_look(self, lane: Lane, *, stop: bool, kill: bool = False) -> None:
         placed = self._placed.get(lane.number)
         if placed is not None:
-            looking = self._look(placed, stop=lane.withdrawn)
-            try:
-                self._spawn(looking)
-            except RuntimeError:
-                looking.close()  # the client's event loop is closed: its chunks learn of that by themselves
+            with contextlib.suppress(ConnectionError):  # its chunks learn of that by themselves
+                self._spawn(self._look(placed, stop=stop, kill=kill))
 
-    async def _look(self, placed: _Placed, *, stop: bool) -> None:
+    async def _look(self, placed: _Placed, *, stop: bool, kill: bool) -> None:
         address, number = placed.member.address, placed.assignment.number
         with contextlib.suppress(Exception):  # whatever is wrong there, the chunk itself will tell
-            said = await self._client.run(
-                _far.look, self._id, number, stop, workers=[address], on_error="ignore", asynchronous=True
-            )
+            look = partial(_far.look, self._id, number, stop=stop, kill=kill)
+            said = await self._client.run(look, workers=[address], on_error="ignore", asynchronous=True)
             if address in said:
                 placed.lane.tell(number, Watched(said[address], time.monotonic(), stopped=stop))
 
@@ -362,7 +379,7 @@ class DaskEngine(LaneEngine):
 
     async def _let_go(self) -> None:
         self._data.clear()
-        await self._client.run(_far.forget, self._id, on_error="ignore", asynchronous=True)
+        await self._client.run(_agent.forget, self._id, on_error="ignore", asynchronous=True)
 
     def _close_client(self) -> None:
         if self._address is not None:
@@ -379,15 +396,36 @@ class DaskEngine(LaneEngine):
         return f"<{type(self).__name__} of {address}, {self._room.workers} threads>"
 
 
+def _why(future: DaskFuture) -> str:
+    error = future._state.exception  # as `exception` would wait in this thread, which is the event loop's
+    return f"{type(error).__name__}: {error}"
+
+
 def _size(carried: Carried) -> int:
     return carried.nbytes if isinstance(carried, Crate) else len(carried)
 
 
 def _run(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
     """Do a chunk. Runs in a worker of dask, as a task."""
+    return _far.run(_put_together(pickled, data, shared), get_worker().id)
+
+
+def _run_isolated(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
+    """Do a chunk in a process of procorch. Runs in a worker of dask, as a task."""
+    worker, key = get_worker(), thread_state.key
+
+    def is_wanted() -> bool:
+        """Tell whether dask still wants the task: not if the client is gone, for one."""
+        state = worker.state.tasks.get(key)
+        return state is not None and state.state != "cancelled"
+
+    return _agent.run(_put_together(pickled, data, shared), worker.id, is_wanted)
+
+
+def _put_together(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Assignment:
     assignment: Assignment = pickle.loads(pickled)
     if "function" in data:
         assignment = assignment._replace(function=assignment.function._replace(payload=data["function"]))
     if "items" in data:
         assignment = assignment._replace(items=data["items"])
-    return _far.run(assignment._replace(shared=tuple(shared)), get_worker().id)
+    return assignment._replace(shared=tuple(shared))

@@ -1,6 +1,6 @@
 """The engine that is a cluster of ray: ``ProcessGroup(engine=RayEngine())``. Needs the extra ``ray``.
 
-    group's threads --assignment, and what ray keeps--> actor: _far.run
+    group's threads --assignment, and what ray keeps--> actor: _agent.run, or _far.run
                     <--(ray's thread)-- answer --------
                     --"how far, and no further"-------> actor, in another thread: _far.look
                     --kill----------------------------> ray ends its process
@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
+from typing import Literal
 
 from typing_extensions import override
 
@@ -23,7 +24,7 @@ from procorch._crates import Crate, pack
 from procorch._engine import Capabilities, Room, SharedData
 from procorch._far import Assignment, Given
 from procorch._lanes import Lane, LaneEngine
-from procorch._policy import check_count
+from procorch._policy import check_bool, check_count
 from procorch.engines._ray_api import Ref, Session, beside, text_of
 from procorch.engines._ray_lane import ActorLane
 
@@ -39,20 +40,28 @@ _ANSWER_SECONDS = 0.25
 """How long a look may remain without an answer. Python code beside it costs it up to 30 ms, and C code any time."""
 
 
-class RayEngine(LaneEngine):
-    """Runs a group's items in actors of ray. For one group at a time; several engines may use one ray."""
-
-    capabilities = Capabilities(
+def _keeps(crash_isolation: Literal["item", "chunk"]) -> Capabilities:
+    return Capabilities(
         kill=True,
         limit=True,
         cancel="running",
         names=True,
-        crash_isolation="chunk",
+        crash_isolation=crash_isolation,
         broadcast=True,
-        bounded_memory=True,
         recall=True,
         recycle=True,
     )
+
+
+ISOLATED = _keeps("item")
+"""With a process of procorch beside each actor's. The loss of an actor costs the chunk that it had."""
+
+BARE = _keeps("chunk")
+"""Without."""
+
+
+class RayEngine(LaneEngine):
+    """Runs a group's items in actors of ray. For one group at a time; several engines may use one ray."""
 
     def __init__(
         self,
@@ -62,6 +71,7 @@ class RayEngine(LaneEngine):
         resources: Mapping[str, float] | None = None,
         runtime_env: Mapping[str, object] | None = None,
         actors: int | None = None,
+        isolate: bool = True,
     ) -> None:
         """Use the ray that this process is connected to, and see how much room it has.
 
@@ -74,14 +84,19 @@ class RayEngine(LaneEngine):
             actors (int | None): How many there are at most. None takes as many as the nodes that there are have
                 resources for, whoever uses these now; nodes that join later count. A cluster that grows with what is
                 asked of it needs the number.
+            isolate (bool): Whether items run in a process of procorch beside each actor's, so that a crash or a limit
+                costs an item, and that process. False runs them in the actor itself, where they can call ray: a crash
+                costs the chunk, a limit an item, and both cost the actor.
 
         Raises:
             ImportError: Ray is not installed.
             RuntimeError: It is not initialised.
-            TypeError: ``actors`` is no number.
+            TypeError: ``actors`` is no number, or ``isolate`` neither True nor False.
             ValueError: ``actors`` is below 1; or it is None, and an actor needs nothing that could be counted.
         """
-        super().__init__()
+        super().__init__(ISOLATED if check_bool("isolate", isolate) else BARE, keeps_limits=isolate)
+        self.isolate = isolate
+        """Whether items run beside the actors."""
         self._needs = {"CPU": num_cpus, "GPU": num_gpus, **(resources or {})}
         if actors is not None:
             check_count("actors", actors, least=1)

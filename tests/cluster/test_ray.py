@@ -38,14 +38,8 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
-_OTHERWISE = {
-    "test_a_crash_costs_one_item": "here it costs the chunk, and the exit code is not known",
-    "test_retries_run_out": "the exit code is not known",
-}
-"""Tests of the contract that this engine has in a form of its own, below."""
-
 for _name, _test in vars(test_contract).items():
-    if _name.startswith("test_") and _name not in _OTHERWISE:
+    if _name.startswith("test_"):
         globals()[_name] = _test
 group = test_contract.group
 
@@ -83,16 +77,29 @@ def _ray() -> Iterator[None]:
 def _leaves_nothing() -> Iterator[None]:
     """Here ray's own processes come and go; what a test may not leave is an actor, or a thread of ours."""
     yield
-    wait_until(lambda: not any("ray::ProcorchActor" in one for one in descendants()), 5.0)
+    wait_until(lambda: not any("ray::ProcorchActor" in one for _, one in descendants()), 5.0)
     wait_until(lambda: not any("procorch" in thread.name for thread in threading.enumerate()), 5.0)
 
 
 @pytest.fixture
 def make_group() -> Callable[..., ProcessGroup]:
-    def make(max_workers: int = 2, **options: Any) -> ProcessGroup:
-        return ProcessGroup(max_workers, engine=RayEngine(), **options)
+    def make(max_workers: int = 2, *, isolate: bool = True, **options: Any) -> ProcessGroup:
+        return ProcessGroup(max_workers, engine=RayEngine(isolate=isolate), **options)
 
     return make
+
+
+@pytest.fixture
+def bare(make_group: Callable[..., ProcessGroup]) -> Iterator[ProcessGroup]:
+    """A group whose items run in the actors themselves."""
+    with make_group(isolate=False) as made:
+        yield made
+
+
+@pytest.fixture(params=[True, False], ids=["isolated", "bare"])
+def either(request: pytest.FixtureRequest, make_group: Callable[..., ProcessGroup]) -> Iterator[ProcessGroup]:
+    with make_group(isolate=request.param) as made:
+        yield made
 
 
 # --- who is there -----------------------------------------------------------------------------------------------------
@@ -161,9 +168,9 @@ def test_actors_are_replaced_after_some_items(make_group: Callable[..., ProcessG
 # --- deaths -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_crash_costs_its_chunk(group: ProcessGroup, log: Path) -> None:
+def test_a_crash_costs_its_chunk(bare: ProcessGroup, log: Path) -> None:
     crash = partial(targets_ray.kill_self_once, str(log), 13)
-    outcomes = group.map(crash, range(40), chunksize=5, return_exceptions=True)
+    outcomes = bare.map(crash, range(40), chunksize=5, return_exceptions=True)
     lost = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, WorkerCrashed)]
     assert lost == [10, 11, 12, 13, 14]
     assert all(outcomes[index] == 2 * index for index in range(40) if index not in lost)
@@ -175,15 +182,15 @@ def test_a_crash_costs_its_chunk(group: ProcessGroup, log: Path) -> None:
     assert "chunk of 5 items" in str(error.cause)
 
 
-def test_tries_run_out(group: ProcessGroup) -> None:
+def test_tries_run_out(either: ProcessGroup) -> None:
     with pytest.raises(WorkerCrashed) as caught:
-        group.options(retries=1).submit(targets.crash_with, 4).result()
+        either.options(retries=1).submit(targets.crash_with, 4).result()
     assert caught.value.attempts == 2
 
 
-def test_an_actor_killed_in_the_middle(group: ProcessGroup, log: Path, gate: Path) -> None:
-    future = group.submit(targets.begin_and_wait, str(log), str(gate), 1)
-    other = group.submit(targets.begin_and_wait, str(log), str(gate), 2)
+def test_an_actor_killed_in_the_middle(either: ProcessGroup, log: Path, gate: Path) -> None:
+    future = either.submit(targets.begin_and_wait, str(log), str(gate), 1)
+    other = either.submit(targets.begin_and_wait, str(log), str(gate), 2)
     wait_until(lambda: len(executions(log)) == 2)
     pid = next(int(line.split()[1]) for line in log.read_text().splitlines() if line.startswith("1 "))
     os.kill(pid, signal.SIGKILL)
@@ -195,7 +202,7 @@ def test_an_actor_killed_in_the_middle(group: ProcessGroup, log: Path, gate: Pat
 
 
 def test_an_idle_actor_that_dies_costs_nothing(make_group: Callable[..., ProcessGroup]) -> None:
-    with make_group(1) as group:
+    with make_group(1, isolate=False) as group:
         pid = group.submit(os.getpid).result()
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not group.processes)
@@ -228,11 +235,11 @@ class Killer(threading.Thread):
         self.join()
 
 
-def test_at_most_once_under_fire(group: ProcessGroup, log: Path) -> None:
+def test_at_most_once_under_fire(either: ProcessGroup, log: Path) -> None:
     double = partial(targets_ray.double_slowly, str(log))
     outcomes: list[object] = []
-    stream = group.imap(double, itertools.count(), return_exceptions=True, buffersize=40, chunksize=3)
-    with Killer(group, 12) as killer:
+    stream = either.imap(double, itertools.count(), return_exceptions=True, buffersize=40, chunksize=3)
+    with Killer(either, 12) as killer:
         for result in stream:
             outcomes.append(result)
             if not killer.left and len(outcomes) > 200:
@@ -248,7 +255,7 @@ def test_at_most_once_under_fire(group: ProcessGroup, log: Path) -> None:
         else:
             assert outcome == 2 * index
             assert runs[index] == 1
-    assert 0 < lost <= 3 * 12
+    assert 0 < lost <= 3 * 12  # a chunk, or an item, for each
 
 
 @pytest.mark.limit(120)
@@ -273,11 +280,11 @@ def test_each_input_is_doubled_once_though_actors_die(
 
 
 @pytest.mark.parametrize("stuck", [targets_ray.hold_the_gil_whatever_comes, targets_ray.log_and_sleep])
-def test_a_timeout_stops_whatever_runs(group: ProcessGroup, stuck: Callable[[str], None], log: Path) -> None:
-    group.map(targets.doubler, range(4))
+def test_a_timeout_stops_whatever_runs(either: ProcessGroup, stuck: Callable[[str], None], log: Path) -> None:
+    either.map(targets.doubler, range(4))
     began = time.monotonic()
     with pytest.raises(TaskTimeout) as caught:
-        group.options(timeout=0.5).submit(stuck, str(log)).result(20)
+        either.options(timeout=0.5).submit(stuck, str(log)).result(20)
     assert 0.5 <= time.monotonic() - began < 3.0
     pid = int(log.read_text())
     assert caught.value.pid == pid
@@ -286,16 +293,16 @@ def test_a_timeout_stops_whatever_runs(group: ProcessGroup, stuck: Callable[[str
         assert "in log_and_sleep" in str(caught.value.stack)
 
 
-def test_a_timeout_costs_one_item(group: ProcessGroup, log: Path) -> None:
+def test_a_timeout_costs_one_item(either: ProcessGroup, log: Path) -> None:
     work = partial(targets_limits.quick_or_stuck, str(log), 7)
-    outcomes = group.options(timeout=1).map(work, range(30), chunksize=10, return_exceptions=True)
+    outcomes = either.options(timeout=1).map(work, range(30), chunksize=10, return_exceptions=True)
     assert isinstance(outcomes.pop(7), TaskTimeout)
     assert outcomes == [2 * index for index in range(30) if index != 7]
     assert executions(log) == dict.fromkeys(range(30), 1)
 
 
-def test_another_try_after_a_timeout(group: ProcessGroup, tmp_path: Path) -> None:
-    assert group.options(timeout=0.5, retries=1).submit(targets_limits.stuck_until, str(tmp_path), 1).result(20) == 2
+def test_another_try_after_a_timeout(either: ProcessGroup, tmp_path: Path) -> None:
+    assert either.options(timeout=0.5, retries=1).submit(targets_limits.stuck_until, str(tmp_path), 1).result(20) == 2
 
 
 def test_an_item_within_its_limit_is_left_alone(group: ProcessGroup) -> None:
@@ -303,17 +310,17 @@ def test_an_item_within_its_limit_is_left_alone(group: ProcessGroup) -> None:
 
 
 @pytest.mark.parametrize("stuck", [targets_ray.hold_the_gil_whatever_comes, targets_ray.log_and_sleep])
-def test_cancelling_ends_what_runs(group: ProcessGroup, stuck: Callable[[str], None], log: Path) -> None:
-    future = group.submit(stuck, str(log))
+def test_cancelling_ends_what_runs(either: ProcessGroup, stuck: Callable[[str], None], log: Path) -> None:
+    future = either.submit(stuck, str(log))
     wait_until(log.read_text)
     assert future.running()
     assert future.cancel()
     wait_until(lambda: is_gone(int(log.read_text())), 5.0)
-    assert group.map(targets.doubler, [1, 2]) == [2, 4]
+    assert either.map(targets.doubler, [1, 2]) == [2, 4]
 
 
-def test_a_process_of_its_own_is_killed(group: ProcessGroup, log: Path) -> None:
-    handle = group.start(targets_ray.hold_the_gil_whatever_comes, str(log))
+def test_a_process_of_its_own_is_killed(either: ProcessGroup, log: Path) -> None:
+    handle = either.start(targets_ray.hold_the_gil_whatever_comes, str(log))
     wait_until(log.read_text)
     handle.kill()
     with pytest.raises(WorkerCrashed):
@@ -333,7 +340,7 @@ def test_terminating_a_group_ends_what_runs(make_group: Callable[..., ProcessGro
 
 
 def test_what_began_in_an_actor_ends_in_good_order(make_group: Callable[..., ProcessGroup], log: Path) -> None:
-    with make_group(1) as group:
+    with make_group(1, isolate=False) as group:
         group.submit(targets_ray.append_at_exit, str(log)).result()
         the_worker(group)
     assert log.read_text() == "bye\n"
@@ -342,37 +349,37 @@ def test_what_began_in_an_actor_ends_in_good_order(make_group: Callable[..., Pro
 # --- large data -------------------------------------------------------------------------------------------------------
 
 
-def test_large_arrays_can_be_written_to_on_both_sides(group: ProcessGroup) -> None:
+def test_large_arrays_can_be_written_to_on_both_sides(either: ProcessGroup) -> None:
     numpy = pytest.importorskip("numpy")
     array = numpy.arange(2_000_000, dtype=float)
-    filled = group.submit(targets_ray.fill, array, 3.0).result()
+    filled = either.submit(targets_ray.fill, array, 3.0).result()
     assert array[5] == 5.0
     assert filled.shape == array.shape
     assert filled.min() == filled.max() == 3.0
     filled[0] = 1.0
-    assert group.map(targets.length, [bytes(3_000_000), b"x"]) == [3_000_000, 1]
+    assert either.map(targets.length, [bytes(3_000_000), b"x"]) == [3_000_000, 1]
 
 
-def test_a_function_with_much_data(group: ProcessGroup) -> None:
+def test_a_function_with_much_data(either: ProcessGroup) -> None:
     data = os.urandom(600_000)
 
     def size(number: int) -> int:
         return len(data) + number
 
-    assert group.map(size, range(6), chunksize=1) == [600_000 + number for number in range(6)]
+    assert either.map(size, range(6), chunksize=1) == [600_000 + number for number in range(6)]
 
 
 @pytest.mark.parametrize("size", [10, 300_000])
-def test_what_is_shared_comes_once_to_each_actor(group: ProcessGroup, size: int, tmp_path: Path) -> None:
-    with group.share(list(range(size))) as shared:
-        assert group.map(targets_large.value_at, 10 * [shared], range(10), chunksize=1) == list(range(10))
-        seen = group.map(targets_large.same_each_time, 10 * [shared], range(10), chunksize=1)
+def test_what_is_shared_comes_once_to_each_actor(either: ProcessGroup, size: int, tmp_path: Path) -> None:
+    with either.share(list(range(size))) as shared:
+        assert either.map(targets_large.value_at, 10 * [shared], range(10), chunksize=1) == list(range(10))
+        seen = either.map(targets_large.same_each_time, 10 * [shared], range(10), chunksize=1)
         assert {same for _, same in seen} == {True}
         # Whoever comes in the place of a dead one gets it, too.
         once = str(tmp_path / "once")
-        assert group.options(retries=1).submit(targets_large.die_with, shared, once).result()[:2] == [0, 1]
-    again = group.share({5: 1})
-    assert group.submit(targets_large.value_at, again, 5).result() == 1
+        assert either.options(retries=1).submit(targets_large.die_with, shared, once).result()[:2] == [0, 1]
+    again = either.share({5: 1})
+    assert either.submit(targets_large.value_at, again, 5).result() == 1
 
 
 # --- the end of ray ---------------------------------------------------------------------------------------------------

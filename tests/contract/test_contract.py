@@ -1,9 +1,13 @@
-"""Contract: what holds on every engine, in one body: the three start methods and the fake."""
+"""Contract: what holds on every engine, in one body: the three start methods, the fake, an executor and dask."""
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -11,19 +15,31 @@ import targets
 from conftest import METHODS
 
 from procorch import GroupClosed, NotPicklable, ProcessGroup, WorkerCrashed
+from procorch.engines import Engine
 from procorch.testing import FakeEngine
 
 MakeGroup = Callable[..., ProcessGroup]
 
 
-@pytest.fixture(params=[*METHODS, "fake"])
-def make_group(request: pytest.FixtureRequest) -> MakeGroup:
-    def make(max_workers: int = 2, **options: Any) -> ProcessGroup:
-        if request.param == "fake":
-            return ProcessGroup(max_workers, engine=FakeEngine(), **options)
-        return ProcessGroup(max_workers, mp_context=request.param, **options)
+@pytest.fixture(params=[*METHODS, "fake", "executor", pytest.param("dask", marks=pytest.mark.cluster)])
+def make_group(request: pytest.FixtureRequest) -> Iterator[MakeGroup]:
+    with contextlib.ExitStack() as stack:
 
-    return make
+        def engine() -> Engine | Executor | None:
+            if request.param == "fake":
+                return FakeEngine()
+            if request.param == "executor":
+                executor = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+                return stack.enter_context(executor)
+            if request.param == "dask":
+                return import_module("procorch.engines.dask").DaskEngine(request.getfixturevalue("dask_client"))
+            return None
+
+        def make(max_workers: int = 2, **options: Any) -> ProcessGroup:
+            method = request.param if request.param in METHODS else None
+            return ProcessGroup(max_workers, mp_context=method, engine=engine(), **options)
+
+        yield make
 
 
 @pytest.fixture
