@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import secrets
@@ -222,9 +223,10 @@ class Killer(threading.Thread):
             if not self.left or self._over.wait(0.1 + turn % 5 * 0.05):
                 return
             busy = [info.pid for info in self._group.processes if info.state == "busy" and info.pid is not None]
-            if busy:
-                os.kill(busy[turn % len(busy)], signal.SIGKILL)
-                self.left -= 1
+            with contextlib.suppress(ProcessLookupError):  # it is dead already, and the group has not heard of it
+                if busy:
+                    os.kill(busy[turn % len(busy)], signal.SIGKILL)
+                    self.left -= 1
 
     def __enter__(self) -> Killer:
         self.start()
