@@ -156,6 +156,16 @@ here = threading.local()
 ours: set[str] = set()
 """The engines of this very process."""
 
+
+def runs_elsewhere() -> bool:
+    """Tell whether this thread runs an item in a process that is an engine's, and not the group's own.
+
+    Returns:
+        bool: Whether it does.
+    """
+    return getattr(here, "running", False) and not ours
+
+
 _lock = threading.Lock()
 _functions: OrderedDict[str, dict[int, Known]] = OrderedDict()
 _shared: dict[str, set[int]] = {}
@@ -315,7 +325,8 @@ class _Page(Under):
     @override
     def look(self) -> Progress:
         with self._lock:
-            return Progress(self._reader.begun(self._seq) if self._reader is not None else 0, None)
+            begun, since = self._reader.running(self._seq) if self._reader is not None else (0, None)
+        return Progress(begun, None if since is None else time.monotonic() - since)
 
     def close(self) -> None:
         """Take in that it is over: the page goes."""
@@ -363,7 +374,8 @@ def _run(assignment: Assignment, writer: Writer, reader: Reader) -> Answer:
     inbox = Inbox(0, reader)
     seq = inbox.expect()
     items = assignment.items if isinstance(assignment.items, m.Pack) else [unpack(one) for one in assignment.items]
-    order = m.Run(seq, assignment.function.key, assignment.style, assignment.stop_on_error, items)
+    timed = assignment.limit is not None
+    order = m.Run(seq, assignment.function.key, assignment.style, assignment.stop_on_error, items, timed)
     page = _Page(reader, seq)
     budget = _Budget(assignment.seconds, page) if assignment.seconds and assignment.size > 1 else None
     if budget is not None:

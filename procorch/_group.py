@@ -185,6 +185,7 @@ class ProcessGroup(Facades):
             max_workers=most,
             distant=place.distant,
             limits_elsewhere=place.keeps_limits,
+            timed_alone=place.capabilities.limit and place.capabilities.crash_isolation != "item",
             max_tasks=max_tasks_per_child,
             initializes=initializer is not None,
             finalizes=finalizer is not None,

@@ -85,6 +85,8 @@ class Lane(Worker):
         """Of the chunk that it has; 0 for none."""
         self.withdrawn: bool = False
         """Whether nothing more of that is to begin."""
+        self.stack = ""
+        """Where it was when it was about to be stopped, as `faulthandler` writes it; empty if that is not known."""
         self._engine = engine
         self._items = 0  # of the chunk
         self._begun = 0  # as far as it is known
@@ -214,14 +216,14 @@ class Lane(Worker):
 
     def _die(self, died: Died, exitcode: int | None) -> Iterator[WorkerEvent]:
         begun = self._items if died.begun and self.number else 0
-        cause = died.cause if self.number else ""
+        cause = died.cause
         if begun > 1:
             cause += f"; of its chunk of {begun} items it is not known which had begun"
         if self.number:
             self._engine.done_with(self)
         self.number = -1
         self._engine.bury(self)
-        yield WorkerDied(self.slot, exitcode, begun, Remains(cause=cause))
+        yield WorkerDied(self.slot, exitcode, begun, Remains(self.stack, cause))
 
 
 def _runs(outcomes: Sequence[Crossed]) -> Iterator[list[ItemOutcome] | m.Plain | Gone]:

@@ -65,6 +65,10 @@ class Limits:
     limits_elsewhere: bool = False
     """Whether items that run too long are stopped by whoever runs them, and not on orders."""
 
+    timed_alone: bool = False
+    """Whether an item that may run for some time only is sent in a chunk of its own: where the death of a process costs
+    its chunk, to stop one item would cost its neighbours."""
+
     look_after: float = attrs.field(default=0.020, validator=gt(0))
     """Seconds after which the parent looks at a busy worker's finished items without being told of them. A worker
     announces results at most every ten milliseconds, so one may wait behind a heavy item that follows light ones."""

@@ -276,7 +276,8 @@ class Scheduler:
 
     def _send(self, slot: Slot, job: Job, now: float) -> None:
         workers = self._roster.workers or 1  # a process of a job's own does not need any
-        size = 1 if job.only else job.spec.chunksize or job.sizer.size(job.waiting, workers)
+        alone = job.only or (self._limits.timed_alone and job.spec.timeout is not None)
+        size = 1 if alone else job.spec.chunksize or job.sizer.size(job.waiting, workers)
         if self._limits.max_tasks is not None:
             size = min(size, self._limits.max_tasks - slot.tasks)
         count = min(size, job.waiting)
@@ -409,7 +410,7 @@ class Scheduler:
         if slot.job is not None:
             self._blame(slot, self._jobs[slot.job], died, now)
         if was is Phase.STARTING and self._roster.failed_to_start(died.exitcode):
-            self._break(e.Broken(slot.number, None, died.exitcode, ""))
+            self._break(e.Broken(slot.number, None, died.exitcode, died.remains.cause))
         if slot.dedicated is not None:
             self._settle_dedicated(slot, slot.dedicated, died.exitcode)
 

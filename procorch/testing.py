@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from typing_extensions import override
 
+from procorch import _far
 from procorch import _messages as m
 from procorch._child import Death, Runner
 from procorch._engine import Chunk, Engine, Worker
@@ -78,11 +79,11 @@ def crash(exitcode: int = -signal.SIGKILL) -> NoReturn:
         exitcode (int): The exit code to die with; negative is the number of the signal to die of.
 
     Raises:
-        RuntimeError: Called neither in a worker process nor in an item that a `FakeEngine` runs.
+        RuntimeError: Called neither in a worker process, an engine's included, nor in an item that a `FakeEngine` runs.
     """
     if getattr(_here, "running", False):
         raise Death(exitcode)
-    if not isinstance(current_process(), WorkerProcess):
+    if not isinstance(current_process(), WorkerProcess) and not _far.runs_elsewhere():
         raise RuntimeError("crash() is for items that run in a worker")
     if exitcode < 0:
         os.kill(os.getpid(), -exitcode)

@@ -51,7 +51,7 @@ class Belongings:
     def now(cls) -> Belongings:
         """Look."""
         return cls(
-            dict(_descendants()),
+            dict(descendants()),
             Counter(_descriptors()),
             frozenset(thread.name for thread in threading.enumerate()),
             frozenset(file.name for file in Path("/dev/shm").iterdir()),
@@ -79,7 +79,7 @@ def _descriptors() -> Iterator[str]:
         yield target.partition(":[")[0] if target.startswith(("socket", "pipe")) else target
 
 
-def _descendants() -> Iterator[tuple[int, str]]:
+def descendants() -> Iterator[tuple[int, str]]:
     """All processes below this one, zombies included, without the helpers of multiprocessing and of ours."""
     todo = [(pid, os.getpid()) for pid in _children(os.getpid())]
     while todo:

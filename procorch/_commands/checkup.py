@@ -23,6 +23,8 @@ EXTRAS = {
     "rich": "rich",
     "plot": "matplotlib",
     "title": "setproctitle",
+    "dask": "distributed",
+    "ray": "ray",
 }
 """The library of each extra."""
 

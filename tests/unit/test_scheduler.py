@@ -348,6 +348,13 @@ def late(mind: Mind, slot: int, begun: int, since: float) -> list[e.Order]:
     return mind.hear(looked(slot, begun, since))
 
 
+def test_an_item_with_a_limit_may_have_to_go_alone() -> None:
+    mind = Mind(timed_alone=True)
+    mind.hear(*call(1, 6, chunksize=3, timeout=5.0), *call(2, 6, chunksize=3))
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [0])]
+    assert sent(mind.hear(*finish(1, DONE))) == [(1, 2, [0, 1, 2])]
+
+
 def test_an_item_that_runs_too_long_is_stopped_step_by_step() -> None:
     mind = Mind(stack_look=0.01, kill_grace=2.0)
     mind.hear(*call(1, timeout=5.0), *ready(1))
