@@ -15,6 +15,7 @@ import mmap
 import os
 import socket
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager

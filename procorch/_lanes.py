@@ -85,7 +85,7 @@ class Lane(Worker):
         """Of the chunk that it has; 0 for none."""
         self.withdrawn: bool = False
         """Whether nothing more of that is to begin."""
-        self.stack = ""
+        self.stack: str = ""
         """Where it was when it was about to be stopped, as `faulthandler` writes it; empty if that is not known."""
         self._engine = engine
         self._items = 0  # of the chunk
@@ -149,6 +149,23 @@ class Lane(Worker):
         # Each time: a group that gives up has thrown away what it was to read before.
         self._engine.announce(self)
 
+    def set_place(self, pid: int, address: str) -> None:
+        """Take in where it is.
+
+        Args:
+            pid (int): Of its process.
+            address (str): As users know the place.
+        """
+        self.pid, self.address = pid, address
+
+    def set_stack(self, stack: str) -> None:
+        """Take in where it was when it was about to be stopped.
+
+        Args:
+            stack (str): As `faulthandler` writes it.
+        """
+        self.stack = stack
+
     # --- news ---------------------------------------------------------------------------------------------------------
 
     def tell(self, number: int, news: News) -> None:
@@ -172,7 +189,7 @@ class Lane(Worker):
                 yield from self._hear(news)
         if self._ends and not self._is_gone:
             # Told to end with a chunk: what is under way elsewhere cannot be stopped, and nobody waits for it any more.
-            yield from self._die(Died("the group was ended", begun=True), self._exitcode)
+            yield from self._die(Died("the group was ended" if self.number else "", begun=True), self._exitcode)
 
     @property
     def _is_gone(self) -> bool:

@@ -63,5 +63,5 @@ def dask_client(dask_address: str) -> Iterator[Client]:
     """A client of that cluster."""
     from distributed import Client  # here: it may not be installed
 
-    with Client(dask_address, set_as_default=False) as client:  # type: ignore[no-untyped-call]  # dask's are partial
+    with Client(dask_address, set_as_default=False) as client:
         yield client

@@ -7,7 +7,7 @@ import sys
 from distributed import LocalCluster
 
 if __name__ == "__main__":
-    with LocalCluster(  # type: ignore[no-untyped-call]  # dask's are partial
+    with LocalCluster(
         n_workers=int(sys.argv[1]),
         threads_per_worker=int(sys.argv[2]),
         processes=True,

@@ -69,4 +69,3 @@ def add_one(array: Any) -> Any:
 
 def at(shared: Shared[Any], place: int) -> Any:
     return shared.value[place]
-

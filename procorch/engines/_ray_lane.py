@@ -9,6 +9,7 @@ waited for.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import select
@@ -16,36 +17,68 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from procorch._events import Looked, WorkerEvent, WorkerReady
 from procorch._far import Answer, Assignment, Progress
-from procorch._lanes import Died, Lane, Watched
+from procorch._lanes import Died, Lane, LaneEngine, Watched
 from procorch.engines import _ray_actor
 from procorch.engines._ray_actor import Hello
 from procorch.engines._ray_api import Actor, Ref, beside, says_dead, text_of, when_done
 
-if TYPE_CHECKING:
-    from procorch.engines.ray import RayEngine
-
 _GONE_SECONDS = 10.0
 """How long a process that ray has told dead is waited for at most. A stopped one takes ray 5 s to kill."""
+
+
+class ActorEngine(LaneEngine, abc.ABC):
+    """What these lanes want of their engine."""
+
+    isolate: bool
+    """Whether items run beside the actors."""
+
+    @property
+    def id(self) -> str:
+        """Its name, unique among all engines of all processes."""
+        return self._id
+
+    @abc.abstractmethod
+    def let_leave(self, lane: ActorLane) -> None:
+        """Ask an actor to end in an orderly way.
+
+        Args:
+            lane (ActorLane): Its lane. Its chunk, if it has one, is over.
+        """
+
+    @abc.abstractmethod
+    def end(self, lane: ActorLane) -> None:
+        """Kill an actor.
+
+        Args:
+            lane (ActorLane): Its lane.
+        """
+
+    @abc.abstractmethod
+    def end_soon(self, lane: ActorLane) -> None:
+        """Kill an actor, in another thread. Any thread, ray's too.
+
+        Args:
+            lane (ActorLane): Its lane.
+        """
 
 
 class ActorLane(Lane):
     """See the module's text, and `_engine.Worker`."""
 
     @override
-    def __init__(self, engine: RayEngine, slot: int, name: str, actor: Actor) -> None:
+    def __init__(self, engine: ActorEngine, slot: int, name: str, actor: Actor) -> None:
         super().__init__(engine, slot, name)
         self._is_new = False  # it tells by itself when it is ready
         self._place = engine
-        self.actor = actor
+        self.actor: Actor = actor
         self.known: set[int] = set()
         """What is shared that it has been given, by number."""
-        self.ordered = time.monotonic()
+        self.ordered: float = time.monotonic()
         """When the actor was."""
         self.idle_since: float | None = None
         """Since when it has had no chunk; None while it has one, or is not ready."""
@@ -228,7 +261,7 @@ class ActorLane(Lane):
         self._place.end_soon(self)
 
     def _heard_stack(self, stack: object) -> None:
-        self.stack = str(stack)
+        self.set_stack(str(stack))
 
     def _answered_call(self, number: int, answer: object) -> None:
         assert isinstance(answer, Answer)
@@ -299,7 +332,7 @@ class ActorLane(Lane):
         hello = self._hello
         if hello is not None and not self._greeted:
             self._greeted = True
-            self.pid, self.address = hello.pid, hello.address
+            self.set_place(hello.pid, hello.address)
             yield WorkerReady(self.slot)
         yield from super().read()
         if is_over and not self._is_gone:

@@ -26,7 +26,6 @@ from typing import Any, TypeAlias
 import attrs
 from distributed import Client, get_worker
 from distributed.cfexecutor import ClientExecutor
-from distributed.worker import thread_state
 from typing_extensions import override
 
 from procorch import _agent, _far
@@ -115,7 +114,7 @@ class DaskEngine(LaneEngine):
                 raise TypeError("client must be a synchronous one: a group waits in its caller's thread")
         elif isinstance(client, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not everybody checks
             self._address = client
-            client = Client(client, set_as_default=False)  # type: ignore[no-untyped-call]  # see `DaskFuture`
+            client = Client(client, set_as_default=False)
         else:
             raise TypeError(f"client must be a distributed.Client or the address of a scheduler, not {client!r}")
         self._client: Any = client  # see `DaskFuture`
@@ -237,7 +236,7 @@ class DaskEngine(LaneEngine):
 
     def _begin(self, placed: _Placed | None) -> None:
         if placed is not None:
-            placed.lane.pid, placed.lane.address = placed.member.pid, placed.member.address
+            placed.lane.set_place(placed.member.pid, placed.member.address)
             try:
                 placed.task = self._spawn(self._do(placed))
             except ConnectionError as error:
@@ -423,7 +422,8 @@ class DaskEngine(LaneEngine):
 
 
 def _why(future: DaskFuture) -> str:
-    error = future._state.exception  # as `exception` would wait in this thread, which is the event loop's
+    # Not `exception`, which would wait in this thread, the event loop's.
+    error = future._state.exception  # noqa: SLF001 - see above
     return f"{type(error).__name__}: {error}"
 
 
@@ -438,7 +438,8 @@ def _run(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
 
 def _run_isolated(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
     """Do a chunk in a process of procorch. Runs in a worker of dask, as a task."""
-    worker, key = get_worker(), thread_state.key
+    worker = get_worker()
+    key = worker.get_current_task()
 
     def is_wanted() -> bool:
         """Tell whether dask still wants the task: not if the client is gone, for one."""

@@ -23,10 +23,10 @@ from typing_extensions import override
 from procorch._crates import Crate, pack
 from procorch._engine import Capabilities, Room, SharedData
 from procorch._far import Assignment, Given
-from procorch._lanes import Lane, LaneEngine
+from procorch._lanes import Lane
 from procorch._policy import check_bool, check_count
 from procorch.engines._ray_api import Ref, Session, beside, text_of
-from procorch.engines._ray_lane import ActorLane
+from procorch.engines._ray_lane import ActorEngine, ActorLane
 
 __all__ = ["RayEngine"]
 
@@ -60,7 +60,7 @@ BARE = _keeps("chunk")
 """Without."""
 
 
-class RayEngine(LaneEngine):
+class RayEngine(ActorEngine):
     """Runs a group's items in actors of ray. For one group at a time; several engines may use one ray."""
 
     def __init__(
@@ -96,7 +96,6 @@ class RayEngine(LaneEngine):
         """
         super().__init__(ISOLATED if check_bool("isolate", isolate) else BARE, keeps_limits=isolate)
         self.isolate = isolate
-        """Whether items run beside the actors."""
         self._needs = {"CPU": num_cpus, "GPU": num_gpus, **(resources or {})}
         if actors is not None:
             check_count("actors", actors, least=1)
@@ -117,11 +116,6 @@ class RayEngine(LaneEngine):
         self._doomed: SimpleQueue[ActorLane] = SimpleQueue()  # to be killed by a thread that may call ray
         self._kept: dict[int, Ref] = {}  # what is shared, by number
         self._apart: OrderedDict[int, Ref] = OrderedDict()  # functions
-
-    @property
-    def id(self) -> str:
-        """Its name, unique among all engines of all processes."""
-        return self._id
 
     # --- for lanes: under the group's lock ----------------------------------------------------------------------------
 
@@ -175,12 +169,8 @@ class RayEngine(LaneEngine):
     def has_begun(self, lane: Lane) -> bool:
         return True  # an actor that gets a chunk has nothing else to do
 
+    @override
     def let_leave(self, lane: ActorLane) -> None:
-        """Ask an actor to end in an orderly way.
-
-        Args:
-            lane (ActorLane): Its lane. Its chunk, if it has one, is over.
-        """
         self._watch()
         if not self._session.is_on:
             lane.lose(self._lose())
@@ -190,12 +180,8 @@ class RayEngine(LaneEngine):
         except Exception:  # noqa: BLE001 - it cannot be reached
             self.end(lane)
 
+    @override
     def end(self, lane: ActorLane) -> None:
-        """Kill an actor.
-
-        Args:
-            lane (ActorLane): Its lane.
-        """
         self._watch()
         if not self._session.is_on:
             lane.lose(self._lose())
@@ -205,12 +191,8 @@ class RayEngine(LaneEngine):
         except Exception as error:  # noqa: BLE001 - what cannot be told to end tells nothing any more
             lane.lose(f"ray cannot be reached: {text_of(error)}")
 
+    @override
     def end_soon(self, lane: ActorLane) -> None:
-        """Kill an actor, in another thread. Any thread, ray's too.
-
-        Args:
-            lane (ActorLane): Its lane.
-        """
         self._doomed.put(lane)
         self.wake()
 

@@ -28,10 +28,10 @@ from procorch import NotPicklable, NotSupported, ProcessGroup, TaskTimeout, Work
 
 pytest.importorskip("distributed")
 
-import dask  # noqa: E402 - it may not be installed
-from distributed import Client  # noqa: E402
+from dask.base import annotate
+from distributed import Client
 
-from procorch.engines.dask import DaskEngine  # noqa: E402
+from procorch.engines.dask import DaskEngine
 
 pytestmark = pytest.mark.cluster
 
@@ -116,7 +116,9 @@ def test_a_function_with_much_data_goes_once_to_each_worker(engine: DaskEngine) 
 def test_shared_objects_are_found_until_they_are_closed(engine: DaskEngine) -> None:
     with ProcessGroup(engine=engine) as group:
         with group.share(np.arange(100_000)) as shared:
-            assert group.map(partial(far.at, shared), range(0, 50_000, 5000), chunksize=1) == list(range(0, 50_000, 5000))
+            assert group.map(partial(far.at, shared), range(0, 50_000, 5000), chunksize=1) == list(
+                range(0, 50_000, 5000)
+            )
         with pytest.raises(NotPicklable, match="closed"):
             group.submit(far.at, shared, 1).result()
 
@@ -291,13 +293,14 @@ def test_nothing_runs_more_often_than_allowed_whatever_is_killed(tmp_path: Path,
     log = tmp_path / "log"
     log.touch()
     outcomes: list[object] = []
-    with dask_cluster(2) as address, Client(address, set_as_default=False) as client:
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(Client(stack.enter_context(dask_cluster(2)), set_as_default=False))
         with ProcessGroup(engine=DaskEngine(client, isolate=isolate)) as group, Killer(client, 5) as killer:
             stream = group.options(retries=retries).imap(
                 partial(far.logged, str(log), seconds=0.005), itertools.count(), return_exceptions=True
             )
-            for outcome in stream:
-                outcomes.append(outcome)
+            for found in stream:
+                outcomes.append(found)
                 if not killer.left and len(outcomes) >= 200:
                     break
             stream.close()
@@ -314,8 +317,9 @@ def test_nothing_runs_more_often_than_allowed_whatever_is_killed(tmp_path: Path,
 
 @pytest.mark.limit(90)
 def test_a_worker_joins_in_the_middle(tmp_path: Path) -> None:
-    with dask_cluster(1) as address, Client(address, set_as_default=False) as client:
-        with ProcessGroup(engine=DaskEngine(client)) as group:
+    with contextlib.ExitStack() as stack:
+        address = stack.enter_context(dask_cluster(1))
+        with ProcessGroup(engine=DaskEngine(address)) as group:
             stream = group.imap(partial(far.logged, str(tmp_path / "log"), seconds=0.02), itertools.count())
             next(stream)
             with dask_worker(address):
@@ -327,16 +331,15 @@ def test_a_worker_joins_in_the_middle(tmp_path: Path) -> None:
 
 @pytest.mark.limit(90)
 def test_a_cluster_without_workers_is_waited_for() -> None:
-    with dask_cluster(0) as address:
-        with ProcessGroup(engine=DaskEngine(address)) as group:
-            future = group.submit(targets.doubler, 4)
-            handle = group.start(targets.doubler, 5)
-            assert not group.join(0.2)
-            with dask_worker(address):
-                assert future.result() == 8
-                assert handle.result() == 10
-                group.close()
-                assert group.join()
+    with dask_cluster(0) as address, ProcessGroup(engine=DaskEngine(address)) as group:
+        future = group.submit(targets.doubler, 4)
+        handle = group.start(targets.doubler, 5)
+        assert not group.join(0.2)
+        with dask_worker(address):
+            assert future.result() == 8
+            assert handle.result() == 10
+            group.close()
+            assert group.join()
 
 
 @contextlib.contextmanager
@@ -374,7 +377,9 @@ def test_scheduler_and_workers_as_programs(tmp_path: Path) -> None:
             wait_until(lambda: file.exists() and file.read_text().endswith("}"))
             with Client(scheduler_file=str(file), set_as_default=False) as client:
                 address = client.scheduler_info()["address"]
-            with dask_worker(address, "--no-nanny"), dask_worker(address, "--no-nanny"):
+            with contextlib.ExitStack() as stack:
+                for _ in range(2):
+                    stack.enter_context(dask_worker(address, "--no-nanny"))
                 with ProcessGroup(engine=DaskEngine(address)) as group:
                     assert group.map(targets.doubler, range(50)) == list(range(0, 100, 2))
                     future = group.submit(targets.wait_for, str(tmp_path / "never"))
@@ -401,7 +406,7 @@ def test_a_client_that_is_closed_in_the_middle_is_an_error_and_no_hang(dask_addr
 
 def test_annotations_of_the_caller_do_not_make_dask_try_again(engine: DaskEngine, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with dask.annotate(retries=5), ProcessGroup(engine=engine) as group, pytest.raises(LookupError):
+    with annotate(retries=5), ProcessGroup(engine=engine) as group, pytest.raises(LookupError):
         group.submit(far.fails_once, str(log)).result()
     assert executions(log) == {0: 1}
 
@@ -436,7 +441,7 @@ def test_two_engines_share_a_client(dask_client: Client) -> None:
 
 
 def test_bad_input(dask_client: Client) -> None:
-    with pytest.raises(TypeError, match="client must be a distributed.Client or the address of a scheduler, not 3"):
+    with pytest.raises(TypeError, match=r"client must be a distributed\.Client or the address of a scheduler, not 3"):
         DaskEngine(3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="isolate must be True or False"):
         DaskEngine(dask_client, isolate="yes")  # type: ignore[arg-type]

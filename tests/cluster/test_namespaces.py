@@ -1,4 +1,4 @@
-"""Process: a cluster of dask whose workers are hosts of their own, in network namespaces, and one of them is cut off."""
+"""Process: a cluster of dask whose workers are on hosts of their own, network namespaces, and one that is cut off."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from procorch import ProcessGroup, WorkerCrashed
 
 pytest.importorskip("distributed")
 
-from procorch.engines.dask import DaskEngine  # noqa: E402 - it may not be installed
+from procorch.engines.dask import DaskEngine
 
 _NETWORK = "10.213.7"
 _HERE = f"prc{os.getpid() % 100_000}"

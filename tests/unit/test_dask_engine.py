@@ -112,7 +112,7 @@ class Cluster(Base):  # type: ignore[misc]  # dask's types are partial
         self.futures.append(Released(options["key"]))
         return self.futures[-1]
 
-    async def gather(self, future: Any, asynchronous: bool) -> Any:
+    async def gather(self, futures: list[Any], errors: str, asynchronous: bool) -> Any:
         await asyncio.Event().wait()
 
     async def scatter(self, data: dict[str, Any], **options: Any) -> dict[str, Any]:
@@ -297,7 +297,7 @@ def test_a_client_whose_loop_has_ended(cluster: Cluster) -> None:
     with pytest.raises(OSError, match="client of dask is closed"):
         engine.start(2, "Process-2")
     engine.close()
-    with pytest.raises(RuntimeError, match="closed"), ProcessGroup(1, engine=engine) as group:
+    with pytest.raises(ConnectionError, match="closed"), ProcessGroup(1, engine=engine) as group:
         group.submit(len, "abc")
     assert engine._shared is None
 

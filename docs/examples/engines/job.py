@@ -6,12 +6,18 @@ python job.py dask tcp://10.0.0.1:8786     one that is there already
 python job.py slurm                        workers of dask as jobs of Slurm, by dask-jobqueue
 """
 
+from __future__ import annotations
+
 import contextlib
 import random
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from procorch import ProcessGroup
+
+if TYPE_CHECKING:
+    from distributed.deploy.cluster import Cluster
 
 
 def estimate(seed: int) -> float:
@@ -48,14 +54,15 @@ def group_on(place: str, *address: str) -> Iterator[ProcessGroup]:
         yield group
 
 
-def cluster_of(place: str):  # type: ignore[no-untyped-def]  # of either library
+def cluster_of(place: str) -> Cluster:
     """Start a cluster of dask."""
     if place == "slurm":
         from dask_jobqueue import SLURMCluster
 
         cluster = SLURMCluster(cores=8, processes=8, memory="16 GB", walltime="01:00:00")
         cluster.scale(jobs=4)  # the group begins with the first worker that comes, and uses all that do
-        return cluster
+        made: Cluster = cluster
+        return made
 
     from distributed import LocalCluster
 

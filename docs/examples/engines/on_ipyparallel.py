@@ -6,6 +6,7 @@ from procorch import ProcessGroup
 
 
 def square(number: int) -> int:
+    """Square a number."""
     return number * number
 
 

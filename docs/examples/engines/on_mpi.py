@@ -1,4 +1,7 @@
-"""A group on MPI: mpiexec -n 3 python -m mpi4py.futures on_mpi.py"""
+"""A group on MPI: three ranks, one for this script and two that work.
+
+mpiexec -n 3 python -m mpi4py.futures on_mpi.py
+"""
 
 from mpi4py.futures import MPIPoolExecutor
 
@@ -6,6 +9,7 @@ from procorch import ProcessGroup
 
 
 def square(number: int) -> int:
+    """Square a number."""
     return number * number
 
 

@@ -12,6 +12,7 @@ from procorch.engines import ExecutorEngine
 
 
 def square(number: int) -> int:
+    """Square a number."""
     return number * number
 
 
@@ -25,7 +26,7 @@ if __name__ == "__main__":
         provider=LocalProvider(init_blocks=1, max_blocks=1),
     )
     config = Config(executors=[workers], strategy="none", run_dir=tempfile.mkdtemp(), retries=0)
-    with ParslPoolExecutor(config) as executor:
-        # It does not tell how many workers it has.
-        with ProcessGroup(engine=ExecutorEngine(executor, max_workers=2)) as group:
-            print(group.options(timeout=10).map(square, range(10)))
+    executor = ParslPoolExecutor(config)
+    # It does not tell how many workers it has.
+    with executor, ProcessGroup(engine=ExecutorEngine(executor, max_workers=2)) as group:
+        print(group.options(timeout=10).map(square, range(10)))
