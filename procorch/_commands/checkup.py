@@ -23,6 +23,7 @@ EXTRAS = {
     "rich": "rich",
     "plot": "matplotlib",
     "title": "setproctitle",
+    "dask": "distributed",
 }
 """The library of each extra."""
 

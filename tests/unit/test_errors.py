@@ -13,6 +13,7 @@ import procorch
 from procorch import (
     GroupClosed,
     NotPicklable,
+    NotSupported,
     ProcorchError,
     Task,
     TaskError,
@@ -27,6 +28,11 @@ CALL = Task("module.double", "7, b=8")
 
 TEXTS: list[tuple[ProcorchError, str]] = [
     (GroupClosed("etl", "is closed"), "the group 'etl' is closed"),
+    (
+        NotSupported("options(timeout=)", "<ExecutorEngine of ThreadPoolExecutor>", "cannot stop an item that runs"),
+        "options(timeout=) is not to be had on <ExecutorEngine of ThreadPoolExecutor>,"
+        " which cannot stop an item that runs",
+    ),
     (WorkerStartError("etl-1", 3), "worker 'etl-1' ended with exit code 3 before it was ready"),
     (
         WorkerStartError("etl-1", -signal.SIGKILL, "three times"),
