@@ -79,6 +79,7 @@ def test_what_was_stopped_before_it_came_never_begins(log: Path) -> None:
     assert _far.look(chunk.engine, chunk.number, stop=True) == Progress(0, None)
     answer = _agent.run(chunk)
     assert (answer.outcomes, answer.refused) == ([], "")
+    pid_of_one()  # whatever the process was given before it has done by now
     assert not executions(log)
 
 
@@ -95,6 +96,8 @@ def test_what_is_stopped_between_its_arrival_and_its_begin_never_begins(
     monkeypatch.setattr(_agent._Under, "begin", stop_first)
     answer = _agent.run(chunk)
     assert (answer.outcomes, answer.refused) == ([], "")
+    monkeypatch.undo()
+    pid_of_one()  # whatever the process was given before it has done by now
     assert not executions(log)
 
 

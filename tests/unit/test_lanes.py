@@ -480,6 +480,17 @@ def test_a_place_that_takes_nothing_any_more_ends_the_group(by_hand: ByHand) -> 
             group.submit(targets.doubler, 1).result()
 
 
+def test_an_item_that_is_alone_with_a_worker_counts_as_begun(by_hand: ByHand) -> None:
+    """Nobody would withdraw it: who is told that it will not begin might give it to another."""
+    with ProcessGroup(1, engine=by_hand) as group:
+        future = group.submit(targets.doubler, 4)
+        launch = by_hand.next()
+        [job] = group._supervisor._hands.jobs.values()
+        assert group._supervisor.how_far(job) == (1, None)
+        launch.do()
+        assert future.result() == 8
+
+
 # --- room -------------------------------------------------------------------------------------------------------------
 
 
