@@ -23,11 +23,11 @@ from typing_extensions import override
 
 from procorch import _far
 from procorch import _messages as m
+from procorch._assignments import Answer, Assignment, Crossed, Given, Gone, Progress, Returned
 from procorch._configured import start_methods
 from procorch._crates import pack, to_file
 from procorch._engine import Function
 from procorch._events import Dropped, JobSpec, Lost, NotStarted, Outcome, Outcomes, TimedOut
-from procorch._far import Answer, Assignment, Crossed, Gone, Progress, Returned
 from procorch._job import Job, Sink
 from procorch._local import LocalEngine
 from procorch._outcome import PROTOCOL, read_report
@@ -162,12 +162,16 @@ class _Agent:
     def do(self, assignment: Assignment, is_wanted: Callable[[], bool] | None) -> Answer:
         """Do a chunk and wait for its end."""
         self.engine = assignment.engine
-        for key, group, payload in assignment.shared:
-            self.shares.pass_on(m.Share(key, group, to_file(payload, lasting=True)))
-        for key in assignment.closed:
-            self.shares.drop(key)
         collector = _Collector()
-        job = self.job(assignment, collector)
+        try:
+            for given in assignment.shared:
+                self.shares.pass_on(_shared_here(assignment.engine, given))
+            for key in assignment.closed:
+                self.shares.drop(key)
+                _files.get(assignment.engine, {}).pop(key, None)
+            job = self.job(assignment, collector)
+        except Exception as error:  # noqa: BLE001 - there is no room for its data here
+            return Answer(*_far.where(), [], 0.0, None, broken=f"{type(error).__name__}: {error}")
         before = self._supervisor.busy_seconds()
         under = _Under(self._supervisor, job, collector)
         with _far.under_way(assignment, under):
@@ -272,6 +276,18 @@ _fewer = threading.Event()
 """Set when some were taken from the idle that will not come back."""
 
 
+_files: dict[str, dict[int, m.Share]] = {}
+"""What is shared, by engine and number: each in one file for all processes of this one."""
+
+
+def _shared_here(engine: str, given: Given) -> m.Share:
+    with _lock:
+        files = _files.setdefault(engine, {})
+        if given.key not in files:
+            files[given.key] = m.Share(given.key, given.group, to_file(given.payload, lasting=True))
+        return files[given.key]
+
+
 def run(assignment: Assignment, process: str = "", is_wanted: Callable[[], bool] | None = None) -> Answer:
     """Do a chunk, once, in a process of ours.
 
@@ -335,6 +351,7 @@ def forget(engine: str) -> None:
     """
     _far.forget(engine)
     with _lock:
+        _files.pop(engine, None)
         mine = [agent for agent in _idle if agent.engine == engine]
         for agent in mine:
             _idle.remove(agent)
@@ -350,6 +367,7 @@ def _after_fork_in_child() -> None:
     global _lock, _reaper, _fewer
     _lock, _reaper, _fewer = threading.Lock(), None, threading.Event()
     _idle.clear()
+    _files.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -19,14 +19,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeVar
 
 from typing_extensions import override
 
 from procorch import _messages as m
 from procorch import _share, _signals
+from procorch._assignments import Answer, Assignment, Crossed, Progress, Returned
 from procorch._child import Known, Runner
-from procorch._crates import Carried, pack, unpack
+from procorch._crates import pack, unpack
 from procorch._events import ChunkEnded, ItemOutcome, Lost, Recorded, TimedOut
 from procorch._inbox import Inbox
 from procorch._queue import PAGE_BYTES, Reader
@@ -41,98 +42,6 @@ _MOST_KNOWN = 4096
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-class Sent(NamedTuple):
-    """A function as it crosses."""
-
-    key: int
-    payload: m.Bytes
-    by_reference: bool
-    """Whether its pickle is no more than its name."""
-    name: str
-    """For messages."""
-
-
-class Given(NamedTuple):
-    """Something shared as it crosses."""
-
-    key: int
-    group: str
-    payload: Carried
-
-
-class Assignment(NamedTuple):
-    """A chunk as it crosses. Plain types and crates only, so that any process on the way can open it."""
-
-    engine: str
-    """Unique among all engines of all processes."""
-    number: int
-    """The chunk's, unique for the engine."""
-    function: Sent
-    style: m.Style
-    stop_on_error: bool
-    items: Sequence[Carried] | m.Pack
-    limit: float | None
-    """Seconds that each item may run; None for any time."""
-    seconds: float | None
-    """Work after which to begin no further item; None for no such limit."""
-    process: str = ""
-    """The one process that may run it, by the engine's name for it; empty for any."""
-    shared: tuple[Given, ...] = ()
-    """What items may refer to."""
-    closed: tuple[int, ...] = ()
-    """Numbers of what they cannot any more."""
-
-    @property
-    def size(self) -> int:
-        """How many items it has."""
-        return self.items.items if isinstance(self.items, m.Pack) else len(self.items)
-
-
-class Returned(NamedTuple):
-    """The item's function returned; as `_messages.Value`."""
-
-    payload: Carried
-
-
-class Gone(NamedTuple):
-    """The item's process is gone, one of ours in the engine's."""
-
-    pid: int
-    outcome: Lost | TimedOut
-    """The slot in it says nothing here."""
-
-
-Crossed: TypeAlias = Returned | m.Failure | m.Retriable | Gone | list[object]
-"""The outcome of an item, or the plain results of several."""
-
-
-class Answer(NamedTuple):
-    """What became of a chunk."""
-
-    pid: int
-    """Of the process that ran the last item."""
-    host: str
-    outcomes: list[Crossed]
-    """Of its first items, in their order; the others were not begun."""
-    busy: float
-    """Seconds of work."""
-    exitcode: int | None
-    """What its last item would have made, or has made, of a process of its own."""
-    refused: str = ""
-    """Why nothing was begun, though it may have been before, elsewhere; empty if it was not refused."""
-    broken: str = ""
-    """Why nothing more can be begun there; empty if it can."""
-
-
-class Progress(NamedTuple):
-    """How far a chunk has come."""
-
-    begun: int
-    """Items that have begun."""
-    running: float | None
-    """For how many seconds the last of these has been running; None if it does not, or nobody watches its time."""
 
 
 class Under(abc.ABC):

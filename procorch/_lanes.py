@@ -19,8 +19,9 @@ from typing import TypeAlias, assert_never
 import attrs
 from typing_extensions import override
 
-from procorch import _far
+from procorch import _assignments, _far
 from procorch import _messages as m
+from procorch._assignments import Answer, Assignment, Crossed, Gone, Progress, Returned
 from procorch._crates import pack, unpack
 from procorch._engine import Capabilities, Chunk, Engine, SharedData, Worker
 from procorch._events import (
@@ -33,7 +34,6 @@ from procorch._events import (
     WorkerEvent,
     WorkerReady,
 )
-from procorch._far import Answer, Assignment, Crossed, Gone, Progress, Returned
 
 
 @attrs.frozen
@@ -363,23 +363,14 @@ class LaneEngine(Engine):
         return Assignment(
             self._id,
             self._count,
-            _far.Sent(function.key, function.payload, function.by_reference, function.name),
+            _assignments.Sent(function.key, function.payload, function.by_reference, function.name),
             chunk.style,
             chunk.stop_on_error,
             items,
             chunk.limit,
             chunk.seconds,
-            shared=self.shared(),
             closed=tuple(self._closed),
         )
-
-    def shared(self) -> tuple[_far.Given, ...]:
-        """Give what items may refer to, as it crosses with each chunk.
-
-        Returns:
-            tuple[_far.Given, ...]: Nothing, unless the engine brings it on its own way.
-        """
-        return ()
 
     def _catch_up(self) -> None:
         shared = self._shared

@@ -10,10 +10,10 @@ from typing import Any
 import targets
 
 from procorch import _messages as m
+from procorch._assignments import Answer, Assignment, Returned, Sent
 from procorch._buffers import loads
 from procorch._crates import Carried, pack, unpack
 from procorch._engine import Chunk, Function
-from procorch._far import Answer, Assignment, Returned, Sent
 from procorch._outcome import pack as pickled
 
 _numbers = itertools.count(1)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import attrs
 from typing_extensions import override
 
-from procorch import _far
+from procorch import _assignments, _far
 from procorch import _messages as m
+from procorch._assignments import Answer, Assignment
 from procorch._engine import Capabilities, Room
-from procorch._far import Answer, Assignment
 from procorch._lanes import Lane, LaneEngine, News
 
 
@@ -107,7 +107,7 @@ class ByHand(LaneEngine):
             thread.join()
 
 
-_NOTHING = Assignment("", 0, _far.Sent(0, b"", True, ""), m.Style.ONE, False, (), None, None)
+_NOTHING = Assignment("", 0, _assignments.Sent(0, b"", True, ""), m.Style.ONE, False, (), None, None)
 
 
 @attrs.define
@@ -117,5 +117,5 @@ class Answers:
     pid: int = 5
     host: str = "there"
 
-    def of(self, *outcomes: _far.Crossed, refused: str = "", broken: str = "") -> Answer:
+    def of(self, *outcomes: _assignments.Crossed, refused: str = "", broken: str = "") -> Answer:
         return Answer(self.pid, self.host, list(outcomes), 0.25, 0, refused, broken)

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from procorch import ProcessGroup, Shared, _agent
-from procorch._far import Answer, Assignment
+from procorch._assignments import Answer, Assignment
 
 
 def where(_: object) -> int:

@@ -12,8 +12,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing_extensions import override
 
 from procorch import _agent, _far
+from procorch._assignments import Answer, Assignment
 from procorch._engine import Capabilities, Room
-from procorch._far import Answer, Assignment
 from procorch._lanes import Died, Lane, LaneEngine, Untouched
 from procorch._outcome import PROTOCOL
 from procorch._policy import check_bool, check_count
@@ -56,7 +56,8 @@ class ExecutorEngine(LaneEngine):
         """
         threads = isinstance(executor, ThreadPoolExecutor)
         self._isolate = not threads if isolate is None else check_bool("isolate", isolate)
-        super().__init__(ISOLATED if self._isolate else BARE, keeps_limits=True)
+        self._threads = threads
+        super().__init__(ISOLATED if self._isolate else BARE, keeps_limits=self._isolate)
         if not isinstance(executor, Executor):  # pyright: ignore[reportUnnecessaryIsInstance]  # not everybody checks
             raise TypeError(f"executor must be a concurrent.futures.Executor, not {executor!r}")
         self._executor = executor
@@ -92,6 +93,12 @@ class ExecutorEngine(LaneEngine):
         future = self._futures.get(lane.number)
         if future is not None and self._is_truthful:
             future.cancel()
+
+    @override
+    def abandon(self, lane: Lane) -> None:
+        self.take_back(lane)
+        if self._isolate and self._threads:
+            _far.look(self._id, lane.number, stop=True, kill=True)  # what runs it is in this process
 
     @property
     def _is_truthful(self) -> bool:

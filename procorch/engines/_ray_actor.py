@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from procorch import _agent, _far
+from procorch._assignments import Answer, Assignment, Given, Progress
 from procorch._crates import Crate
-from procorch._far import Answer, Assignment, Given, Progress
 
 GROUPS = {"look": 1, "life": 1}
 """Threads for calls beside those that run chunks."""

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 
 from typing_extensions import override
 
+from procorch._assignments import Answer, Assignment, Progress
 from procorch._events import Looked, WorkerEvent, WorkerReady
-from procorch._far import Answer, Assignment, Progress
 from procorch._lanes import Died, Lane, LaneEngine, Watched
 from procorch.engines import _ray_actor
 from procorch.engines._ray_actor import Hello

@@ -21,27 +21,26 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 import attrs
-from distributed import Client, get_worker
+from distributed import Client
 from distributed.cfexecutor import ClientExecutor
 from typing_extensions import override
 
-from procorch import _agent, _far
 from procorch import _messages as m
+from procorch._assignments import Answer, Assignment, Given
 from procorch._crates import Carried, Crate, pack
 from procorch._engine import Capabilities, Room, SharedData
-from procorch._far import Answer, Assignment, Given, Progress
 from procorch._lanes import Died, Lane, LaneEngine, Untouched, Watched
 from procorch._policy import check_bool, check_count
+from procorch.engines import _dask_worker
+from procorch.engines._dask_data import DaskFuture, Data
 from procorch.engines._dask_members import Member, Members
 from procorch.engines._placement import Placement
 
 __all__ = ["DaskEngine"]
-
-DaskFuture: TypeAlias = Any
-"""A future of dask, which tells few of its types, and other ones in each release: so does a client, see `_client`."""
 
 _DEPTH = 2
 """Chunks on their way to, or with, a worker for each of its threads: one that runs, and one that waits for its end."""
@@ -73,6 +72,8 @@ class _Placed:
     lane: Lane
     assignment: Assignment
     member: Member
+    shared: tuple[m.Share, ...]
+    """What its items may refer to."""
     task: Future[None] | None = None
 
 
@@ -117,7 +118,7 @@ class DaskEngine(LaneEngine):
             client = Client(client, set_as_default=False)
         else:
             raise TypeError(f"client must be a distributed.Client or the address of a scheduler, not {client!r}")
-        self._client: Any = client  # see `DaskFuture`
+        self._client: Any = client  # its types are another matter in each release
         self._wanted = None if workers is None else list(workers)
         self._resources = dict(resources or {})
         self._priority = check_count("priority", priority, least=-(1 << 31))
@@ -128,7 +129,7 @@ class DaskEngine(LaneEngine):
         self._homeless: deque[tuple[Lane, Assignment]] = deque()  # chunks that came when there was no worker
         self._room = Room(0, 0)
         self._lost = ""
-        self._data: dict[object, asyncio.Task[DaskFuture]] = {}  # what lies on the cluster: shared, and functions
+        self._data = Data(self._client)
         self._members = Members(self._client, self._wanted, self._resources)
         self._warned = set[tuple[str, str]]()
         self._watching: Future[None] | None = None
@@ -231,16 +232,21 @@ class DaskEngine(LaneEngine):
             self._homeless.append((lane, assignment))
             return None
         member = self._homes[address]
-        placed = self._placed[assignment.number] = _Placed(lane, assignment._replace(process=member.id), member)
+        placed = self._placed[assignment.number] = _Placed(
+            lane, assignment._replace(process=member.id), member, tuple(self._given.values())
+        )
         return placed
 
     def _begin(self, placed: _Placed | None) -> None:
         if placed is not None:
             placed.lane.set_place(placed.member.pid, placed.member.address)
             try:
-                placed.task = self._spawn(self._do(placed))
+                task = placed.task = self._spawn(self._do(placed))
             except ConnectionError as error:
                 self._lose(str(error))
+            else:
+                if not self._is_current(placed):
+                    task.cancel()  # it was given up before that could be done
 
     async def _do(self, placed: _Placed) -> None:
         begun = False
@@ -271,18 +277,20 @@ class DaskEngine(LaneEngine):
 
     async def _submit(self, placed: _Placed) -> DaskFuture:
         assignment, address = placed.assignment, placed.member.address
-        function, items, data = assignment.function, assignment.items, dict[str, Any]()
+        name, function, items, data = assignment.engine, assignment.function, assignment.items, dict[str, Any]()
         if len(function.payload) >= _APART_BYTES:
-            data["function"] = await self._keep((function.key, address), bytes(function.payload), address)
+            payload = bytes(function.payload)
+            data["function"] = await self._data.function(name, function.key, payload, address)
             assignment = assignment._replace(function=function._replace(payload=b""))
         if not isinstance(items, m.Pack) and sum(map(_size, items)) >= _APART_BYTES:
-            data["items"] = await self._scatter(list(items), address)
+            data["items"] = await self._data.bring(name, list(items), address)
             assignment = assignment._replace(items=())
-        shared = [await self._share(key) for key in list(self._given)]
+        self._data.keep_only({one.key for one in placed.shared})
+        shared = [await self._data.shared(name, one.key, partial(_given, one)) for one in placed.shared]
         # In a context of its own, as annotations of the caller's, retries among them, are not meant for this.
         return contextvars.Context().run(
             self._client.submit,
-            _run_isolated if self._isolate else _run,
+            _dask_worker.run_isolated if self._isolate else _dask_worker.run,
             pickle.dumps(assignment, 5),
             data,
             shared,
@@ -294,30 +302,6 @@ class DaskEngine(LaneEngine):
             priority=self._priority,
             pure=False,
         )
-
-    async def _scatter(self, value: object, address: str | None) -> DaskFuture:
-        """Bring data to one worker, or to all."""
-        workers = None if address is None else [address]
-        key = f"procorch-data-{self._id}-{time.monotonic_ns()}"
-        found: dict[str, DaskFuture] = await self._client.scatter(
-            {key: value}, workers=workers, broadcast=address is None, hash=False, asynchronous=True
-        )
-        return found[key]
-
-    async def _keep(self, name: object, value: object, address: str | None) -> DaskFuture:
-        """Bring data to the cluster once, and keep it there until the group's end."""
-        if name not in self._data:
-            self._data[name] = asyncio.ensure_future(self._scatter(value, address))
-        try:
-            # Others wait for the same: that one of them is cancelled must not cost them anything.
-            return await asyncio.shield(self._data[name])
-        except Exception:
-            self._data.pop(name, None)  # whoever comes next tries again
-            raise
-
-    async def _share(self, key: int) -> DaskFuture:
-        message = self._given[key]
-        return await self._keep(key, Given(key, message.group, pack(message.payload)), None)
 
     # --- what else can be done with it --------------------------------------------------------------------------------
 
@@ -351,7 +335,8 @@ class DaskEngine(LaneEngine):
         with contextlib.suppress(Exception):  # whatever is wrong there, the chunk itself will tell
             # Asked by name: another process may have got that address since.
             asked = (placed.member.id, self._id, number, stop, kill)
-            said = await self._client.run(_look, *asked, workers=[address], on_error="ignore", asynchronous=True)
+            there = {"workers": [address], "on_error": "ignore", "asynchronous": True}
+            said = await self._client.run(_dask_worker.look, *asked, **there)
             if said.get(address) is not None:
                 placed.lane.tell(number, Watched(said[address], time.monotonic(), stopped=stop))
 
@@ -404,7 +389,7 @@ class DaskEngine(LaneEngine):
 
     async def _let_go(self) -> None:
         self._data.clear()
-        await self._client.run(_agent.forget, self._id, on_error="ignore", asynchronous=True)
+        await self._client.run(_dask_worker.forget, self._id, on_error="ignore", asynchronous=True)
 
     def _close_client(self) -> None:
         if self._address is not None:
@@ -427,37 +412,9 @@ def _why(future: DaskFuture) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def _given(shared: m.Share) -> Given:
+    return Given(shared.key, shared.group, pack(shared.payload))
+
+
 def _size(carried: Carried) -> int:
     return carried.nbytes if isinstance(carried, Crate) else len(carried)
-
-
-def _run(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
-    """Do a chunk. Runs in a worker of dask, as a task."""
-    return _far.run(_put_together(pickled, data, shared), get_worker().id)
-
-
-def _run_isolated(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Answer:
-    """Do a chunk in a process of procorch. Runs in a worker of dask, as a task."""
-    worker = get_worker()
-    key = worker.get_current_task()
-
-    def is_wanted() -> bool:
-        """Tell whether dask still wants the task: not if the client is gone, for one."""
-        state = worker.state.tasks.get(key)
-        return state is not None and state.state != "cancelled"
-
-    return _agent.run(_put_together(pickled, data, shared), worker.id, is_wanted)
-
-
-def _look(process: str, engine: str, number: int, stop: bool, kill: bool, dask_worker: Any = None) -> Progress | None:
-    """Tell how far a chunk is, if this is the process that has it. Runs in a worker's event loop."""
-    return _far.look(engine, number, stop=stop, kill=kill) if dask_worker.id == process else None
-
-
-def _put_together(pickled: bytes, data: dict[str, Any], shared: list[Given]) -> Assignment:
-    assignment: Assignment = pickle.loads(pickled)
-    if "function" in data:
-        assignment = assignment._replace(function=assignment.function._replace(payload=data["function"]))
-    if "items" in data:
-        assignment = assignment._replace(items=data["items"])
-    return assignment._replace(shared=tuple(shared))

@@ -20,9 +20,9 @@ from typing import Literal
 
 from typing_extensions import override
 
+from procorch._assignments import Assignment, Given
 from procorch._crates import Crate, pack
 from procorch._engine import Capabilities, Room, SharedData
-from procorch._far import Assignment, Given
 from procorch._lanes import Lane
 from procorch._policy import check_bool, check_count
 from procorch.engines._ray_api import Ref, Session, beside, text_of

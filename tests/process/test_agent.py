@@ -16,11 +16,11 @@ import targets_agent
 from crates import assignment, engine_id, new_engine, plain, values
 from helpers import executions, is_gone, wait_until
 
-from procorch import ProcessGroup, TaskTimeout, WorkerCrashed, _agent, _far
+from procorch import ProcessGroup, TaskTimeout, WorkerCrashed, _agent, _assignments, _far
 from procorch import _messages as m
+from procorch._assignments import Answer, Gone, Progress
 from procorch._crates import pack
 from procorch._events import Lost, TimedOut
-from procorch._far import Answer, Gone, Progress
 from procorch._outcome import pack as pickled
 from procorch._share import Shared
 from procorch._shares import Shares
@@ -161,7 +161,7 @@ def test_shared_objects() -> None:
     shared = here.add([1, 2], pickled([1, 2]))
     [message] = here.catch_up(set())
     assert isinstance(message, m.Share)
-    given = _far.Given(message.key, "group", pack(message.payload))
+    given = _assignments.Given(message.key, "group", pack(message.payload))
     item = pickle.dumps(shared)
     chunk = assignment(targets_agent.value_of, [], shared=(given,))._replace(items=[item])
     assert values(_agent.run(chunk)) == [[1, 2]]

@@ -18,13 +18,13 @@ pytest.importorskip("distributed", reason="needs distributed")
 
 from distributed import Client
 
-from procorch import ProcessGroup, _far
+from procorch import ProcessGroup, _assignments
 from procorch import _messages as m
 from procorch._events import WorkerDied, WorkerReady
 from procorch._lanes import Lane
 from procorch._outcome import pack as pickled
 from procorch._shares import Shares
-from procorch.engines import dask as subject
+from procorch.engines import _dask_worker
 from procorch.engines._dask_members import Found
 from procorch.engines.dask import DaskEngine
 
@@ -99,7 +99,7 @@ class Cluster(Base):  # type: ignore[misc]  # dask's types are partial
         return self.workers
 
     async def run(self, function: Any, *args: Any, workers: Any = None, **options: Any) -> dict[str, Any]:
-        if function is subject._look:
+        if function is _dask_worker.look:
             self.looks.append(args)
             return {}
         if workers is None:
@@ -264,8 +264,9 @@ def test_only_the_process_that_has_a_chunk_is_asked_about_it(cluster: Cluster, e
     wait_until(lambda: cluster.looks)
     assert cluster.looks[0] == ("id-a", engine._id, lane.number, False, False)
     worker = SimpleNamespace(id="id-a")
-    assert subject._look("id-a", "e", 1, False, False, dask_worker=worker) == _far.Progress(0, None)
-    assert subject._look("id-of-the-last", "e", 1, False, False, dask_worker=worker) is None
+    look = partial(_dask_worker.look, engine="e", number=1, stop=False, kill=False, dask_worker=worker)
+    assert asyncio.run(look("id-a")) == _assignments.Progress(0, None)
+    assert asyncio.run(look("id-of-the-last")) is None
 
 
 def test_it_warns_of_a_worker_once(cluster: Cluster, engine: DaskEngine, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,8 +15,8 @@ from crates import assignment, engine_id, new_engine, plain, sent, values
 
 from procorch import _far, _share
 from procorch import _messages as m
+from procorch._assignments import Answer, Given, Progress
 from procorch._crates import Crate, pack
-from procorch._far import Answer, Given, Progress
 from procorch._outcome import pack as pickled
 from procorch._outcome import read_report
 

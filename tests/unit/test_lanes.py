@@ -16,9 +16,9 @@ from lanes import Answers, ByHand, Launch
 
 from procorch import GroupClosed, NotSupported, ProcessGroup, TaskTimeout, WorkerCrashed, _far
 from procorch import _messages as m
+from procorch._assignments import Gone, Progress, Returned
 from procorch._engine import Capabilities, Room
 from procorch._events import ChunkEnded, Looked, Lost, Recorded, Remains, TimedOut, WorkerDied, WorkerEvent, WorkerReady
-from procorch._far import Gone, Progress, Returned
 from procorch._lanes import Died, Lane, Untouched, Watched
 from procorch._outcome import pack as pickled
 from procorch._shares import Shares
