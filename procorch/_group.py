@@ -152,8 +152,9 @@ class ProcessGroup(Facades):
         Raises:
             TypeError: An argument has a wrong type.
             NotSupported: The engine cannot keep an option.
-            ValueError: A number is below 1, ``name`` is empty, the start method is not known here, or
-                ``max_memory_per_child`` cannot be watched.
+            ValueError: A number is below 1, ``name`` is empty, the start method is not known here,
+                ``max_memory_per_child`` cannot be watched, or the engine does not tell its size and ``max_workers`` is
+                None.
             NotPicklable: ``initializer``, ``finalizer`` or their arguments cannot be pickled.
 
         Warns:
@@ -177,6 +178,8 @@ class ProcessGroup(Facades):
             raise NotSupported("max_tasks_per_child", repr(engine), "does not replace its processes")
         if max_workers is not None:
             workers = most = max_workers
+        elif place.distant and place.room is None:
+            raise ValueError(f"max_workers must be given: {engine!r} does not tell how many items it runs at once")
         elif place.room is None:
             workers = most = usable_cpus().count
         else:
