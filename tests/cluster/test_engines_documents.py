@@ -1,4 +1,4 @@
-"""Process: the recipes for engines run as they stand, where their library is; and the page about them tells the truth."""
+"""Process: the recipes for engines run as they stand, where their library is; and their page tells the truth."""
 
 from __future__ import annotations
 
