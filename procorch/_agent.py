@@ -23,14 +23,15 @@ from typing_extensions import override
 
 from procorch import _far
 from procorch import _messages as m
-from procorch._assignments import Answer, Assignment, Crossed, Given, Gone, Progress, Returned
+from procorch._assignments import Answer, Assignment, Crossed, Given, Gone, Preparation, Progress, Returned
 from procorch._configured import start_methods
 from procorch._crates import pack, to_file
 from procorch._engine import Function
+from procorch._errors import ProcorchError
 from procorch._events import Dropped, JobSpec, Lost, NotStarted, Outcome, Outcomes, TimedOut
 from procorch._job import Job, Sink
 from procorch._local import LocalEngine
-from procorch._outcome import PROTOCOL, read_report
+from procorch._outcome import PROTOCOL, capture, read_report
 from procorch._policy import Limits
 from procorch._shares import Shares
 from procorch._supervisor import Supervisor
@@ -121,12 +122,17 @@ def _is_dropped(outcomes: Outcomes) -> bool:
     return not isinstance(outcomes, m.Plain) and isinstance(outcomes[0], Dropped | NotStarted)
 
 
+_UNPREPARED = Preparation(m.NO_SETUP)
+
+
 class _Agent:
     """A group of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, preparation: Preparation | None) -> None:
+        self.preparation = preparation or _UNPREPARED
         self.shares = Shares("")
-        self._supervisor = Supervisor("Process", self._make_engine, Limits(max_workers=1))
+        limits = Limits(max_workers=1, max_tasks=self.preparation.max_tasks)
+        self._supervisor = Supervisor("Process", self._make_engine, limits)
         self._functions: dict[tuple[str, int], Function] = {}
         self.engine = ""
         """Whose chunk it did last."""
@@ -134,7 +140,13 @@ class _Agent:
         """When."""
 
     def _make_engine(self) -> LocalEngine:
-        return LocalEngine(start_methods()[0], m.Setup(b""), forward_logs=True, shares=self.shares)
+        return LocalEngine(start_methods()[0], self.preparation.setup, forward_logs=True, shares=self.shares)
+
+    def suits(self, assignment: Assignment) -> bool:
+        """Tell whether its process has got ready as a chunk wants it."""
+        return (assignment.preparation or _UNPREPARED) == self.preparation and (
+            assignment.preparation is None or assignment.engine == self.engine  # what an initializer does is its own
+        )
 
     @property
     def is_broken(self) -> bool:
@@ -178,7 +190,8 @@ class _Agent:
             if under.begin():
                 self._wait(assignment, under, is_wanted)
         self.used = time.monotonic()
-        return _answer(collector, job.count, self._supervisor.busy_seconds() - before, self._why_broken())
+        busy = self._supervisor.busy_seconds() - before
+        return self._explain(_answer(collector, busy), job.count)
 
     def _wait(self, assignment: Assignment, under: _Under, is_wanted: Callable[[], bool] | None) -> None:
         began = time.monotonic() if under.count > 1 and assignment.seconds is not None else None
@@ -196,9 +209,16 @@ class _Agent:
                 under.kill()
                 is_wanted = None
 
-    def _why_broken(self) -> str:
+    def _explain(self, answer: Answer, count: int) -> Answer:
+        """Say why not all has begun, if it is because nothing more can."""
         cause = self._supervisor.ending.cause
-        return "" if cause is None else str(cause())
+        if cause is None or sum(len(one) if isinstance(one, list) else 1 for one in answer.outcomes) == count:
+            return answer
+        error = cause()
+        if isinstance(error, ProcorchError):
+            return answer._replace(broken=str(error))
+        del error.__notes__[-1:]  # ours, which is added where it arrives
+        return answer._replace(unprepared=capture(error, "raised"))
 
     def close(self) -> None:
         """End its process."""
@@ -304,7 +324,11 @@ def run(assignment: Assignment, process: str = "", is_wanted: Callable[[], bool]
     if refused is not None:
         return refused
     with _lock:
-        agent = _idle.pop() if _idle else _Agent()
+        agent = next((one for one in reversed(_idle) if one.suits(assignment)), None)
+        if agent is None:
+            agent = _Agent(assignment.preparation)
+        else:
+            _idle.remove(agent)
     try:
         return agent.do(assignment, is_wanted)
     finally:
@@ -373,10 +397,9 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _answer(collector: _Collector, count: int, busy: float, broken: str) -> Answer:
+def _answer(collector: _Collector, busy: float) -> Answer:
     pid, host = _far.where()
     outcomes: list[Crossed] = []
-    finished = 0
     exitcode: int | None = 0
     for found, place in collector.first():
         pid = place.pid or pid if place is not None else pid
@@ -386,8 +409,7 @@ def _answer(collector: _Collector, count: int, busy: float, broken: str) -> Answ
         else:
             outcomes.append(_crossed(found[0], pid))
             exitcode = _exitcode_of(found[0])
-        finished += len(found)
-    return Answer(pid, host, outcomes, busy, exitcode, broken=broken if finished < count else "")
+    return Answer(pid, host, outcomes, busy, exitcode)
 
 
 def _crossed(outcome: Outcome | m.Retriable, pid: int) -> Crossed:

@@ -29,6 +29,14 @@ class Given(NamedTuple):
     payload: Carried
 
 
+class Preparation(NamedTuple):
+    """How a process of ours gets ready, and how long it serves, beside a worker of an engine."""
+
+    setup: m.Setup
+    max_tasks: int | None = None
+    """Items that it runs before it is replaced; None for no such number."""
+
+
 class Assignment(NamedTuple):
     """A chunk as it crosses. Plain types and crates only, so that any process on the way can open it."""
 
@@ -44,6 +52,8 @@ class Assignment(NamedTuple):
     """Seconds that each item may run; None for any time."""
     seconds: float | None
     """Work after which to begin no further item; None for no such limit."""
+    preparation: Preparation | None = None
+    """How a process of ours gets ready; None: there is nothing to do."""
     process: str = ""
     """The one process that may run it, by the engine's name for it; empty for any."""
     shared: tuple[Given, ...] = ()
@@ -91,6 +101,8 @@ class Answer(NamedTuple):
     """Why nothing was begun, though it may have been before, elsewhere; empty if it was not refused."""
     broken: str = ""
     """Why nothing more can be begun there; empty if it can."""
+    unprepared: m.Failure | None = None
+    """What the initializer raised, so that nothing was begun."""
 
 
 class Progress(NamedTuple):

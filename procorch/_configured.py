@@ -18,7 +18,7 @@ from procorch._engine import ALL, Capabilities, Engine, Room
 from procorch._errors import NotPicklable, NotSupported, Task
 from procorch._functions import name_of
 from procorch._local import LocalEngine
-from procorch._messages import Setup
+from procorch._messages import NO_SETUP, Setup
 from procorch._pickles import Pickles
 from procorch._policy import check_callable, check_count
 from procorch._popen import METHODS
@@ -46,6 +46,8 @@ class Place:
     """Whether items that run too long are stopped there, by itself."""
     sends_shared: bool = True
     """Whether what is shared has to be pickled for it."""
+    replaces: bool = False
+    """Whether processes that have served long enough are replaced there, by itself."""
 
 
 @attrs.frozen
@@ -77,30 +79,34 @@ class Wishes:
             NotPicklable: Likewise.
         """
         method = _start_method(self.mp_context)
-        calls = (
-            *_call("init", self.initializer, self.initargs),
-            *_call("final", self.finalizer, self.finalargs),
-        )
-        payload = _pickled(calls, Pickles(have_main=method == "fork"))
-        setup = Setup(
-            payload,
-            _most_memory(self.max_memory_per_child),
-            _memory_limit(self.memory_limit),
-            _thread_count(self.threads_per_worker, method),
-            _extras.title_library(),
-        )
+        setup = self._setup(method, _extras.title_library())
 
         def make_engine() -> Engine:
             return LocalEngine(method, setup, forward_logs=forward_logs, shares=shares)
 
         return Place(make_engine, have_main=method == "fork")
 
-    def elsewhere(self, given: object, shares: Shares) -> Place:
-        """Refuse them, for an engine of the user's.
+    def _setup(self, method: str, title_library: str) -> Setup:
+        """Check how processes are to get ready, and make it fit to travel."""
+        calls = (
+            *_call("init", self.initializer, self.initargs),
+            *_call("final", self.finalizer, self.finalargs),
+        )
+        return Setup(
+            _pickled(calls, Pickles(have_main=method == "fork")),
+            _most_memory(self.max_memory_per_child),
+            _memory_limit(self.memory_limit),
+            _thread_count(self.threads_per_worker, method),
+            title_library,
+        )
+
+    def elsewhere(self, given: object, shares: Shares, max_tasks: int | None) -> Place:
+        """Check them, for an engine of the user's, and refuse what it cannot keep.
 
         Args:
             given (object): The engine, or an executor.
             shares (Shares): What workers share.
+            max_tasks (int | None): As ``max_tasks_per_child`` of `ProcessGroup`.
 
         Returns:
             Place: There.
@@ -110,13 +116,18 @@ class Wishes:
             TypeError: It is neither.
         """
         engine = _as_engine(given)
+        prepares = engine.capabilities.prepare
         memory = ("max_memory_per_child", "memory_limit")
-        for name in ("mp_context", "initializer", "finalizer", *memory, "threads_per_worker"):
+        refused = () if prepares else ("initializer", *memory, "threads_per_worker")
+        for name in ("mp_context", "finalizer", *refused):
             if getattr(self, name) is not None:
-                raise NotSupported(name, repr(engine), "has processes of its own and does not let them be set up")
+                raise NotSupported(name, repr(engine), "does not let its processes be set up like that")
+        if max_tasks is not None and not engine.capabilities.recycle:
+            raise NotSupported("max_tasks_per_child", repr(engine), "does not replace its processes")
+        setup = self._setup("elsewhere", "") if prepares else NO_SETUP
 
         def make_engine() -> Engine:
-            engine.open(shares)
+            engine.open(shares, setup, max_tasks)
             return engine
 
         return Place(
@@ -127,6 +138,7 @@ class Wishes:
             engine.capabilities,
             engine.keeps_limits,
             engine.wants_shared_data,
+            replaces=prepares,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 import attrs
 
 from procorch._events import WorkerEvent
-from procorch._messages import Bytes, Logged, Pack, Payload, Style, ToWorker
+from procorch._messages import NO_SETUP, Bytes, Logged, Pack, Payload, Setup, Style, ToWorker
 
 
 @attrs.frozen
@@ -29,6 +29,8 @@ class Capabilities:
         bounded_memory (bool): Whether no more is with the engine than its window has room for.
         recall (bool): Whether a chunk that takes too long can be asked to give back what it has not begun. If not, it
             does that between two items, by itself.
+        prepare (bool): Whether processes get ready as asked: ``initializer``, ``max_memory_per_child``,
+            ``memory_limit`` and ``threads_per_worker``.
         recycle (bool): Whether ``max_tasks_per_child`` replaces processes.
         logs (bool): Whether what items log arrives in this process.
     """
@@ -41,6 +43,7 @@ class Capabilities:
     broadcast: bool = False
     bounded_memory: bool = True
     recall: bool = False
+    prepare: bool = False
     recycle: bool = False
     logs: bool = False
 
@@ -54,6 +57,7 @@ ALL = Capabilities(
     broadcast=True,
     bounded_memory=True,
     recall=True,
+    prepare=True,
     recycle=True,
     logs=True,
 )
@@ -211,11 +215,13 @@ class Engine(Protocol):
         """Tells the time in monotonic seconds from an arbitrary zero; any thread."""
         ...
 
-    def open(self, shared: SharedData) -> None:
+    def open(self, shared: SharedData, setup: Setup = NO_SETUP, max_tasks: int | None = None) -> None:
         """Begin to serve a group, which has work for it now.
 
         Args:
             shared (SharedData): What the group shares with its workers.
+            setup (Setup): How processes get ready, for an engine that says it can ``prepare`` them.
+            max_tasks (int | None): Items after which it replaces a process, likewise; None for no such number.
 
         Raises:
             RuntimeError: It serves another.

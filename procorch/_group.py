@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from procorch._configured import Wishes
 from procorch._engine import Engine
-from procorch._errors import NotPicklable, NotSupported, Task
+from procorch._errors import NotPicklable, Task
 from procorch._facades import Facades
 from procorch._functions import Functions
 from procorch._handle import Handles, ProcessHandle
@@ -172,10 +172,11 @@ class ProcessGroup(Facades):
         shares = self._shares = Shares(name)
         memory = (max_memory_per_child, memory_limit)
         wishes = Wishes(mp_context, initializer, initargs, finalizer, finalargs, *memory, threads_per_worker)
-        place = wishes.here(shares, forward_logs=forward_logs) if engine is None else wishes.elsewhere(engine, shares)
+        if engine is None:
+            place = wishes.here(shares, forward_logs=forward_logs)
+        else:
+            place = wishes.elsewhere(engine, shares, max_tasks_per_child)
         self._sends_shared = place.sends_shared
-        if max_tasks_per_child is not None and not place.capabilities.recycle:
-            raise NotSupported("max_tasks_per_child", repr(engine), "does not replace its processes")
         if max_workers is not None:
             workers = most = max_workers
         elif place.distant and place.room is None:
@@ -189,7 +190,7 @@ class ProcessGroup(Facades):
             distant=place.distant,
             limits_elsewhere=place.keeps_limits,
             timed_alone=place.capabilities.limit and place.capabilities.crash_isolation != "item",
-            max_tasks=max_tasks_per_child,
+            max_tasks=None if place.replaces else max_tasks_per_child,
             initializes=initializer is not None,
             finalizes=finalizer is not None,
         )

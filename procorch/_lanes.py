@@ -19,9 +19,9 @@ from typing import TypeAlias, assert_never
 import attrs
 from typing_extensions import override
 
-from procorch import _assignments, _far
+from procorch import _far
 from procorch import _messages as m
-from procorch._assignments import Answer, Assignment, Crossed, Gone, Progress, Returned
+from procorch._assignments import Answer, Assignment, Crossed, Gone, Preparation, Progress, Returned, Sent
 from procorch._crates import pack, unpack
 from procorch._engine import Capabilities, Chunk, Engine, SharedData, Worker
 from procorch._events import (
@@ -30,6 +30,7 @@ from procorch._events import (
     Looked,
     Recorded,
     Remains,
+    SetupFailed,
     WorkerDied,
     WorkerEvent,
     WorkerReady,
@@ -221,6 +222,10 @@ class Lane(Worker):
             self.pid = run.pid if isinstance(run, Gone) else answer.pid
             yield Recorded(self.slot, [run.outcome] if isinstance(run, Gone) else run)
         self.pid, self._exitcode = answer.pid, answer.exitcode
+        if answer.unprepared is not None:
+            yield SetupFailed(self.slot, answer.unprepared)
+            yield from self._die(Died("", begun=False), None)
+            return
         if answer.broken:
             yield from self._die(Died(f"nothing can be begun there: {answer.broken}", begun=False), None)
             return
@@ -278,6 +283,7 @@ class LaneEngine(Engine):
         self._id = ""
         self._count = 0
         self._shared: SharedData | None = None
+        self._preparation: Preparation | None = None
         self._known: set[int] = set()  # what is shared, by number
         self._shares_version: object = None
         self._given: dict[int, m.Share] = {}
@@ -363,12 +369,13 @@ class LaneEngine(Engine):
         return Assignment(
             self._id,
             self._count,
-            _assignments.Sent(function.key, function.payload, function.by_reference, function.name),
+            Sent(function.key, function.payload, function.by_reference, function.name),
             chunk.style,
             chunk.stop_on_error,
             items,
             chunk.limit,
             chunk.seconds,
+            self._preparation,
             closed=tuple(self._closed),
         )
 
@@ -408,7 +415,7 @@ class LaneEngine(Engine):
         return time.monotonic
 
     @override
-    def open(self, shared: SharedData) -> None:
+    def open(self, shared: SharedData, setup: m.Setup = m.NO_SETUP, max_tasks: int | None = None) -> None:
         if self._shared is not None:
             raise RuntimeError(f"{self!r} serves another group at the moment; make another engine for this one")
         self._shared = shared
@@ -417,6 +424,8 @@ class LaneEngine(Engine):
         self._given.clear()
         self._closed.clear()
         self._shares_version = None
+        anything = setup != m.NO_SETUP or max_tasks is not None
+        self._preparation = Preparation(setup, max_tasks) if anything else None
         _far.ours.add(self._id)
 
     @override

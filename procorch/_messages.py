@@ -150,6 +150,10 @@ class Setup(NamedTuple):
     """See `_titles.show`."""
 
 
+NO_SETUP = Setup(b"")
+"""There is nothing to do."""
+
+
 class Retrying(NamedTuple):
     """A function, and the types of exceptions after which an item is to be tried again. Crosses pickled."""
 

@@ -18,12 +18,13 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import current_process
 from typing import NoReturn
 
+import attrs
 from typing_extensions import override
 
 from procorch import _far
 from procorch import _messages as m
 from procorch._child import Death, Runner
-from procorch._engine import Chunk, Engine, Worker
+from procorch._engine import ALL, Capabilities, Chunk, Engine, Worker
 from procorch._events import NO_REMAINS, WorkerEvent
 from procorch._inbox import Inbox
 from procorch._process import WorkerProcess
@@ -200,6 +201,7 @@ class FakeEngine(Engine):
     """Runs items in this process, in the group's own thread, one after the other. For one group at a time."""
 
     has_main = True
+    capabilities: Capabilities = attrs.evolve(ALL, prepare=False)
 
     def __init__(self, clock: Clock | None = None) -> None:
         """Begin without workers.

@@ -28,7 +28,7 @@ _DEPTH = 2
 """Chunks with the executor for each of its workers: one that runs, and one that is there when it ends."""
 
 
-ISOLATED = Capabilities(limit=True, crash_isolation="item")
+ISOLATED = Capabilities(limit=True, crash_isolation="item", prepare=True, recycle=True)
 """Of executors, with processes of procorch beside theirs."""
 
 BARE = Capabilities()

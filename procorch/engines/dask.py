@@ -57,7 +57,15 @@ _log = logging.getLogger(__name__)
 
 
 ISOLATED = Capabilities(
-    kill=True, limit=True, cancel="running", names=True, crash_isolation="item", broadcast=True, recall=True
+    kill=True,
+    limit=True,
+    cancel="running",
+    names=True,
+    crash_isolation="item",
+    broadcast=True,
+    recall=True,
+    prepare=True,
+    recycle=True,
 )
 """With processes of procorch beside dask's workers. The loss of such a worker costs the chunks that it had."""
 
@@ -368,8 +376,8 @@ class DaskEngine(LaneEngine):
         return self._lost
 
     @override
-    def open(self, shared: SharedData) -> None:
-        super().open(shared)
+    def open(self, shared: SharedData, setup: m.Setup = m.NO_SETUP, max_tasks: int | None = None) -> None:
+        super().open(shared, setup, max_tasks)
         try:
             self._watching = self._spawn(self._watch())
         except ConnectionError:

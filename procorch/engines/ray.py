@@ -24,6 +24,7 @@ from procorch._assignments import Assignment, Given
 from procorch._crates import Crate, pack
 from procorch._engine import Capabilities, Room, SharedData
 from procorch._lanes import Lane
+from procorch._messages import NO_SETUP, Setup
 from procorch._policy import check_bool, check_count
 from procorch.engines._ray_api import Ref, Session, beside, text_of
 from procorch.engines._ray_lane import ActorEngine, ActorLane
@@ -49,6 +50,7 @@ def _keeps(crash_isolation: Literal["item", "chunk"]) -> Capabilities:
         crash_isolation=crash_isolation,
         broadcast=True,
         recall=True,
+        prepare=crash_isolation == "item",
         recycle=True,
     )
 
@@ -262,8 +264,8 @@ class RayEngine(ActorEngine):
         return self._lost
 
     @override
-    def open(self, shared: SharedData) -> None:
-        super().open(shared)
+    def open(self, shared: SharedData, setup: Setup = NO_SETUP, max_tasks: int | None = None) -> None:
+        super().open(shared, setup, max_tasks)
         if not self._session.is_on:
             self._lose()
         else:

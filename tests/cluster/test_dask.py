@@ -132,6 +132,25 @@ def test_processes_tell_where_they_are(dask_client: Client, engine: DaskEngine) 
     assert names >= {"etl-1", "etl-2"}
 
 
+def test_processes_get_ready_as_asked(dask_client: Client) -> None:
+    engine = DaskEngine(dask_client)
+    options: dict[str, Any] = {"threads_per_worker": 1, "max_tasks_per_child": 3, "memory_limit": 1 << 31}
+    with ProcessGroup(engine=engine, initializer=targets.remember, initargs=("model", 5), **options) as group:
+        found = group.map(far.remembered, range(20), chunksize=5)
+        assert isinstance(group.submit(bytearray, 1 << 32).exception(), MemoryError)
+    assert {one[:2] for one in found} == {(5, "1")}
+    assert len({pid for *_, pid in found}) >= 6
+
+
+def test_an_initializer_that_raises_there_is_the_error_here(dask_client: Client) -> None:
+    with (
+        ProcessGroup(engine=DaskEngine(dask_client), initializer=far.not_ready) as group,
+        pytest.raises(LookupError, match="not ready") as caught,
+    ):
+        group.map(targets.doubler, range(5))
+    assert [note for note in caught.value.__notes__ if "initializer" in note] == caught.value.__notes__[:1]
+
+
 def test_the_executor_of_dask_is_taken_for_its_client(dask_client: Client) -> None:
     address = next(iter(dask_client.scheduler_info(n_workers=-1)["workers"]))
     with ProcessGroup(engine=dask_client.get_executor(workers=[address], pure=False)) as group:
@@ -222,7 +241,12 @@ def test_what_dask_cannot_stop_is_refused_by_name(dask_client: Client, gate: Pat
         gate.touch()
         assert running.result() == str(gate)
         assert handle.result() == 4
-    for option in ({"max_tasks_per_child": 3}, {"initializer": print}, {"memory_limit": 1 << 30}):
+    refused: list[dict[str, Any]] = [{"max_tasks_per_child": 3}, {"initializer": print}, {"memory_limit": 1 << 30}]
+    for option in refused:
+        with pytest.raises(NotSupported, match=next(iter(option))):
+            ProcessGroup(engine=DaskEngine(dask_client, isolate=False), **option)
+    refused = [{"finalizer": print}, {"mp_context": "spawn"}]
+    for option in refused:
         with pytest.raises(NotSupported, match=next(iter(option))):
             ProcessGroup(engine=DaskEngine(dask_client), **option)
 

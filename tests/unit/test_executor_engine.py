@@ -337,8 +337,8 @@ def test_what_it_keeps(executor: ByHand) -> None:
     assert isolated.capabilities.crash_isolation == "item"
     assert not bare.capabilities.limit
     with pytest.raises(NotSupported, match="<ExecutorEngine of ByHand>"):
-        ProcessGroup(engine=bare).options(timeout=1)
-    ProcessGroup(engine=isolated).options(timeout=1)
+        ProcessGroup(2, engine=bare).options(timeout=1)
+    ProcessGroup(2, engine=isolated).options(timeout=1)
     assert isinstance(adapt(executor), ExecutorEngine)
 
 

@@ -530,11 +530,14 @@ def test_no_room_yet() -> None:
             assert [future.result() for future in futures] == [0, 2, 4, 6]
 
 
-def test_where_the_room_is_not_known_there_are_as_many_as_there_would_be_here() -> None:
+def test_where_the_room_is_not_known_the_number_must_be_given() -> None:
     engine = ByHand()
-    with ProcessGroup(engine=engine) as group, engine.answered():
+    with pytest.raises(ValueError, match="max_workers must be given: <ByHand> does not tell"):
+        ProcessGroup(engine=engine)
+    with ProcessGroup(2, engine=engine) as group, engine.answered():
         assert group.map(targets.doubler, range(50)) == list(range(0, 100, 2))
         assert all(info.address for info in group.processes)
+    assert engine.most <= 2
 
 
 # --- what an engine does not keep -------------------------------------------------------------------------------------
@@ -561,21 +564,21 @@ def test_an_option_that_it_cannot_keep_is_refused_by_name(option: str) -> None:
 
 
 def test_a_limit_is_refused_where_the_options_are_given() -> None:
-    with ProcessGroup(engine=ByHand()) as group:
+    with ProcessGroup(2, engine=ByHand()) as group:
         with pytest.raises(NotSupported, match=r"^options\(timeout=\) is not to be had on <ByHand>, which cannot stop"):
             group.options(timeout=1)
         group.options(retries=1)  # without that one, it works
 
 
 def test_sharing_is_refused_at_the_call() -> None:
-    with ProcessGroup(engine=ByHand()) as group, pytest.raises(NotSupported, match=r"^share\(\) .*<ByHand>"):
+    with ProcessGroup(2, engine=ByHand()) as group, pytest.raises(NotSupported, match=r"^share\(\) .*<ByHand>"):
         group.share([1])
 
 
 @pytest.mark.parametrize("what", ["terminate", "kill"])
 def test_ending_a_process_is_refused_where_nobody_can(what: str) -> None:
     engine = ByHand()
-    with ProcessGroup(engine=engine) as group:
+    with ProcessGroup(2, engine=engine) as group:
         handle = group.start(targets.doubler, 4)
         launch = engine.next()
         with pytest.raises(NotSupported) as caught:
