@@ -328,7 +328,7 @@ LOST = Lost(0, -9, 1, Remains(cause="a reason"))
 
 
 def test_a_map(by_hand: ByHand) -> None:
-    with ProcessGroup(3, engine=by_hand) as group, by_hand.answered() as seen:
+    with by_hand.answered() as seen, ProcessGroup(3, engine=by_hand) as group:
         assert group.map(targets.doubler, range(100)) == [2 * number for number in range(100)]
         assert group.map(targets.identity, [[1], "a", None]) == [[1], "a", None]
     assert seen
@@ -339,7 +339,7 @@ def test_a_map(by_hand: ByHand) -> None:
 @pytest.mark.parametrize("ordered", [True, False])
 def test_the_bound_of_a_stream_is_exact(by_hand: ByHand, buffersize: int, ordered: bool) -> None:
     taken: list[int] = []
-    with ProcessGroup(2, engine=by_hand) as group, by_hand.answered():
+    with by_hand.answered(), ProcessGroup(2, engine=by_hand) as group:
         stream = group.imap(targets.doubler, targets.count_from(0, taken), buffersize=buffersize, ordered=ordered)
         for given, _ in enumerate(stream):
             assert len(taken) - given <= buffersize
@@ -509,7 +509,7 @@ def test_there_may_be_more_than_run_at_once() -> None:
 
 def test_a_number_that_the_user_has_chosen_is_one_of_items_at_once() -> None:
     engine = ByHand(room=Room(4, 8))
-    with ProcessGroup(3, engine=engine) as group, engine.answered():
+    with engine.answered(), ProcessGroup(3, engine=engine) as group:
         assert group.map(targets.doubler, range(20), chunksize=1) == list(range(0, 40, 2))
     assert engine.most <= 3
 
@@ -534,7 +534,7 @@ def test_where_the_room_is_not_known_the_number_must_be_given() -> None:
     engine = ByHand()
     with pytest.raises(ValueError, match="max_workers must be given: <ByHand> does not tell"):
         ProcessGroup(engine=engine)
-    with ProcessGroup(2, engine=engine) as group, engine.answered():
+    with engine.answered(), ProcessGroup(2, engine=engine) as group:
         assert group.map(targets.doubler, range(50)) == list(range(0, 100, 2))
         assert all(info.address for info in group.processes)
     assert engine.most <= 2
