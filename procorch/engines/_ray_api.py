@@ -12,6 +12,9 @@ from typing import Any, Protocol, cast
 from procorch import _extras
 from procorch.engines._ray_actor import GROUPS, ProcorchActor
 
+SHUT_DOWN = "ray was shut down in this process"
+"""Why whatever was going on is over; for people."""
+
 
 class Ref(Protocol):
     """What a call will have returned, or an object that ray keeps; an argument may be one in its place."""
@@ -175,4 +178,6 @@ def text_of(error: BaseException) -> str:
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     why = [line for line in lines if line.startswith("The actor is dead because")]
+    if why and "its owner has died" in why[0] and "INTENDED_USER_EXIT" in why[0]:
+        return SHUT_DOWN  # the owner is this process, which lives: while ray ends here, it still tells of some ends
     return (why or lines[:1] or [type(error).__name__])[0]

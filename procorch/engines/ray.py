@@ -26,7 +26,7 @@ from procorch._engine import Capabilities, Room, SharedData
 from procorch._lanes import Lane
 from procorch._messages import NO_SETUP, Setup
 from procorch._policy import check_bool, check_count
-from procorch.engines._ray_api import Ref, Session, beside, text_of
+from procorch.engines._ray_api import SHUT_DOWN, Ref, Session, beside, text_of
 from procorch.engines._ray_lane import ActorEngine, ActorLane
 
 __all__ = ["RayEngine"]
@@ -212,7 +212,7 @@ class RayEngine(ActorEngine):
             self._room = Room(workers, workers)
 
     def _lose(self) -> str:
-        self._lost = "ray was shut down in this process"
+        self._lost = SHUT_DOWN
         return self._lost
 
     def _check(self, now: float) -> None:
