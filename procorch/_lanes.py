@@ -35,6 +35,7 @@ from procorch._events import (
     WorkerEvent,
     WorkerReady,
 )
+from procorch._outcome import capture
 
 
 @attrs.frozen
@@ -100,10 +101,14 @@ class Lane(Worker):
 
     @override
     def send(self, chunk: Chunk) -> None:
-        assignment = self._engine.assign(chunk)
-        self.number, self.withdrawn = assignment.number, False
+        self.number, self.withdrawn = self._engine.next_number(), False
         self._items = chunk.items.items if isinstance(chunk.items, m.Pack) else len(chunk.items)
         self._begun = 0
+        try:
+            assignment = self._engine.assign(chunk, self.number)
+        except Exception as error:  # noqa: BLE001 - there is no room for its data on their way
+            self.tell(self.number, Died(f"it could not be sent: {type(error).__name__}: {error}", begun=False))
+            return
         self._engine.launch(self, assignment)
 
     @override
@@ -258,9 +263,16 @@ def _runs(outcomes: Sequence[Crossed]) -> Iterator[list[ItemOutcome] | m.Plain |
                 together = []
             yield m.Plain(one) if isinstance(one, list) else one
         else:
-            together.append(m.Value(unpack(one.payload)) if isinstance(one, Returned) else one)
+            together.append(_value(one) if isinstance(one, Returned) else one)
     if together:
         yield together
+
+
+def _value(returned: Returned) -> m.Value | m.Failure:
+    try:
+        return m.Value(unpack(returned.payload))
+    except MemoryError as error:
+        return capture(error, "result")
 
 
 class LaneEngine(Engine):
@@ -353,22 +365,35 @@ class LaneEngine(Engine):
 
     # --- for lanes ----------------------------------------------------------------------------------------------------
 
-    def assign(self, chunk: Chunk) -> Assignment:
+    def next_number(self) -> int:
+        """Number a chunk.
+
+        Returns:
+            int: From 1.
+        """
+        self._count += 1
+        return self._count
+
+    def assign(self, chunk: Chunk, number: int) -> Assignment:
         """Make of a chunk what crosses.
 
         Args:
             chunk (Chunk): As the scheduler sends it.
+            number (int): From `next_number`.
 
         Returns:
-            Assignment: With the next number.
+            Assignment: Of the same work.
+
+        Raises:
+            OSError: There is no room for its data.
+            MemoryError: Likewise.
         """
-        self._count += 1
         function = chunk.function
         items = chunk.items if isinstance(chunk.items, m.Pack) else [pack(one) for one in chunk.items]
         self._catch_up()
         return Assignment(
             self._id,
-            self._count,
+            number,
             Sent(function.key, function.payload, function.by_reference, function.name),
             chunk.style,
             chunk.stop_on_error,

@@ -8,11 +8,12 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from procorch import ProcessGroup, ProcessInfo
 
@@ -45,6 +46,40 @@ def is_gone(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return state in {"Z", "X"}
+
+
+class Killer(threading.Thread):
+    """Kills a process, whatever it is doing, again and again, as long as its block lasts."""
+
+    def __init__(self, victim: Callable[[], int | None], kills: int, pause: Callable[[], float]) -> None:
+        """Begin with the block.
+
+        Args:
+            victim (Callable[[], int | None]): Chooses whom, by its pid; None if there is nobody now.
+            kills (int): How many.
+            pause (Callable[[], float]): Seconds before each.
+        """
+        super().__init__(name="killer")
+        self._victim = victim
+        self._pause = pause
+        self._over = threading.Event()
+        self.left = kills
+
+    def run(self) -> None:
+        while self.left and not self._over.wait(self._pause()):
+            pid = self._victim()
+            with contextlib.suppress(ProcessLookupError):  # it is dead already
+                if pid is not None:
+                    os.kill(pid, signal.SIGKILL)
+                    self.left -= 1
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
 
 
 @contextlib.contextmanager

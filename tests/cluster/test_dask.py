@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from functools import partial
@@ -20,7 +19,7 @@ import pytest
 import targets
 import targets_cluster as far
 from clusters import dask_cluster
-from helpers import executions, is_gone, script, wait_until
+from helpers import Killer, executions, is_gone, script, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -285,32 +284,6 @@ def test_a_worker_of_dask_is_killed_in_the_middle(tmp_path: Path, gate: Path, is
     assert executions(log) == {0: 1, 1: 1}
 
 
-class Killer(threading.Thread):
-    """Kills workers of dask, one after the other."""
-
-    def __init__(self, client: Client, kills: int) -> None:
-        super().__init__(name="killer")
-        self._client = client
-        self._over = threading.Event()
-        self.left = kills
-
-    def run(self) -> None:
-        while self.left and not self._over.wait(0.3):
-            with contextlib.suppress(OSError, KeyError):
-                pids = worker_pids(self._client)
-                if len(pids) == 2:
-                    os.kill(pids[min(pids)], signal.SIGKILL)
-                    self.left -= 1
-
-    def __enter__(self) -> Killer:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
-
-
 @pytest.mark.limit(180)
 @pytest.mark.parametrize(("retries", "isolate"), [(0, True), (0, False), (3, True)])
 def test_nothing_runs_more_often_than_allowed_whatever_is_killed(tmp_path: Path, retries: int, isolate: bool) -> None:
@@ -319,7 +292,15 @@ def test_nothing_runs_more_often_than_allowed_whatever_is_killed(tmp_path: Path,
     outcomes: list[object] = []
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(Client(stack.enter_context(dask_cluster(2)), set_as_default=False))
-        with ProcessGroup(engine=DaskEngine(client, isolate=isolate)) as group, Killer(client, 5) as killer:
+
+        def victim() -> int | None:
+            with contextlib.suppress(OSError, KeyError):  # one has just died
+                pids = worker_pids(client)
+                return pids[min(pids)] if len(pids) == 2 else None
+            return None
+
+        engine = DaskEngine(client, isolate=isolate)
+        with ProcessGroup(engine=engine) as group, Killer(victim, 5, lambda: 0.3) as killer:
             stream = group.options(retries=retries).imap(
                 partial(far.logged, str(log), seconds=0.005), itertools.count(), return_exceptions=True
             )

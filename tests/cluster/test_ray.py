@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import secrets
@@ -23,7 +22,7 @@ import targets_limits
 import targets_ray
 from conftest import descendants
 from contract import test_contract
-from helpers import executions, is_gone, script, the_worker, wait_until
+from helpers import Killer, executions, is_gone, script, the_worker, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -212,38 +211,22 @@ def test_an_idle_actor_that_dies_costs_nothing(make_group: Callable[..., Process
         assert group.submit(os.getpid).result(20) != pid
 
 
-class Killer(threading.Thread):
-    """Kills one of a group's processes every now and then."""
+def killer_of(group: ProcessGroup, kills: int) -> Killer:
+    """Kill actors that are at work, in turns."""
+    turns = itertools.count()
 
-    def __init__(self, group: ProcessGroup, kills: int) -> None:
-        super().__init__(name="killer")
-        self._group, self.left = group, kills
-        self._over = threading.Event()
+    def victim() -> int | None:
+        busy = [info.pid for info in group.processes if info.state == "busy" and info.pid is not None]
+        return busy[next(turns) % len(busy)] if busy else None
 
-    def run(self) -> None:
-        for turn in itertools.count():
-            if not self.left or self._over.wait(0.1 + turn % 5 * 0.05):
-                return
-            busy = [info.pid for info in self._group.processes if info.state == "busy" and info.pid is not None]
-            with contextlib.suppress(ProcessLookupError):  # it is dead already, and the group has not heard of it
-                if busy:
-                    os.kill(busy[turn % len(busy)], signal.SIGKILL)
-                    self.left -= 1
-
-    def __enter__(self) -> Killer:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
+    return Killer(victim, kills, lambda: 0.2)
 
 
 def test_at_most_once_under_fire(either: ProcessGroup, log: Path) -> None:
     double = partial(targets_ray.double_slowly, str(log))
     outcomes: list[object] = []
     stream = either.imap(double, itertools.count(), return_exceptions=True, buffersize=40, chunksize=3)
-    with Killer(either, 12) as killer:
+    with killer_of(either, 12) as killer:
         for result in stream:
             outcomes.append(result)
             if not killer.left and len(outcomes) > 200:
@@ -272,7 +255,7 @@ def test_each_input_is_doubled_once_though_actors_die(
         log = Path(folder, "log")
         log.touch()
         double = partial(targets.double_logged, str(log))
-        with Killer(group, 2):
+        with killer_of(group, 2):
             outcomes = group.map(double, range(len(items)), items, chunksize=chunksize, return_exceptions=True)
         runs = executions(log)
         assert all(count == 1 for count in runs.values())

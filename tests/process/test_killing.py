@@ -3,50 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import signal
-import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
 import targets
-from helpers import Method, executions
+from helpers import Killer, Method, executions
 
 from procorch import ProcessGroup, WorkerCrashed
-
-
-class Killer(threading.Thread):
-    """Kills a worker of the group, whatever it is doing, again and again."""
-
-    def __init__(self, group: ProcessGroup, kills: int, pause: float, seed: int) -> None:
-        super().__init__(name="killer")
-        self._group = group
-        self._pause = pause
-        self._random = random.Random(seed)
-        self._over = threading.Event()
-        self.left = kills
-
-    def run(self) -> None:
-        while self.left and not self._over.wait(self._random.uniform(0.0, self._pause)):
-            processes = [info for info in self._group.processes if info.state != "ending"]
-            if not processes:
-                continue
-            pid = self._random.choice(processes).pid
-            try:
-                os.kill(pid or 0, signal.SIGKILL)
-            except ProcessLookupError:
-                continue  # it is dead already
-            self.left -= 1
-
-    def __enter__(self) -> Killer:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
 
 
 def run_under_fire(
@@ -59,7 +25,13 @@ def run_under_fire(
         stream = group.options(retries=retries).imap(
             double, itertools.count(), itertools.count(), return_exceptions=True, buffersize=400
         )
-        with Killer(group, kills, pause, seed) as killer:
+        chance = random.Random(seed)
+
+        def victim() -> int | None:
+            found = [info.pid for info in group.processes if info.state != "ending"]
+            return chance.choice(found) if found else None
+
+        with Killer(victim, kills, lambda: chance.uniform(0.0, pause)) as killer:
             for outcome in stream:
                 outcomes.append(outcome)
                 if not killer.left and len(outcomes) >= 3000:

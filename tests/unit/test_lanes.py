@@ -14,10 +14,10 @@ from crates import chunk
 from helpers import wait_until
 from lanes import Answers, ByHand, Launch
 
-from procorch import GroupClosed, NotSupported, ProcessGroup, TaskTimeout, WorkerCrashed, _far
+from procorch import GroupClosed, NotSupported, ProcessGroup, TaskTimeout, WorkerCrashed, _far, _lanes
 from procorch import _messages as m
-from procorch._assignments import Gone, Progress, Returned
-from procorch._engine import Capabilities, Room
+from procorch._assignments import Assignment, Gone, Progress, Returned
+from procorch._engine import Capabilities, Chunk, Room
 from procorch._events import ChunkEnded, Looked, Lost, Recorded, Remains, TimedOut, WorkerDied, WorkerEvent, WorkerReady
 from procorch._lanes import Died, Lane, Untouched, Watched
 from procorch._outcome import pack as pickled
@@ -207,6 +207,30 @@ def test_it_is_withdrawn_once_for_each_chunk(engine: ByHand, lane: Lane) -> None
     assert not lane.withdrawn
     lane.withdraw()
     assert [what for what, _ in engine.said].count("take back") == 2
+
+
+def test_there_is_no_room_for_a_chunk_on_its_way(engine: ByHand, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Chunk, number: int) -> Assignment:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(engine, "assign", refuse)
+    lane.send(chunk())
+    [died] = told(engine)
+    assert isinstance(died, WorkerDied)
+    assert died.begun == 0
+    assert "too many open files" in died.remains.cause
+
+
+def test_there_is_no_room_for_a_result(engine: ByHand, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(carried: object) -> object:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(_lanes, "unpack", refuse)
+    send(engine, lane).tell(ANSWERS.of(Returned(b"")))
+    recorded, ended = told(engine)
+    assert isinstance(recorded, Recorded)
+    assert [type(one) for one in recorded.outcomes] == [m.Failure]
+    assert isinstance(ended, ChunkEnded)
 
 
 def test_an_idle_lane_that_is_asked_to_end(engine: ByHand, lane: Lane) -> None:
