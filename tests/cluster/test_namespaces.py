@@ -23,7 +23,7 @@ pytest.importorskip("distributed")
 
 from procorch.engines.dask import DaskEngine
 
-_NETWORK = "10.213.7"
+_NETWORK = f"10.213.{os.getpid() % 250 + 1}"  # another one for each run, as several may share the machine
 _HERE = f"prc{os.getpid() % 100_000}"
 
 
@@ -92,7 +92,6 @@ def test_a_host_that_is_cut_off_costs_what_it_had_and_nothing_runs_twice(hosts: 
         with ProcessGroup(engine=DaskEngine(address)) as group:
             stream = group.imap(partial(far.logged, str(log), seconds=0.02), itertools.count(), return_exceptions=True)
             outcomes += itertools.takewhile(lambda _: len({one.address for one in group.processes}) < 2, stream)
-            assert {str(one.address).partition(":4")[0] for one in group.processes}
             ip("link", "set", hosts[0], "down")
             for outcome in stream:
                 outcomes.append(outcome)
@@ -101,5 +100,5 @@ def test_a_host_that_is_cut_off_costs_what_it_had_and_nothing_runs_twice(hosts: 
             stream.close()
         lost = [one for one in outcomes if isinstance(one, WorkerCrashed)]
         assert lost
-        assert all(f"tcp://{_NETWORK}.1" in str(one) for one in lost)
+        assert all(f"tcp://{_NETWORK}.1" in str(one) for one in lost)  # .11 or .12
         assert set(executions(log).values()) == {1}
