@@ -227,6 +227,6 @@ def _thread_count(given: int | None, method: str) -> int:
                     " (threadpoolctl, once installed, reaches libraries)" if any(".so" in one for one in loaded) else ""
                 ),
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
     return min(count, _MANY_THREADS)

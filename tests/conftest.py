@@ -114,6 +114,11 @@ def _state(pid: int) -> str:
     return "gone"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests with a cluster come last: it is there from the first on, and would take from all that follow."""
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is not None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _helpers_running() -> None:
     """Start multiprocessing's helpers before anything is counted: they stay for the life of this process."""

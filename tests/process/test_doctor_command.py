@@ -87,7 +87,7 @@ def test_an_installation_without_extras(tmp_path: Path) -> None:
     code, said = doctor(path=tmp_path, options=("-S",))
     assert code == 0, said
     assert "extra pickle: cloudpickle is not installed: pip install 'procorch[pickle]'" in said
-    assert said.count("is not installed: pip install") == 5
+    assert said.count("is not installed: pip install") == 7
 
 
 @pytest.mark.limit(60)

@@ -150,18 +150,23 @@ def test_break_closes_each_of_several_generators(method: Method) -> None:
     assert closed == [1, 2]
 
 
-def test_an_engine_of_the_users_is_not_closed() -> None:
+def test_an_engine_is_opened_and_closed_for_each_group() -> None:
+    said: list[str] = []
+
     class Engine(FakeEngine):
-        closed = False
+        def open(self, *arguments: Any) -> None:
+            said.append("open")
 
         def close(self) -> None:
-            self.closed = True
+            said.append("close")
 
     engine = Engine()
     for _ in range(2):
         with ProcessGroup(1, engine=engine) as group:
             assert group.submit(targets.doubler, 1).result() == 2
-    assert not engine.closed
+    with ProcessGroup(1, engine=engine):
+        pass  # without work, it is left alone
+    assert said == ["open", "close"] * 2
 
 
 @pytest.mark.parametrize("initializer", [targets.dying_initializer, targets.exiting_initializer])

@@ -162,5 +162,7 @@ def test_a_number_without_sense_does_no_harm() -> None:
 
 
 def test_an_engine_has_no_processes_to_bound() -> None:
-    with pytest.raises(TypeError, match="threads_per_worker is for processes on this machine, not for an engine"):
+    with pytest.raises(
+        TypeError, match=r"threads_per_worker is not to be had on .*FakeEngine.*, which does not let its processes"
+    ):
         ProcessGroup(1, threads_per_worker=1, engine=FakeEngine())

@@ -229,6 +229,7 @@ def test_there_is_no_room_for_a_result(engine: ByHand, lane: Lane, monkeypatch: 
     send(engine, lane).tell(ANSWERS.of(Returned(b"")))
     recorded, ended = told(engine)
     assert isinstance(recorded, Recorded)
+    assert not isinstance(recorded.outcomes, m.Plain)
     assert [type(one) for one in recorded.outcomes] == [m.Failure]
     assert isinstance(ended, ChunkEnded)
 
