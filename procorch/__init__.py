@@ -9,13 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from procorch._current import CurrentProcess as CurrentProcess
+    from procorch._current import StopRequest as StopRequest
+    from procorch._current import current_process as current_process
     from procorch._errors import GroupClosed as GroupClosed
     from procorch._errors import NotPicklable as NotPicklable
+    from procorch._errors import NotRunning as NotRunning
     from procorch._errors import NotSupported as NotSupported
     from procorch._errors import ProcorchError as ProcorchError
     from procorch._errors import Task as Task
     from procorch._errors import TaskError as TaskError
     from procorch._errors import TaskTimeout as TaskTimeout
+    from procorch._errors import TooManyRestarts as TooManyRestarts
     from procorch._errors import WorkerCrashed as WorkerCrashed
     from procorch._errors import WorkerStartError as WorkerStartError
     from procorch._executors.async_result import AsyncResult as AsyncResult
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from procorch._info import ProcessInfo as ProcessInfo
     from procorch._info import SlotStats as SlotStats
     from procorch._progress import Progress as Progress
+    from procorch._restart import Restart as Restart
     from procorch._share import Shared as Shared
     from procorch._usable import CpuLimit as CpuLimit
     from procorch._usable import UsableCpus as UsableCpus
@@ -38,26 +44,32 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "AsyncResult": "_executors.async_result",
     "CpuLimit": "_usable",
+    "CurrentProcess": "_current",
     "GroupClosed": "_errors",
     "GroupExecutor": "_executors.executor",
     "GroupPool": "_executors.pool",
     "GroupStats": "_info",
     "GroupView": "_group",
     "NotPicklable": "_errors",
+    "NotRunning": "_errors",
     "NotSupported": "_errors",
     "ProcessGroup": "_group",
     "ProcessHandle": "_handle",
     "ProcessInfo": "_info",
     "ProcorchError": "_errors",
     "Progress": "_progress",
+    "Restart": "_restart",
     "Shared": "_share",
     "SlotStats": "_info",
+    "StopRequest": "_current",
     "Task": "_errors",
     "TaskError": "_errors",
     "TaskTimeout": "_errors",
+    "TooManyRestarts": "_errors",
     "UsableCpus": "_usable",
     "WorkerCrashed": "_errors",
     "WorkerStartError": "_errors",
+    "current_process": "_current",
     "usable_cpus": "_usable",
 }
 """The private module in which each public name is defined."""
@@ -65,26 +77,32 @@ _HOMES = {
 __all__ = [
     "AsyncResult",
     "CpuLimit",
+    "CurrentProcess",
     "GroupClosed",
     "GroupExecutor",
     "GroupPool",
     "GroupStats",
     "GroupView",
     "NotPicklable",
+    "NotRunning",
     "NotSupported",
     "ProcessGroup",
     "ProcessHandle",
     "ProcessInfo",
     "ProcorchError",
     "Progress",
+    "Restart",
     "Shared",
     "SlotStats",
+    "StopRequest",
     "Task",
     "TaskError",
     "TaskTimeout",
+    "TooManyRestarts",
     "UsableCpus",
     "WorkerCrashed",
     "WorkerStartError",
+    "current_process",
     "usable_cpus",
 ]
 

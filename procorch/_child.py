@@ -21,26 +21,22 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
-import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
+from procorch import _mail, _signals
 from procorch import _messages as m
-from procorch import _signals, _spares
 from procorch._buffers import loads
 from procorch._late_logs import LateLogs
 from procorch._messages import Failure
 from procorch._outcome import capture, pack
 from procorch._parcel import Parcel
-from procorch._passing import receive
 from procorch._plain import KINDS
 from procorch._queue import PAGE_BYTES
 from procorch._sender import Sender
 from procorch._setup import Call, set_up, try_call
-from procorch._spin import Spin
-from procorch._wire import FrameReader
 from procorch._writer import NOTHING, Writer
 
 Send = Callable[[m.FromWorker], None]
@@ -302,6 +298,7 @@ def serve(connection: socket.socket, page_fd: int) -> int:
         int: The exit code for this process.
     """
     _signals.forked = False
+    _mail.line = None  # this may be a copy of a process that had one
     _signals.handle(page_fd, PAGE_BYTES)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:
         send = Sender(connection).send
@@ -324,9 +321,12 @@ def serve(connection: socket.socket, page_fd: int) -> int:
 def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -> None:
     logs: LateLogs | None = None
     finalizer: Call | None = None
-    for message in _receive(connection):
+    mail = _mail.Mail(connection)
+    for message in mail:
         match message:
             case m.Run():
+                if message.talks and _mail.line is None:
+                    _mail.line = _mail.Line(mail, send, page)
                 runner.run(message)
             case m.Define():
                 runner.define(message)
@@ -346,6 +346,8 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
                 logs.follow(payload)
             case m.Share() | m.Unshare():
                 _keep_shared(message)
+            case m.Cease() | m.Post() | m.Allow():
+                pass  # nobody has listened, and what it was meant for is over
             case m.Stop():
                 if finalizer is not None:
                     failed = try_call(finalizer)
@@ -362,24 +364,3 @@ def _keep_shared(message: m.Share | m.Unshare) -> None:
         _share.receive(message)
     else:
         _share.forget(message)
-
-
-def _receive(connection: socket.socket) -> Iterator[m.ToWorker]:
-    reader = FrameReader()
-    spin = Spin()
-    _spares.keep(reader)
-
-    def look() -> object:
-        return select.select([connection], [], [], 0)[0]
-
-    def sleep() -> object:
-        if _spares.are_there() and not select.select([connection], [], [], _spares.IDLE_SECONDS)[0]:
-            _spares.drop()
-        return select.select([connection], [], [])[0]
-
-    while True:
-        spin.wait(look, sleep)
-        count = receive(connection, reader)
-        if not count:
-            return
-        yield from reader.filled(count)  # type: ignore[misc]  # what comes this way is ToWorker

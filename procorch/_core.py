@@ -113,8 +113,10 @@ class Core:
     def _nudge(self) -> None:
         """Wake the supervisor's thread if it has something to do earlier than it believes."""
         deadline = self._scheduler.next_deadline()
-        if self._hands.to_start or (
-            deadline is not None and (self._sleeps_until is None or deadline < self._sleeps_until)
+        if (
+            self._mailbox
+            or self._hands.to_start
+            or (deadline is not None and (self._sleeps_until is None or deadline < self._sleeps_until))
         ):
             self._wake()
 
@@ -204,7 +206,7 @@ class Core:
         now = self._place.clock()
         self._tally.hear(event, self._scheduler.slots, now)
         orders = self._scheduler.handle(event, now)
-        self._tally.see(orders)
+        self._tally.see(orders, self._scheduler.slots, now)
         if self._observer is not None:
             self._observer.saw(event, orders, now)
         for order in orders:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 import attrs
 
 from procorch._events import WorkerEvent
-from procorch._messages import NO_SETUP, Bytes, Logged, Pack, Payload, Setup, Style, ToWorker
+from procorch._messages import NO_SETUP, Bytes, Logged, Pack, Payload, Said, Setup, Style, ToWorker
 
 
 @attrs.frozen
@@ -33,6 +33,8 @@ class Capabilities:
             ``memory_limit`` and ``threads_per_worker``.
         recycle (bool): Whether ``max_tasks_per_child`` replaces processes.
         logs (bool): Whether what items log arrives in this process.
+        converse (bool): Whether a process of `ProcessGroup.start` can be talked to while it runs: streams, messages,
+            and services, which are asked to stop.
     """
 
     kill: bool = False
@@ -46,6 +48,7 @@ class Capabilities:
     prepare: bool = False
     recycle: bool = False
     logs: bool = False
+    converse: bool = False
 
 
 ALL = Capabilities(
@@ -60,6 +63,7 @@ ALL = Capabilities(
     prepare=True,
     recycle=True,
     logs=True,
+    converse=True,
 )
 """What processes of ours keep."""
 
@@ -106,6 +110,8 @@ class Chunk:
     """Seconds that each item may run, of which somebody will want to know since when it does; None for any time."""
     seconds: float | None = None
     """Work after which to begin no further item, for a worker that cannot be asked back in time; None for no limit."""
+    talks: bool = False
+    """Whether somebody listens to what its item has to say while it runs, and may have something to say to it."""
 
 
 class SharedData(Protocol):
@@ -162,6 +168,22 @@ class Worker(Protocol):
     def take_logged(self) -> list[Logged]:
         """Give what was logged as far as `read` has come, once. It was logged before what `read` tells next."""
         ...
+
+    def say(self, message: ToWorker) -> None:
+        """Send a message to the item that runs, where `Capabilities.converse` is true."""
+        return
+
+    def take_said(self) -> list[Said]:
+        """Give what the item has said as far as `read` has come, once."""
+        return []
+
+    def listens(self) -> bool:
+        """Tell whether the item that runs hears what is said to it."""
+        return False
+
+    def taken(self) -> int:
+        """Count the messages that items of its process have taken."""
+        return 0
 
     def look(self) -> list[WorkerEvent]:
         """Collect finished items that it may not have announced yet, and tell by `Looked` what runs."""

@@ -205,6 +205,57 @@ class TaskTimeout(TaskError, TimeoutError):
 
 @public
 @attrs.define(eq=False, slots=False)
+class TooManyRestarts(TaskError):
+    """A service has failed for good: its process ended once more than `Restart` allows. Its cause tells how, at last.
+
+    The other services of its group are stopped then, the one that was started last first.
+
+    Attributes:
+        worker (str): Name of the process.
+        restarts (int): How often it was started again, over all.
+        within (float): Seconds within which the last of these were too many.
+        reason (str): What became of it at last: ``"raised"``, ``"crashed"``, ``"timed out"`` or ``"returned"``.
+    """
+
+    worker: str
+    restarts: int
+    within: float
+    reason: str
+
+    def __str__(self) -> str:
+        """Say which service, after how many restarts, and what became of it.
+
+        Returns:
+            str: One sentence.
+        """
+        times = f"{self.restarts} restart{'s' * (self.restarts != 1)}"
+        return f"service {self.worker!r} has failed for good after {times}: {self.task} {self.reason}"
+
+
+@public
+@attrs.define(eq=False, slots=False)
+class NotRunning(ProcorchError):
+    """There is nobody to talk with: the process of `ProcessGroup.start` has ended for good.
+
+    Attributes:
+        worker (str): Name of the process.
+        exitcode (int | None): Its exit code; negative is the number of the signal that ended it, None is not known.
+    """
+
+    worker: str
+    exitcode: int | None
+
+    def __str__(self) -> str:
+        """Say which process and how it ended.
+
+        Returns:
+            str: One sentence.
+        """
+        return f"the process {self.worker!r} {describe_exit(self.exitcode)}"
+
+
+@public
+@attrs.define(eq=False, slots=False)
 class NotPicklable(TaskError):
     """Something could not cross between the processes. Only this one piece of work is affected.
 

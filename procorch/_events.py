@@ -13,6 +13,7 @@ import attrs
 
 from procorch._messages import Failure, Plain, Retriable, Value
 from procorch._policy import Backoff
+from procorch._restart import Restart
 from procorch.events import Reason
 
 NO_WAIT = Backoff()
@@ -54,6 +55,8 @@ class JobSpec:
     """Whether the job has a process of its own, which ends with it."""
     name: str | None = None
     """Name of that process."""
+    restart: Restart | None = None
+    """How that process is kept up; None: it runs once, or as often as there are tries."""
 
 
 # --- outcomes of the scheduler's own making; the others come from workers -----------------------------------------
@@ -95,7 +98,20 @@ class NotStarted:
     detail: str
 
 
-Outcome: TypeAlias = Value | Failure | Lost | TimedOut | Dropped | NotStarted
+@attrs.frozen
+class GivenUp:
+    """The process of a service has failed once more than it may."""
+
+    slot: int
+    restart: Restart
+    restarts: int
+    """How often it was started again, over all."""
+    reason: Reason
+    last: Value | Failure | Lost | TimedOut | Plain
+    """What became of it at last."""
+
+
+Outcome: TypeAlias = Value | Failure | Lost | TimedOut | Dropped | NotStarted | GivenUp
 Outcomes: TypeAlias = Sequence[Outcome] | Plain
 """Of several items, one for each."""
 
@@ -154,6 +170,22 @@ class ProcessStopped:
     job: int
     kill: bool
     """SIGKILL instead of SIGTERM."""
+
+
+@attrs.frozen
+class StopAsked:
+    """The user wants the function of a dedicated job to come to its end, and its process to be ended otherwise."""
+
+    job: int
+    grace: float | None = None
+    """Seconds that it gets for that; None for those of the limits."""
+
+
+@attrs.frozen
+class Unheard:
+    """The function in the slot's process does not listen: `Cease` cannot reach it."""
+
+    slot: int
 
 
 @attrs.frozen
@@ -267,6 +299,8 @@ Event: TypeAlias = (
     | JobStopped
     | JobCancelled
     | ProcessStopped
+    | StopAsked
+    | Unheard
     | WorkerReady
     | SetupFailed
     | LaunchFailed
@@ -335,6 +369,13 @@ class Ask:
 
 
 @attrs.frozen
+class Cease:
+    """Tell the function in the slot's process that it is to come to its end; `Unheard` if it does not listen."""
+
+    slot: int
+
+
+@attrs.frozen
 class Terminate:
     """Send the slot's process SIGTERM."""
 
@@ -370,6 +411,23 @@ class CountRetry:
     attempts: int
     """How often it has been begun."""
     reason: Reason
+
+
+@attrs.frozen
+class Restarted:
+    """The process of a service has ended, or is about to, and another will take its place."""
+
+    slot: int
+    job: int
+    restarts: int
+    """How often it was started again, with this one."""
+    seconds: float
+    """How long it waits before."""
+    reason: Reason
+    failure: Failure | None = None
+    """What its function raised, if it did."""
+    exitcode: int | None = None
+    """Of the process, if it died under the function."""
 
 
 @attrs.frozen
@@ -414,10 +472,12 @@ Order: TypeAlias = (
     | Look
     | ShowStack
     | Ask
+    | Cease
     | Terminate
     | Kill
     | Resolve
     | CountRetry
+    | Restarted
     | JobDone
     | ProcessOver
     | FinalizerFailed

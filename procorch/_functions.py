@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from procorch._current import Serving
 from procorch._engine import Function
 from procorch._errors import NotPicklable, Task
 from procorch._messages import Retrying
@@ -49,6 +50,8 @@ class Functions:
         pickles: Pickles,
         task: Callable[[], Task],
         retry_on: tuple[type[BaseException], ...] = (),
+        *,
+        is_service: bool = False,
     ) -> Function | NotPicklable:
         """Give a function's pickle.
 
@@ -57,10 +60,13 @@ class Functions:
             pickles (Pickles): Of the call.
             task (Callable[[], Task]): Names the work, for an error.
             retry_on (tuple[type[BaseException], ...]): Types of exceptions after which it is to be called again.
+            is_service (bool): Whether it is to stay up, so that it matters in which way it exits.
 
         Returns:
             Function | NotPicklable: The same object for the same function by reference.
         """
+        if is_service:
+            return _by_value(Serving(fn), pickles, task, (), name_of(fn))
         if retry_on or not _has_name(fn):
             return _by_value(fn, pickles, task, retry_on)
         with self._lock:
@@ -80,12 +86,16 @@ class Functions:
 
 
 def _by_value(
-    fn: Callable[..., Any], pickles: Pickles, task: Callable[[], Task], retry_on: tuple[type[BaseException], ...]
+    fn: Callable[..., Any],
+    pickles: Pickles,
+    task: Callable[[], Task],
+    retry_on: tuple[type[BaseException], ...],
+    name: str | None = None,
 ) -> Function | NotPicklable:
     payload = pickles.function(Retrying(fn, retry_on) if retry_on else fn, "function", task)
     if isinstance(payload, NotPicklable):
         return payload
-    return Function(next(_keys), payload, name_of(fn), by_reference=False)
+    return Function(next(_keys), payload, name_of(fn) if name is None else name, by_reference=False)
 
 
 def _has_name(fn: Callable[..., Any]) -> bool:

@@ -6,21 +6,25 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from typing_extensions import override
 
-from procorch._errors import GroupClosed, NotPicklable, Task
-from procorch._events import Outcome, Outcomes, ProcessStopped
+from procorch._current import checked
+from procorch._errors import GroupClosed, NotPicklable, NotRunning, Task
+from procorch._events import Outcome, Outcomes, ProcessStopped, StopAsked
 from procorch._job import Job, Sink
-from procorch._messages import Plain
-from procorch._policy import check_wait
+from procorch._messages import Plain, Value
+from procorch._pickles import Pickles
+from procorch._policy import check_limit, check_wait
 from procorch._public import public
 from procorch._supervisor import Supervisor
-from procorch._verdict import Ending, Place, settle
+from procorch._talk import Over, Talk
+from procorch._verdict import Ending, Place, open_value, settle, shorten
 from procorch._waits import Condition, SafeFuture
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 @public
@@ -32,14 +36,18 @@ class ProcessHandle(Generic[R]):
     thread.
     """
 
-    def __init__(self, supervisor: Supervisor, name: str) -> None:
+    def __init__(self, supervisor: Supervisor, name: str, pickles: Callable[[], Pickles]) -> None:
         """Not for users: `ProcessGroup.start` makes handles.
 
         Args:
             supervisor (Supervisor): Of the group.
             name (str): The process's name.
+            pickles (Callable[[], Pickles]): Pickle messages.
         """
         self._name = name
+        self._pickles = pickles
+        self._talk = Talk()
+        self._restarts = 0
         self._supervisor = supervisor
         self._number = 0  # of its job; 0 for none
         self._future = SafeFuture[R]()
@@ -64,6 +72,11 @@ class ProcessHandle(Generic[R]):
         with self._change:
             self._change.wait_for(lambda: self._launched or self._over)
             return self._pid
+
+    @property
+    def restarts(self) -> int:
+        """How often the process was started again, see `Restart`."""
+        return self._restarts
 
     @property
     def exitcode(self) -> int | None:
@@ -143,6 +156,164 @@ class ProcessHandle(Generic[R]):
             raise error
         return self._future.result()
 
+    # --- while it runs ------------------------------------------------------------------------------------------------
+
+    def stop(self, grace: float | None = None) -> None:
+        """Ask the function to come to its end: `CurrentProcess.stopping` is set. Does not wait; see `join`.
+
+        If it has not ended after ``grace``, the process gets SIGTERM, and SIGKILL 1.5 s later; a function that has not
+        asked for `current_process` gets SIGTERM at once, as it cannot be asked. A service is not started again.
+
+        Args:
+            grace (float | None): Seconds that it gets, more than 0; None for 5.
+
+        Raises:
+            NotSupported: The engine cannot ask what it runs to stop.
+            TypeError: ``grace`` is neither a number nor None.
+            ValueError: ``grace`` is not above 0, or not a number.
+        """
+        seconds = check_limit("grace", grace)
+        self._check_talks("stop")
+        if not self._future.done():
+            self._asked_to_end = True
+        if self._number:
+            self._supervisor.post(StopAsked(self._number, seconds))
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Wait until the function says that it is ready to serve, by `CurrentProcess.ready`.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None for no limit.
+
+        Returns:
+            bool: Whether it is; False also if the process has ended for good. After a restart it is not ready before it
+            says so again.
+
+        Raises:
+            NotSupported: The engine cannot hear what it runs.
+            TypeError: ``timeout`` is neither a number nor None.
+            ValueError: ``timeout`` is negative or not a number.
+        """
+        self._check_talks("wait_ready")
+        return self._talk.wait(lambda: self._talk.serves, check_wait("timeout", timeout))
+
+    def send(self, obj: object, timeout: float | None = None) -> None:
+        """Send a message to the function, which takes it by `CurrentProcess.receive`, or by iterating.
+
+        Messages are taken in this order, each at most once, whatever becomes of the process: those that it had not
+        taken go to the one in its place, if there is one. Waits while 64 are not known to have been taken.
+
+        Args:
+            obj (object): Pickled here.
+            timeout (float | None): Seconds to wait for room at most; None for no limit.
+
+        Raises:
+            NotPicklable: ``obj`` cannot be pickled.
+            NotRunning: The process has ended for good.
+            NotSupported: The engine cannot talk to what it runs.
+            TimeoutError: There was no room within ``timeout`` seconds; the message was not sent.
+            TypeError: ``timeout`` is neither a number nor None.
+            ValueError: ``timeout`` is negative or not a number.
+        """
+        wait = check_wait("timeout", timeout)
+        self._check_talks("send")
+        payload = self._pickles().item(obj, lambda: Task("procorch.ProcessHandle.send", shorten(obj)))
+        if isinstance(payload, NotPicklable):
+            raise payload
+        try:
+            has_room = self._talk.put(payload, wait)
+        except Over:
+            raise self._not_running() from None
+        if not has_room:
+            raise TimeoutError(f"no room for a message to {self._name!r} within {timeout} s")
+        self._supervisor.say(self._talk)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until every message that was sent has been taken.
+
+        Args:
+            timeout (float | None): Seconds to wait at most; None for no limit.
+
+        Returns:
+            bool: Whether that is so; False if the time was up, or the process has ended for good without taking all.
+
+        Raises:
+            TypeError: ``timeout`` is neither a number nor None.
+            ValueError: ``timeout`` is negative or not a number.
+        """
+        return self._talk.wait(lambda: not self._talk.untaken, check_wait("timeout", timeout))
+
+    @overload
+    def receive(self, kind: type[T], timeout: float | None = None) -> T: ...
+    @overload
+    def receive(self, kind: None = None, timeout: float | None = None) -> Any: ...
+    def receive(self, kind: type[Any] | None = None, timeout: float | None = None) -> Any:
+        """Take the next message that the function has sent by `CurrentProcess.send`, and wait for it.
+
+        What was sent arrives, in its order, also from a process that has died since.
+
+        Args:
+            kind (type[Any] | None): Of which type it must be; None for any.
+            timeout (float | None): Seconds to wait at most; None for no limit.
+
+        Returns:
+            Any: The message. Rebuilt here.
+
+        Raises:
+            NotPicklable: It cannot be rebuilt from its pickle.
+            NotRunning: The process has ended for good, and there is no further message.
+            NotSupported: The engine cannot hear what it runs.
+            TimeoutError: None came within ``timeout`` seconds.
+            TypeError: The message is of another type, and has been taken; or ``timeout`` is neither a number nor None.
+            ValueError: ``timeout`` is negative or not a number.
+        """
+        wait = check_wait("timeout", timeout)
+        self._check_talks("receive")
+        try:
+            payload, go_on = self._talk.take(wait)
+        except Over:
+            raise self._not_running() from None
+        if payload is None:
+            raise TimeoutError(f"no message from {self._name!r} within {timeout} s")
+        if go_on:
+            self._supervisor.say(self._talk)
+        return checked(open_value(Value(payload), lambda: Task("procorch.CurrentProcess.send", "...")), kind)
+
+    @overload
+    def messages(self, kind: type[T]) -> Iterator[T]: ...
+    @overload
+    def messages(self, kind: None = None) -> Iterator[Any]: ...
+    def messages(self, kind: type[Any] | None = None) -> Iterator[Any]:
+        """Take one message of the function after the other.
+
+        Args:
+            kind (type[Any] | None): As of `receive`.
+
+        Yields:
+            Any: Each, until the process has ended for good, and all that was sent has been given.
+        """
+        while True:
+            try:
+                message = self.receive(kind)
+            except NotRunning:
+                return
+            yield message
+
+    def __iter__(self) -> Iterator[Any]:
+        """Take one message of the function after the other.
+
+        Returns:
+            Iterator[Any]: As of `messages`.
+        """
+        return self.messages()
+
+    def _check_talks(self, method: str) -> None:
+        if not self._supervisor.capabilities.converse:
+            raise self._supervisor.unsupported(f"ProcessHandle.{method}()", "cannot talk to what it runs")
+
+    def _not_running(self) -> NotRunning:
+        return NotRunning(self._name, self.exitcode)
+
     # --- for the group ------------------------------------------------------------------------------------------------
 
     def _give_up(self) -> None:
@@ -169,11 +340,15 @@ class ProcessHandle(Generic[R]):
             self._change.notify_all()
         self._tell_launched()
 
+    def _set_restarted(self) -> None:
+        self._restarts += 1
+
     def _set_over(self, exitcode: int | None) -> None:
         with self._change:
             self._over, self._exitcode = True, exitcode
             calls, self._when_over = self._when_over, []
             self._change.notify_all()
+        self._talk.over()
         self._tell_launched()
         for call in calls:
             call(self)
@@ -336,6 +511,10 @@ class HandleSink(Sink):
     @override
     def started(self, pid: int | None) -> None:
         self._handle._set_started(pid)
+
+    @override
+    def restarted(self) -> None:
+        self._handle._set_restarted()
 
     @override
     def ended(self, exitcode: int | None) -> None:

@@ -14,10 +14,11 @@ from procorch import _events as e
 from procorch._engine import Chunk, Worker
 from procorch._errors import WorkerStartError
 from procorch._info import ProcessInfo, State
-from procorch._job import Job, Sink
-from procorch._messages import Failure
+from procorch._job import Call, Job, Sink
+from procorch._messages import Cease, Failure
 from procorch._outcome import read_report
 from procorch._slot import Phase, Slot
+from procorch._talk import Talk
 from procorch._verdict import Ending, Place, rebuild_setup_error
 
 _STATES: dict[Phase, State] = {
@@ -57,6 +58,8 @@ class Hands:
         """Processes that are ordered; the supervisor's thread starts them."""
         self._places: dict[int, Place] = {}
         self._owners: dict[int, Sink] = {}  # of dedicated processes, by job
+        self.talks: dict[int, Talk] = {}
+        """With dedicated processes, by job."""
         self._starting: e.StartWorker | None = None  # the one that the supervisor's thread is about
         self._end_at_once: e.Terminate | e.Kill | None = None  # how to end that process as soon as it is there
 
@@ -70,6 +73,8 @@ class Hands:
         self.jobs[job.number] = job
         if job.spec.dedicated:
             self._owners[job.number] = job.sink
+        if isinstance(job, Call) and job.talk is not None:
+            self.talks[job.number] = job.talk
         if not sealed:
             self.streams[job.number] = job
 
@@ -88,6 +93,7 @@ class Hands:
         self.jobs.clear()
         self.streams.clear()
         self._owners.clear()
+        self.talks.clear()
         return deliveries
 
     # --- starting and burying -----------------------------------------------------------------------------------------
@@ -178,11 +184,16 @@ class Hands:
                 job.drop(items)
             case e.Send(slot, number, items, seconds):
                 job = self.jobs[number]
-                spec = job.spec
-                chunk = Chunk(job.function, job.style, spec.stop_on_failure, job.load(items), spec.timeout, seconds)
-                self.workers[slot].send(chunk)
+                spec, worker, talk = job.spec, self.workers[slot], self.talks.get(number)
+                load, talks = job.load(items), talk is not None
+                chunk = Chunk(job.function, job.style, spec.stop_on_failure, load, spec.timeout, seconds, talks)
+                worker.send(chunk)
+                if talk is not None:
+                    talk.begin(worker)
             case e.CountRetry(_, number):
                 self.jobs[number].retried += 1
+            case e.Restarted(_, number):
+                deliveries.append(self._owners[number].restarted)
             case e.JobDone(number):
                 job = self.jobs.pop(number)
                 self.streams.pop(number, None)
@@ -198,9 +209,12 @@ class Hands:
                 self.workers[slot].show_stack()
             case e.Ask(slot):
                 self.workers[slot].ask()
+            case e.Cease(slot):
+                self._let_cease(slot)
             case e.Terminate() | e.Kill():
                 self._signal(order)
             case e.ProcessOver(number, exitcode):
+                self.talks.pop(number, None)
                 deliveries.append(partial(self._owners.pop(number).ended, exitcode))
             case e.FinalizerFailed(slot, failure):
                 self._finalizer_failed(self._places[slot].name, failure)
@@ -215,6 +229,13 @@ class Hands:
             # Elsewhere than on this machine, a worker may do each chunk in another process.
             place = self._places[slot] = Place(place.name, worker.pid)
         return place
+
+    def _let_cease(self, slot: int) -> None:
+        worker = self.workers[slot]
+        if worker.listens():
+            worker.say(Cease())
+        else:
+            self._mailbox.append(e.Unheard(slot))
 
     def _signal(self, order: e.Terminate | e.Kill) -> None:
         worker = self.workers.get(order.slot)

@@ -28,8 +28,12 @@ from procorch._messages import (
     Noted,
     Payload,
     Plain,
+    Post,
     Ready,
     Retriable,
+    Said,
+    Serving,
+    Taken,
     Value,
 )
 from procorch._messages import Finalized as FinalizedMessage
@@ -56,6 +60,8 @@ class Inbox:
         self._beside: dict[int, Value | Failure | Retriable] = {}  # by position
         self.logged: list[Logged] = []
         """What was logged, until somebody takes it."""
+        self.said: list[Said] = []
+        """What the item has said, until somebody takes it."""
         self._heard = 0  # how much was logged, in all
         self._due = 0  # how much must be heard before the records go out
         self._held = False  # whether they wait for that
@@ -96,6 +102,9 @@ class Inbox:
                 return self.look() if self._held and self._heard >= self._due else []
             case Large(_, position, kind, payload):
                 self._beside[position] = _outcome(kind, payload)
+                return []
+            case Post() | Taken() | Serving():
+                self.said.append(message)
                 return []
             case Ready():
                 return [WorkerReady(self._slot)]
@@ -168,6 +177,16 @@ class Inbox:
     def begun(self) -> bool:
         """Whether an item of the chunk has begun."""
         return self._page.begun(self._seq) > 0
+
+    @property
+    def listens(self) -> bool:
+        """Whether the item that runs hears what is said to it."""
+        return self._page.listens()
+
+    @property
+    def taken(self) -> int:
+        """How many messages the items of the process have taken."""
+        return self._page.taken()
 
     def died(self, exitcode: int | None, remains: Remains) -> list[WorkerEvent]:
         """Take in that the process has ended and that all its messages have been heard.

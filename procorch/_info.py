@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from procorch._public import public
+from procorch.events import ServiceRestarted
 
 State: TypeAlias = Literal["starting", "idle", "busy", "ending"]
 
@@ -48,6 +49,7 @@ class GroupStats:
         dropped (int): Items that were never begun or were stopped since nobody wanted them any more: cancelled, or
             their group was ended.
         retried (int): How often an item was begun in vain and begun again.
+        restarted (int): How often a service was started again: what is started with ``restart=``.
         waiting (int): Items that wait for a worker, or for another try.
         running (int): Workers that have items, processes of `start` included.
         signals (int): SIGTERMs and SIGKILLs that were sent to processes.
@@ -56,6 +58,7 @@ class GroupStats:
             Of items that ran in one chunk, the mean.
         p95 (float | None): The same for 95 of 100 items.
         slots (tuple[SlotStats, ...]): For each worker slot; processes of `start` only as long as they are there.
+        restarts (tuple[ServiceRestarted, ...]): What the last hundred restarts of services were for, the newest last.
     """
 
     done: int
@@ -64,6 +67,7 @@ class GroupStats:
     timed_out: int
     dropped: int
     retried: int
+    restarted: int
     waiting: int
     running: int
     signals: int
@@ -71,6 +75,7 @@ class GroupStats:
     p50: float | None
     p95: float | None
     slots: tuple[SlotStats, ...]
+    restarts: tuple[ServiceRestarted, ...]
 
     @property
     def failed(self) -> int:

@@ -15,6 +15,7 @@ from procorch._events import JobSpec, Outcomes
 from procorch._items import Items
 from procorch._messages import Pack, Payload, Style
 from procorch._outcome import PROTOCOL
+from procorch._talk import Talk
 from procorch._verdict import Place
 
 
@@ -75,6 +76,9 @@ class Sink:
         Args:
             pid (int | None): Its process id, if it has one.
         """
+
+    def restarted(self) -> None:
+        """Take in that the process of the job's own has ended, and another is to take its place."""
 
     def ended(self, exitcode: int | None) -> None:
         """Take in that the process of the job's own is gone for good, or that there never will be one.
@@ -160,6 +164,8 @@ class Call(Job):
 
     payload: Payload | None = None
     """The pickled arguments; None once it has its outcome."""
+    talk: Talk | None = None
+    """With whom its process talks; None with nobody."""
 
     @override
     def take(self) -> int:

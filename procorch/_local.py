@@ -79,12 +79,15 @@ class LocalWorker(Worker):
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
+    @override
     def say(self, message: m.ToWorker) -> None:
         """Send a message, now or as soon as the socket takes it.
 
         Args:
             message (m.ToWorker): To the worker.
         """
+        if type(message) is m.Post:
+            self._tell_shares()  # it may refer to what is shared
         if not self.channel.send(message):
             self._engine.has_unsent(self)
 
@@ -119,7 +122,8 @@ class LocalWorker(Worker):
         self._tell_shares()
         seq = self._inbox.expect()
         self._introduce(chunk.function)
-        self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items, chunk.limit is not None))
+        timed = chunk.limit is not None
+        self.say(m.Run(seq, chunk.function.key, chunk.style, chunk.stop_on_error, chunk.items, timed, chunk.talks))
 
     def _introduce(self, function: Function) -> None:
         """Send a function that the worker does not have, and let it forget another that makes room."""
@@ -213,6 +217,21 @@ class LocalWorker(Worker):
         if logged:
             self._inbox.logged = []
         return logged
+
+    @override
+    def take_said(self) -> list[m.Said]:
+        said = self._inbox.said
+        if said:
+            self._inbox.said = []
+        return said
+
+    @override
+    def listens(self) -> bool:
+        return self._inbox.listens
+
+    @override
+    def taken(self) -> int:
+        return self._inbox.taken
 
     @override
     def look(self) -> list[WorkerEvent]:

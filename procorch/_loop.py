@@ -21,6 +21,7 @@ from procorch import _events as e
 from procorch._core import Core
 from procorch._engine import ALL, Capabilities, Engine, Worker
 from procorch._hands import Deliveries
+from procorch._messages import Serving
 from procorch._policy import Limits
 from procorch._records import replay
 from procorch._spin import Spin
@@ -176,11 +177,14 @@ class Loop(Core):
                 continue  # it is being started in this moment, by another thread: a caller's is too early for its news
             for event in worker.read():
                 self._pass_on_logged(worker, deliveries)
+                if isinstance(event, e.WorkerDied):
+                    self._pass_on_said(worker, is_last=True)
                 self._tell(event, deliveries)
                 if isinstance(event, e.WorkerDied):
                     self._hands.bury(event.slot)
                     self._lock.notify_all()
             self._pass_on_logged(worker, deliveries)
+            self._pass_on_said(worker)
         deadline = self._scheduler.next_deadline()
         if deadline is not None and deadline <= self._place.clock():
             self._tell(e.TimePassed(), deliveries)
@@ -267,6 +271,22 @@ class Loop(Core):
             job = self._hands.jobs.get(slot.job) if slot.job is not None else None
             deliveries.append(partial(replay, logged, job, slot.items))
             self._undelivered += 1
+
+    def _pass_on_said(self, worker: Worker, *, is_last: bool = False) -> None:
+        """Let whoever listens to a worker's item hear what it has said."""
+        said = worker.take_said()
+        if not (said or is_last):
+            return
+        slot = self._scheduler.slots.get(worker.slot)
+        talk = self._hands.talks.get(slot.dedicated) if slot is not None and slot.dedicated is not None else None
+        if talk is None:
+            return
+        if said:
+            talk.hear(said)
+            if self._observer is not None and any(type(one) is Serving for one in said):
+                self._observer.serves(worker.slot, self._place.clock())
+        if is_last:
+            talk.lost()
 
     def _look_into_decks(self, deliveries: Deliveries) -> None:
         for job in tuple(self._hands.streams.values()):

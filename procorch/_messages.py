@@ -214,6 +214,8 @@ class Run(NamedTuple):
     """The pickled arguments: each item's by itself, or of all in one."""
     timed: bool = False
     """Whether to note when each item begins."""
+    talks: bool = False
+    """Whether the parent listens to what the item has to say, and may have something to say to it."""
 
 
 class Levels(NamedTuple):
@@ -235,6 +237,35 @@ class LevelTable(NamedTuple):
 
 class Stop(NamedTuple):
     """Parent to worker: end, please."""
+
+
+class Cease(NamedTuple):
+    """Parent to worker: let the item that runs come to its end, please."""
+
+
+class Post(NamedTuple):
+    """Either way, while an item runs that talks: a message."""
+
+    payload: Payload
+    """The pickled object."""
+
+
+class Allow(NamedTuple):
+    """Parent to worker: how far it may go with its messages."""
+
+    total: int
+    """Messages that it may have sent, those so far among them; may be below 0, as long as it may send none."""
+
+
+class Taken(NamedTuple):
+    """Worker to parent: how far the item has come with the messages to it. The page knows it exactly."""
+
+    total: int
+    """Messages that this process has taken."""
+
+
+class Serving(NamedTuple):
+    """Worker to parent: the item says that it is ready to serve."""
 
 
 class Ready(NamedTuple):
@@ -289,5 +320,8 @@ class Finalized(NamedTuple):
     """Empty, or as in `Failure` if it raised."""
 
 
-ToWorker: TypeAlias = Setup | Define | Forget | Share | Unshare | Run | Levels | Stop
-FromWorker: TypeAlias = Ready | SetupFailed | Large | Logged | Noted | Ended | Finalized
+Said: TypeAlias = Post | Taken | Serving
+"""What an item says while it runs."""
+
+ToWorker: TypeAlias = Setup | Define | Forget | Share | Unshare | Run | Levels | Stop | Cease | Post | Allow
+FromWorker: TypeAlias = Ready | SetupFailed | Large | Logged | Noted | Ended | Finalized | Said

@@ -10,6 +10,7 @@ import attrs
 from procorch import _events as e
 from procorch import events
 from procorch._messages import Plain, Value
+from procorch._restarted import told
 
 
 @attrs.define
@@ -82,6 +83,17 @@ class Observer:
         self._processes[slot] = _Process(name, pid)
         self._tell(events.ProcessStarted(now, slot, name, pid))
 
+    def serves(self, slot: int, now: float) -> None:
+        """Tell that a service is ready.
+
+        Args:
+            slot (int): Where it is.
+            now (float): When it was heard of.
+        """
+        process = self._processes.get(slot)
+        if process is not None:
+            self._tell(events.ServiceReady(now, slot, process.name, process.pid))
+
     def signalled(self, order: e.Terminate | e.Kill, now: float) -> None:
         """Tell of a signal.
 
@@ -138,6 +150,8 @@ class Observer:
             case e.Send(slot, job, items):
                 chunk = self._chunks[slot] = _Chunk(job, self._tasks[job], items[0], now)
                 self._tell(events.ChunkBegan(now, slot, job, chunk.task, chunk.first, len(items)))
+            case e.Restarted(slot):
+                self._tell(told(order, self._processes[slot].name, now))
             case e.CountRetry(slot, job, item, attempts, reason):
                 self._tell(events.ItemRetried(now, slot, job, self._tasks[job], item, attempts, reason))
             case e.Resolve(job, items, outcomes, slot) if slot is not None and not isinstance(outcomes, Plain):
@@ -154,6 +168,8 @@ class Observer:
         match outcome:
             case e.Dropped():
                 return
+            case e.GivenUp(reason=reason):
+                pass
             case e.TimedOut():
                 reason = "timed out"
             case e.Lost():

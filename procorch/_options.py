@@ -8,6 +8,7 @@ import attrs
 
 from procorch._events import NO_WAIT, JobSpec
 from procorch._policy import Backoff, check_backoff, check_count, check_limit
+from procorch._restart import Restart
 
 
 @attrs.frozen
@@ -31,6 +32,7 @@ class TaskOptions:
         streaming: bool = False,
         dedicated: bool = False,
         name: str | None = None,
+        restart: Restart | None = None,
     ) -> JobSpec:
         """Tell what the scheduler must know of a job.
 
@@ -40,6 +42,7 @@ class TaskOptions:
             streaming (bool): Whether further items come only at a consumer's pace.
             dedicated (bool): Whether the job has a process of its own.
             name (str | None): Name of that process.
+            restart (Restart | None): How that process is kept up; None if it is not.
 
         Returns:
             JobSpec: With these, and what of the options concerns it.
@@ -53,6 +56,7 @@ class TaskOptions:
             streaming=streaming,
             dedicated=dedicated,
             name=name,
+            restart=restart,
         )
 
     @property

@@ -4,6 +4,7 @@ The page is an anonymous shared mapping. Whatever kills the worker, the parent f
 items are finished and with what, and which one had begun. No lock is shared, so a dead writer can block nobody.
 
     words of 8 bytes: 0 SEQ | 1 BEGUN | 2 RECORDS | 3 STARTED | 4 TOUCHED | 5 STOP | 6 SINCE | 7 LOGGED | 8 MARK
+                      9 LISTENS | 10 TAKEN
     from byte 128:    records, each a word (length << 24 | kind << 16 | items) and a body, at a multiple of 8
 
 A record is the outcome of one item, or a run: the results of several that are plain data (see `_plain`). The last run
@@ -25,6 +26,9 @@ item before it still runs.
 LOGGED counts what was logged, once it is in the socket: so the reader knows how much it has to read there before it
 lets out what it finds here.
 
+LISTENS is set once the item asks for what the parent has to say to it; TAKEN counts the messages that it has got, each
+before it gets it: so whatever kills it, nobody else gets the same one.
+
 Loaded in every worker. What the records mean is not decided here. The writer's end is in `_writer`.
 """
 
@@ -40,7 +44,7 @@ from procorch._plain import read_run
 PAGE_BYTES = 1 << 20
 """Size of a page. The memory is taken as it is written, so a worker with small results costs little of it."""
 
-SEQ, BEGUN, RECORDS, STARTED, TOUCHED, STOP, SINCE, LOGGED, MARK = range(9)
+SEQ, BEGUN, RECORDS, STARTED, TOUCHED, STOP, SINCE, LOGGED, MARK, LISTENS, TAKEN = range(11)
 FIRST = 128
 """Where the first record is."""
 MOST_ITEMS = 0xFFFF
@@ -257,6 +261,22 @@ class Reader:
             float: Seconds from its beginning to the end of its newest finished item.
         """
         return (self._words[TOUCHED] - self._words[STARTED]) * 1e-9
+
+    def listens(self) -> bool:
+        """Tell whether the item that runs hears what is said to it.
+
+        Returns:
+            bool: Of this moment.
+        """
+        return bool(self._words[LISTENS])
+
+    def taken(self) -> int:
+        """Count the messages that items of this process have taken.
+
+        Returns:
+            int: Of this moment.
+        """
+        return self._words[TAKEN]
 
     def ask_stop(self, seq: int) -> None:
         """Ask the writer to begin no further item of a chunk. It says with `Ended` how far it came.

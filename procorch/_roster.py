@@ -366,6 +366,18 @@ class Roster:
         if slot.phase is not Phase.GONE:
             self._order(e.Kill(slot.number) if kill else e.Terminate(slot.number))
 
+    def cease(self, slot: Slot, seconds: float, now: float) -> None:
+        """Let the function of a dedicated job come to its end, and end its process if that takes too long.
+
+        Args:
+            slot (Slot): Its slot, which has it.
+            seconds (float): How long it may take.
+            now (float): Monotonic seconds.
+        """
+        self._set_ending(slot)
+        self._order(e.Cease(slot.number))
+        self._steps.set(slot, now + seconds, e.Terminate)
+
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:

@@ -15,7 +15,7 @@ What becomes of an item:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import attrs
 
@@ -26,9 +26,12 @@ from procorch._pace import Pace
 from procorch._policy import Limits
 from procorch._recall import Recalls
 from procorch._roster import Roster
+from procorch._services import Services
 from procorch._slot import Phase, Slot
 from procorch._way import Way
 from procorch.events import Reason
+
+L = TypeVar("L", bound=Value | Failure | e.Lost | e.TimedOut | Plain)
 
 
 class Scheduler:
@@ -51,6 +54,7 @@ class Scheduler:
         self._recalls = Recalls(limits, way, self._roster.look_later, self._order)
         self._backlog = Backlog(limits)
         self._jobs = self._backlog.jobs
+        self._services = Services()
         self._closing = False
         self._terminated = False
         self._broken = False
@@ -162,6 +166,10 @@ class Scheduler:
                 self._finalized(self.slots[slot], failure, now)
             case e.ProcessStopped(job, kill):
                 self._process_stopped(job, kill=kill)
+            case e.StopAsked(job, grace):
+                self._stop_asked(job, grace, now)
+            case e.Unheard(slot):
+                self._unheard(slot, now)
             case e.CloseAsked():
                 self._close()
             case e.RoomChanged(workers, window):
@@ -178,6 +186,7 @@ class Scheduler:
         if self._elastic:
             self._pace.begin(event)
             self._heard_at = now
+        self._stop_services(now)
         self._dispatch(now)
         orders, self._orders = self._orders, []
         return orders
@@ -203,6 +212,8 @@ class Scheduler:
         if spec.dedicated and self._refusing:
             self._order(e.ProcessOver(number, None))
         elif spec.dedicated:
+            if spec.restart is not None:
+                self._services.open(number, spec.restart)
             self._roster.start(self._roster.add(spec.name, number))
         if opened.items:
             self._offered(job, opened.items)
@@ -296,12 +307,16 @@ class Scheduler:
         items = slot.items[slot.done : slot.done + len(outcomes)]
         slot.done += len(outcomes)
         slot.finished += len(outcomes)
+        if job.spec.restart is not None and self._has_returned(outcomes):
+            self._returned(slot, job, items, outcomes, now)
+            return
         if isinstance(outcomes, Plain):
             self._order(e.Resolve(job.number, items, outcomes, slot.number))
             return
         final: Sequence[e.Outcome] = outcomes  # type: ignore[assignment]  # without retries, nothing is retriable
         lost = isinstance(outcomes[0], e.Lost | e.TimedOut)
-        if job.spec.retries or self._terminated or slot.expired is not None or lost:
+        judged = bool(job.spec.retries) or job.spec.restart is not None
+        if judged or self._terminated or slot.expired is not None or lost:
             items, final = self._judge(slot, job, items, outcomes, now)
         if items:
             self._order(e.Resolve(job.number, items, final, slot.number))
@@ -325,17 +340,39 @@ class Scheduler:
                     final[item] = attrs.evolve(outcome, slot=slot.number, attempts=attempts)
             elif item == slot.expired:
                 self._tried(slot, job, item, e.Remains(failure=Failure(outcome.payload)), None, now)
-            elif not (isinstance(outcome, Retriable) and self._try_again(slot, job, item, "raised", now)):
-                final[item] = Failure(outcome.payload)
+            else:
+                failure = Failure(outcome.payload)
+                again = isinstance(outcome, Retriable) or job.spec.restart is not None
+                if not (again and self._try_again(slot, job, item, "raised", now, failure)):
+                    final[item] = self._last(slot, job, "raised", failure)
         return list(final), list(final.values())
 
-    def _try_again(self, slot: Slot, job: Job, item: int, reason: Reason, now: float) -> bool:
+    def _try_again(
+        self,
+        slot: Slot,
+        job: Job,
+        item: int,
+        reason: Reason,
+        now: float,
+        failure: Failure | None = None,
+        exitcode: int | None = None,
+    ) -> bool:
         """Count a try that was in vain. If there is another, let the item wait for it."""
         attempts = job.tries[item] = job.tries.get(item, 0) + 1
-        if attempts > job.spec.retries or job.stopped or self._refusing or slot.stopped_by_user:
+        if job.stopped or self._refusing or slot.stopped_by_user:
             return False
-        self._order(e.CountRetry(slot.number, job.number, item, attempts, reason))
-        seconds = job.spec.backoff.seconds(attempts)
+        restart = job.spec.restart
+        if restart is not None:
+            decided = self._services.restart(job.number, restart, now)
+            if decided is None:
+                return False
+            restarts, seconds = decided
+            self._order(e.Restarted(slot.number, job.number, restarts, seconds, reason, failure, exitcode))
+        elif attempts > job.spec.retries:
+            return False
+        else:
+            self._order(e.CountRetry(slot.number, job.number, item, attempts, reason))
+            seconds = job.spec.backoff.seconds(attempts)
         if seconds:
             self._backlog.rest(job, item, now + seconds)
         else:
@@ -357,6 +394,8 @@ class Scheduler:
         self._release(slot, job, slot.items[slot.done :])
         if slot.phase is not Phase.BUSY:
             self._order(e.Ask(slot.number))  # it was told to end, but by a signal that it made something else of
+        elif job.spec.restart is not None and job.active:
+            self._roster.retire(slot, now)  # another process is to take its place
         elif slot.dedicated is None and (
             worn or slot.tasks == self._limits.max_tasks or (self._elastic and self._roster.crowded)
         ):
@@ -431,19 +470,80 @@ class Scheduler:
 
     def _tried(self, slot: Slot, job: Job, item: int, remains: e.Remains, exitcode: int | None, now: float) -> None:
         """Try an item again that was begun in vain, or lose it."""
-        if not self._try_again(slot, job, item, "timed out" if item == slot.expired else "crashed", now):
+        reason: Reason = "timed out" if item == slot.expired else "crashed"
+        if not self._try_again(slot, job, item, reason, now, remains.failure, exitcode):
             self._lose(slot, job, item, remains, exitcode)
 
     def _lose(self, slot: Slot, job: Job, item: int, remains: e.Remains, exitcode: int | None) -> None:
         attempts = job.tries.get(item, 0)
-        outcome: e.Outcome = e.Lost(slot.number, exitcode, attempts, remains)
+        outcome: e.Outcome
         if self._terminated:
             outcome = e.Dropped()
         elif item == slot.expired and slot.limit is not None:
-            outcome = e.TimedOut(slot.number, slot.limit, attempts, remains)
+            outcome = self._last(slot, job, "timed out", e.TimedOut(slot.number, slot.limit, attempts, remains))
+        else:
+            outcome = self._last(slot, job, "crashed", e.Lost(slot.number, exitcode, attempts, remains))
         self._order(e.Resolve(job.number, (item,), (outcome,), slot.number))
         if job.spec.stop_on_failure and not job.stopped:
             self._stopped(job.number)
+
+    # --- services: processes that are to stay up ----------------------------------------------------------------------
+
+    @staticmethod
+    def _has_returned(outcomes: Sequence[e.ItemOutcome] | Plain) -> bool:
+        return isinstance(outcomes, Plain) or isinstance(outcomes[0], Value)
+
+    def _returned(
+        self, slot: Slot, job: Job, items: Sequence[int], outcomes: Sequence[e.ItemOutcome] | Plain, now: float
+    ) -> None:
+        """Decide what becomes of a service whose function has returned."""
+        assert job.spec.restart is not None
+        if job.spec.restart.on == "always" and self._try_again(slot, job, items[0], "returned", now):
+            return
+        value = outcomes if isinstance(outcomes, Plain) else outcomes[0]
+        assert isinstance(value, Plain | Value)
+        outcome = self._last(slot, job, "returned", value)
+        self._order(e.Resolve(job.number, items, outcome if isinstance(outcome, Plain) else [outcome], slot.number))
+
+    def _last(self, slot: Slot, job: Job, reason: Reason, outcome: L) -> L | e.GivenUp:
+        """Give what becomes of an item that is not tried again: of a service's, that it has failed for good."""
+        restart = job.spec.restart
+        if restart is None or not self._services.has_given_up(job.number):
+            return outcome
+        return e.GivenUp(slot.number, restart, self._services.restarts(job.number), reason, outcome)
+
+    def _stop_asked(self, number: int, grace: float | None, now: float) -> None:
+        for slot in self._dedicated_to(number):
+            waits = not slot.stopped_by_user
+            slot.stopped_by_user = True
+            if slot.phase is Phase.BUSY and slot.done < len(slot.items):
+                self._roster.cease(slot, self._limits.stop_grace if grace is None else grace, now)
+            elif slot.phase is Phase.STARTING:
+                self._roster.stop(slot, now)  # the function has not begun
+            elif slot.phase is not Phase.GONE:
+                self._roster.ends_by_itself(slot, now)
+            elif waits:
+                self._settle_dedicated(slot, number, slot.exitcode)  # it rests
+
+    def _unheard(self, number: int, now: float) -> None:
+        slot = self.slots.get(number)
+        if slot is not None and slot.phase is Phase.ENDING:
+            self._roster.stop(slot, now)
+
+    def _stop_services(self, now: float) -> None:
+        """Stop those that are up one after the other, the one that was started last first, once it is time for that."""
+        services = self._services
+        while (number := services.last) is not None and not self._terminated:
+            if not (services.failed or (self._closing and self._only_services_are_left)):
+                return
+            if any(slot.stopped_by_user for slot in self._dedicated_to(number)):
+                return  # the next one's turn comes when it has ended
+            self._stop_asked(number, None, now)
+
+    @property
+    def _only_services_are_left(self) -> bool:
+        others = any(number not in self._services for number in self._jobs)
+        return not others and all(slot.dedicated in self._services for slot in self.slots.values() if slot.dedicated)
 
     # --- workers that begin -------------------------------------------------------------------------------------------
 
@@ -508,6 +608,7 @@ class Scheduler:
         if job is not None and items:
             self._order(e.Resolve(number, items, [unbegun] * len(items), slot.number))
             self._forget_if_done(job)
+        self._services.over(number)
         # Last, so that whoever learns that the process is over finds its result.
         self._order(e.ProcessOver(number, exitcode))
 

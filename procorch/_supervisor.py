@@ -24,6 +24,7 @@ from procorch._info import GroupStats, ProcessInfo
 from procorch._job import Batch, Job
 from procorch._loop import Loop
 from procorch._policy import Limits
+from procorch._talk import Talk
 from procorch._verdict import Ending
 from procorch._waits import join_thread
 from procorch.events import Event
@@ -181,6 +182,15 @@ class Supervisor(Loop):
     def _drop(self, job: Job, unless: Callable[[], bool], deliveries: Deliveries) -> None:
         if job.number in self._hands.jobs and self._scheduler.knows(job.number) and not unless():
             self._tell(e.JobStopped(job.number), deliveries)
+
+    def say(self, talk: Talk) -> None:
+        """Let a process hear what it is to be told by now.
+
+        Args:
+            talk (Talk): With that process.
+        """
+        if os.getpid() == self._pid:
+            self._act(lambda _: talk.go_on())
 
     def is_running(self, job: Job) -> bool:
         """Tell whether the only item of a job has begun.

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from procorch import _events as e
 from procorch._info import GroupStats, SlotStats
 from procorch._messages import Plain, Value
+from procorch._restarted import told
 from procorch._slot import Slot
+from procorch.events import ServiceRestarted
+
+_MOST_RESTARTS = 100
+"""Of services, that are remembered with what they were for."""
 
 _STEPS = 16
 """Parts of a doubling: so fine are times kept, whatever their number."""
@@ -68,6 +73,8 @@ class Tally:
         self.signals = 0
         """Counted by who sends them."""
         self.durations = Durations()
+        self._restarts: deque[ServiceRestarted] = deque(maxlen=_MOST_RESTARTS)
+        self.restarted = 0
 
     def hear(self, event: e.Event, slots: Mapping[int, Slot], now: float) -> None:
         """Take in an event.
@@ -82,11 +89,13 @@ class Tally:
         elif self.began is None and type(event) is e.JobOpened:
             self.began = now
 
-    def see(self, orders: Sequence[e.Order]) -> None:
+    def see(self, orders: Sequence[e.Order], slots: Mapping[int, Slot], now: float) -> None:
         """Take in what the scheduler orders.
 
         Args:
             orders (Sequence[e.Order]): In their order.
+            slots (Mapping[int, Slot]): As they are now.
+            now (float): Monotonic seconds.
         """
         for order in orders:
             match order:
@@ -94,6 +103,9 @@ class Tally:
                     self._resolved(order.outcomes)
                 case e.CountRetry():
                     self.retried += 1
+                case e.Restarted(slot):
+                    self.restarted += 1
+                    self._restarts.append(told(order, slots[slot].name, now))
                 case _:
                     pass
 
@@ -127,6 +139,8 @@ class Tally:
             timed_out=self.timed_out,
             dropped=self.dropped,
             retried=self.retried,
+            restarted=self.restarted,
+            restarts=tuple(self._restarts),
             waiting=waiting,
             running=sum(slot.job is not None for slot in several),
             signals=self.signals,
@@ -150,9 +164,9 @@ class Tally:
         match outcome:
             case e.Dropped():
                 self.dropped += 1
-            case e.Lost() | e.NotStarted():
+            case e.Lost() | e.NotStarted() | e.GivenUp(reason="crashed"):
                 self.crashed += 1
-            case e.TimedOut():
+            case e.TimedOut() | e.GivenUp(reason="timed out"):
                 self.timed_out += 1
             case _:
                 self.raised += 1

@@ -23,6 +23,7 @@ from procorch._options import TaskOptions
 from procorch._pickles import Pickles
 from procorch._policy import check_callable, check_count, check_name
 from procorch._progress import Progress, Reporter, total_of
+from procorch._restart import Restart
 from procorch._shape import Shape
 from procorch._signatures import ImapCall
 from procorch._stream import Stream
@@ -124,13 +125,18 @@ class Tasks:
                 future.release()  # or the two would keep each other, and a descriptor, until garbage is looked for
                 raise
 
-    def start(self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> ProcessHandle[R]:
+    def start(
+        self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None, restart: Restart | None = None
+    ) -> ProcessHandle[R]:
         """Start a process of its own for ``fn(*args)``, beyond the group's workers, at once.
 
         Args:
-            fn (Callable[[*Ts], R]): Called in the new process, after the group's initializer. Pickled here.
+            fn (Callable[[*Ts], R]): Called in the new process, after the group's initializer. Pickled here. There,
+                `current_process` tells whether it is to stop, and gives and takes messages.
             *args (*Ts): Positional arguments for ``fn``; pickled here.
             name (str | None): Name of the process; None takes the group's name and the next number.
+            restart (Restart | None): How the process is kept up: it is a service then, which leaving the group's block
+                stops when all else is done. None: it runs once.
 
         Returns:
             ProcessHandle[R]: The process, and later what ``fn`` returned. A failure that nobody asks for with
@@ -138,35 +144,48 @@ class Tasks:
 
         Raises:
             GroupClosed: The group has been closed or left, or cannot start processes.
-            TypeError: ``fn`` is not callable, or ``name`` is neither a str nor None.
-            ValueError: ``name`` is empty.
+            NotSupported: There is a ``restart``, and the engine cannot ask processes to stop.
+            TypeError: ``fn`` is not callable, ``name`` is neither a str nor None, or ``restart`` no `Restart`.
+            ValueError: ``name`` is empty, or there are both a ``restart`` and ``retries``.
         """
         check_callable("fn", fn)
         if name is not None:
             check_name(name)
+        self._check_restart(restart)
         self._supervisor.check_open()
 
         def task() -> Task:
             return Task(name_of(fn), _show_call(args, {}))
 
         pickles = self._functions.pickles()
-        function = self._functions.get(fn, pickles, task, self._options.raises_again)
+        function = self._functions.get(fn, pickles, task, self._options.raises_again, is_service=restart is not None)
         call: tuple[tuple[object, ...], dict[str, object]] = (args, {})
         payload = pickles.item(call, task)
         name = next(self._supervisor.names) if name is None else name
-        handle = ProcessHandle[R](self._supervisor, name)
+        handle = ProcessHandle[R](self._supervisor, name, self._functions.pickles)
         if isinstance(function, NotPicklable):
             handle._refuse(function)
         elif isinstance(payload, NotPicklable):
             handle._refuse(payload)
         else:
-            spec = self._options.spec(dedicated=True, name=name)
+            spec = self._options.spec(dedicated=True, name=name, restart=restart)
             sink = HandleSink(handle, task, self._supervisor.ending)
-            job = Call(function, Style.CALL, spec, sink, payload=payload)
+            talk = handle._talk if self._supervisor.capabilities.converse else None
+            job = Call(function, Style.CALL, spec, sink, payload=payload, talk=talk)
             self._supervisor.open(job, sealed=True)
             handle._bind(job)
         self._handles.add(handle)
         return handle
+
+    def _check_restart(self, restart: object) -> None:
+        if restart is None:
+            return
+        if not isinstance(restart, Restart):
+            raise TypeError(f"restart must be a Restart or None, not {restart!r}")
+        if self._options.retries:
+            raise ValueError("restart takes the place of options(retries=): one of them only")
+        if not self._supervisor.capabilities.converse:
+            raise self._supervisor.unsupported("start(restart=)", "cannot ask what it runs to stop")
 
     @property
     def imap(self) -> ImapCall:

@@ -17,8 +17,17 @@ import attrs
 
 from procorch import _values
 from procorch._buffers import loads
-from procorch._errors import GroupClosed, NotPicklable, Task, TaskError, TaskTimeout, WorkerCrashed, WorkerStartError
-from procorch._events import Dropped, Lost, NotStarted, Outcome, Remains, TimedOut
+from procorch._errors import (
+    GroupClosed,
+    NotPicklable,
+    Task,
+    TaskError,
+    TaskTimeout,
+    TooManyRestarts,
+    WorkerCrashed,
+    WorkerStartError,
+)
+from procorch._events import Dropped, GivenUp, Lost, NotStarted, Outcome, Remains, TimedOut
 from procorch._messages import Failure, Plain, Report, Value
 from procorch._outcome import capture, read_report, text_of
 
@@ -166,7 +175,7 @@ def settle(
 
 
 def fault_of(
-    outcome: Failure | Lost | TimedOut | NotStarted | Dropped,
+    outcome: Failure | Lost | TimedOut | NotStarted | Dropped | GivenUp,
     task: Callable[[], Task],
     place: Place | None,
     ending: Ending,
@@ -174,7 +183,7 @@ def fault_of(
     """Make the error that an item without a result has come to.
 
     Args:
-        outcome (Failure | Lost | TimedOut | NotStarted | Dropped): What became of the item.
+        outcome (Failure | Lost | TimedOut | NotStarted | Dropped | GivenUp): What became of the item.
         task (Callable[[], Task]): Names the work.
         place (Place | None): Where it ran; None if nowhere.
         ending (Ending): Why the group ends, for work that was dropped.
@@ -196,6 +205,12 @@ def fault_of(
             return _with_stack(TaskTimeout(task(), attempts, limit, *_name_and_pid(place), stack), stack)
         case NotStarted(_, detail):
             return WorkerStartError(place.name if place is not None else "?", None, detail)
+        case GivenUp(_, restart, restarts, reason, last):
+            name, _ = _name_and_pid(place)
+            error = TooManyRestarts(task(), restarts + 1, name, restarts, restart.within, reason)
+            if not isinstance(last, Value | Plain):
+                error.__cause__ = fault_of(last, task, place, ending)
+            return error
         case Dropped():
             return ending.error()
         case _:
@@ -207,7 +222,8 @@ def _name_and_pid(place: Place | None) -> tuple[str, int | None]:
 
 
 _OUR_FRAMES = re.compile(
-    r'(?m)^  File ".*\Wprocorch\W_(?:child|queue)\.py", line \d+ in (?:_outcome|fill|<lambda>)\n(?:  File .*\n)*'
+    r'(?m)^  File ".*\Wprocorch\W_(?:child|current|queue)\.py", '
+    r"line \d+ in (?:__call__|_outcome|fill|<lambda>)\n(?:  File .*\n)*"
 )
 """In a stack as `faulthandler` writes it, most recent call first: the call of the item's function, and its callers."""
 

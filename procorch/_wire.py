@@ -19,7 +19,9 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple, assert_never
 
 from procorch._messages import (
+    Allow,
     Bytes,
+    Cease,
     Define,
     Ended,
     Finalized,
@@ -32,13 +34,16 @@ from procorch._messages import (
     Noted,
     Pack,
     Payload,
+    Post,
     Ready,
     Run,
+    Serving,
     Setup,
     SetupFailed,
     Share,
     Stop,
     Style,
+    Taken,
     ToWorker,
     Unshare,
 )
@@ -47,6 +52,7 @@ from procorch._parcel import Descriptor, Parcel
 _HEADER = struct.Struct("=BBHIQQQ")
 _SETUP, _DEFINE, _FORGET, _RUN, _STOP, _READY, _SETUP_FAILED, _LARGE, _NOTED, _ENDED = range(10)
 _FINALIZED, _LEVELS, _LOGGED, _SHARE, _UNSHARE = range(10, 15)
+_CEASE, _POST, _ALLOW, _TAKEN, _SERVING = range(15, 20)
 
 _PARCEL = 1 << 63
 
@@ -72,16 +78,17 @@ def encode(message: ToWorker | FromWorker) -> list[Piece]:
         list[Piece]: The header first.
     """
     match message:
-        case Run(seq, key, style, stop_on_error, Pack() as pack, timed):
-            flags = stop_on_error | timed << 1 | 1 << 2
+        case Run(seq, key, style, stop_on_error, Pack() as pack, timed, talks):
+            flags = stop_on_error | timed << 1 | 1 << 2 | talks << 3
             return [_HEADER.pack(_RUN, style, flags, pack.items, seq, key, len(pack.payload)), pack.payload]
-        case Run(seq, key, style, stop_on_error, items, timed):
+        case Run(seq, key, style, stop_on_error, items, timed, talks):
             assert not isinstance(items, Pack)
             count = len(items)
             lengths = [len(item) for item in items]
             parcels = Parcel in map(type, items)
             table = struct.pack(f"={count}Q", *(_marked(items) if parcels else lengths))
-            header = _HEADER.pack(_RUN, style, stop_on_error | timed << 1, count, seq, key, len(table) + sum(lengths))
+            flags = stop_on_error | timed << 1 | talks << 3
+            header = _HEADER.pack(_RUN, style, flags, count, seq, key, len(table) + sum(lengths))
             return [header + table, *map(_piece, items)] if parcels else [header + table, *items]  # type: ignore[list-item]
         case Define(key, payload):
             return [_HEADER.pack(_DEFINE, 0, 0, 0, key, 0, len(payload)), payload]
@@ -117,6 +124,16 @@ def encode(message: ToWorker | FromWorker) -> list[Piece]:
             return [_HEADER.pack(_LEVELS, 0, 0, 0, 0, 0, len(payload)), payload]
         case Logged(seq, begun, payload):
             return [_HEADER.pack(_LOGGED, 0, 0, 0, seq, begun, len(payload)), payload]
+        case Cease():
+            return [_HEADER.pack(_CEASE, 0, 0, 0, 0, 0, 0)]
+        case Post(payload):
+            return [_HEADER.pack(_POST, 0, 0, type(payload) is Parcel, 0, 0, len(payload)), _piece(payload)]
+        case Allow(total):
+            return [_HEADER.pack(_ALLOW, 0, 0, total < 0, abs(total), 0, 0)]
+        case Taken(total):
+            return [_HEADER.pack(_TAKEN, 0, 0, 0, total, 0, 0)]
+        case Serving():
+            return [_HEADER.pack(_SERVING, 0, 0, 0, 0, 0, 0)]
         case _:
             assert_never(message)
 
@@ -153,7 +170,7 @@ def _decode(header: tuple[int, ...], body: memoryview, descriptors: deque[Descri
                         Parcel.received(item, descriptors.popleft()) if length >= _PARCEL else item  # type: ignore[arg-type]
                         for item, length in zip(items, lengths, strict=True)
                     ]
-            return Run(a, b, Style(extra), bool(flag & 1), items, bool(flag & 2))
+            return Run(a, b, Style(extra), bool(flag & 1), items, bool(flag & 2), bool(flag & 8))
         case 0:
             return Setup(body[flag:], a, b, count, str(body[:flag], "utf-8", "surrogatepass"))
         case 1:
@@ -183,6 +200,16 @@ def _decode(header: tuple[int, ...], body: memoryview, descriptors: deque[Descri
             return Share(a, name, Parcel.received(rest, descriptors.popleft()) if count else rest)
         case 14:
             return Unshare(a)
+        case 15:
+            return Cease()
+        case 16:
+            return Post(Parcel.received(body, descriptors.popleft()) if count else body)
+        case 17:
+            return Allow(-a if count else a)
+        case 18:
+            return Taken(a)
+        case 19:
+            return Serving()
         case _:
             raise ValueError(f"a frame of unknown type {type_}")
 

@@ -16,6 +16,7 @@ from procorch._plain import KINDS, marshal_one
 from procorch._queue import (
     BEGUN,
     FIRST,
+    LISTENS,
     LOGGED,
     MARK,
     MOST_BASE,
@@ -25,6 +26,7 @@ from procorch._queue import (
     SINCE,
     STARTED,
     STOP,
+    TAKEN,
     TOUCHED,
     WIDTHS,
     Filling,
@@ -158,6 +160,18 @@ class Writer:
             now_ns (int): Monotonic time, in nanoseconds; 0: it does not run, its outcome is on its way.
         """
         self._words[SINCE] = now_ns
+
+    def listen(self) -> None:
+        """Note that the item hears what is said to it from now on."""
+        self._words[LISTENS] = 1
+
+    def note_taken(self, count: int) -> None:
+        """Note how many messages have been taken; call it before the last of them is given to the item.
+
+        Args:
+            count (int): Of all chunks.
+        """
+        self._words[TAKEN] = count
 
     def touch(self, now_ns: int) -> None:
         """Note how long the chunk's work has taken so far.

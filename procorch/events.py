@@ -5,6 +5,7 @@
     ChunkBegan ... ChunkEnded                    of each chunk of items with a worker; what `submit` and `start` give is
                                                  a chunk of one item
     ItemRetried, ItemFailed, ProcessSignalled    in between, as it happens
+    ServiceReady, ServiceRestarted               of what is started with ``restart=``
 
 An item is known by the number of its job and its own, from 0, in the order in which the job took its items.
 """
@@ -28,11 +29,13 @@ __all__ = [
     "ProcessSignalled",
     "ProcessStarted",
     "Reason",
+    "ServiceReady",
+    "ServiceRestarted",
 ]
 
-Reason: TypeAlias = Literal["raised", "crashed", "timed out", "not started"]
+Reason: TypeAlias = Literal["raised", "crashed", "timed out", "not started", "returned"]
 """Why an item failed: its function raised, its process died under it, or was stopped for its time; or the system
-refused it a process of its own."""
+refused it a process of its own. Or why a service was restarted: its function may also have returned."""
 
 
 @attrs.frozen
@@ -227,6 +230,47 @@ class ItemFailed:
     reason: Reason
 
 
+@attrs.frozen
+class ServiceReady:
+    """The function of a process of `ProcessGroup.start` has said that it is ready to serve.
+
+    Attributes:
+        at (float): When.
+        slot (int): As of `ProcessStarted`.
+        name (str): Likewise.
+        pid (int | None): Likewise.
+    """
+
+    at: float
+    slot: int
+    name: str
+    pid: int | None
+
+
+@attrs.frozen
+class ServiceRestarted:
+    """A process that is to stay up is started again; `ProcessStarted` follows when that is done.
+
+    Attributes:
+        at (float): When that was decided.
+        slot (int): As of `ProcessStarted`.
+        name (str): Likewise.
+        restarts (int): How often it was started again so far, with this one.
+        wait (float): Seconds until then.
+        reason (Reason): What for.
+        detail (str): What more is known: type and text of what the function raised, or how the process ended; may be
+            empty.
+    """
+
+    at: float
+    slot: int
+    name: str
+    restarts: int
+    wait: float
+    reason: Reason
+    detail: str
+
+
 Event: TypeAlias = (
     GroupBegan
     | GroupEnded
@@ -238,5 +282,7 @@ Event: TypeAlias = (
     | ChunkEnded
     | ItemRetried
     | ItemFailed
+    | ServiceReady
+    | ServiceRestarted
 )
 """Any of them."""

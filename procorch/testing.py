@@ -201,7 +201,7 @@ class FakeEngine(Engine):
     """Runs items in this process, in the group's own thread, one after the other. For one group at a time."""
 
     has_main = True
-    capabilities: Capabilities = attrs.evolve(ALL, prepare=False)
+    capabilities: Capabilities = attrs.evolve(ALL, prepare=False, converse=False)
 
     def __init__(self, clock: Clock | None = None) -> None:
         """Begin without workers.

@@ -203,7 +203,9 @@ class Far:
                 self.ended[job] = self.now
             case (
                 e.CountRetry()
+                | e.Restarted()
                 | e.Ask()
+                | e.Cease()
                 | e.Terminate()
                 | e.Kill()
                 | e.ShowStack()

@@ -76,6 +76,8 @@ class Told:
             case events.ItemFailed(_, _, job, _, item, reason):
                 assert (job, item) not in self.failed
                 self.failed[job, item] = reason
+            case events.ServiceReady() | events.ServiceRestarted():
+                raise AssertionError(event)
             case _:
                 assert_never(event)
 
@@ -92,8 +94,8 @@ class Watch:
     def hear(self, event: e.Event, slots: Mapping[int, Slot], now: float) -> None:
         self.tally.hear(event, slots, now)
 
-    def see(self, event: e.Event, orders: Sequence[e.Order], now: float) -> None:
-        self.tally.see(orders)
+    def see(self, event: e.Event, orders: Sequence[e.Order], slots: Mapping[int, Slot], now: float) -> None:
+        self.tally.see(orders, slots, now)
         self.observer.saw(event, orders, now)
 
     def signalled(self, order: e.Terminate | e.Kill, now: float) -> None:

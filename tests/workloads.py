@@ -219,7 +219,9 @@ class World:
                 self.ended[job] = self.now
             case (
                 e.CountRetry()
+                | e.Restarted()
                 | e.Ask()
+                | e.Cease()
                 | e.Terminate()
                 | e.Kill()
                 | e.ShowStack()

@@ -15,7 +15,7 @@ import attrs
 from procorch import events as e
 from procorch._errors import describe_exit
 
-_OfSlot: TypeAlias = e.ItemRetried | e.ItemFailed | e.ProcessSignalled | e.ProcessEnded
+_OfSlot: TypeAlias = e.ItemRetried | e.ItemFailed | e.ServiceRestarted | e.ProcessSignalled | e.ProcessEnded
 
 COUNT_EVERY = 0.01
 """Seconds between two rows of counters: a chunk may take less than a thousandth of that, and no eye sees it."""
@@ -113,6 +113,11 @@ class GroupRows:
                 name = f"failed ({event.reason})"
                 rows = self._counters(self._counts.change(event.at, failed=1))
                 return [*rows, *self._crash_of(event), self._mark(event, "failure", name, self._item(event))]
+            case e.ServiceRestarted():
+                args = f'"restarts":{event.restarts},"reason":"{event.reason}","detail":{json.dumps(event.detail)}'
+                return [self._mark(event, "retry", f"restart ({event.reason})", args)]
+            case e.ServiceReady():
+                return []
             case e.ProcessSignalled():
                 self._slot(event.slot).signalled = True
                 return [self._mark(event, "signal", event.signal, f'"signal":"{event.signal}"')]
