@@ -369,6 +369,13 @@ class Ask:
 
 
 @attrs.frozen
+class Stopping:
+    """The function of a dedicated job is to come to its end: that its process is ended is no news."""
+
+    job: int
+
+
+@attrs.frozen
 class Cease:
     """Tell the function in the slot's process that it is to come to its end; `Unheard` if it does not listen."""
 
@@ -418,6 +425,7 @@ class Restarted:
     """The process of a service has ended, or is about to, and another will take its place."""
 
     slot: int
+    name: str
     job: int
     restarts: int
     """How often it was started again, with this one."""
@@ -472,6 +480,7 @@ Order: TypeAlias = (
     | Look
     | ShowStack
     | Ask
+    | Stopping
     | Cease
     | Terminate
     | Kill

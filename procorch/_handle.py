@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 from typing_extensions import override
 
 from procorch._current import checked
-from procorch._errors import GroupClosed, NotPicklable, NotRunning, Task
+from procorch._errors import GroupClosed, NotPicklable, NotRunning, Task, WorkerCrashed
 from procorch._events import Outcome, Outcomes, ProcessStopped, StopAsked
 from procorch._job import Job, Sink
 from procorch._messages import Plain, Value
@@ -53,6 +53,7 @@ class ProcessHandle(Generic[R]):
         self._future = SafeFuture[R]()
         self._collected = False
         self._asked_to_end = False
+        self._asked_to_stop = False
         self._change = Condition()
         self._launched = False
         self._over = False
@@ -174,8 +175,6 @@ class ProcessHandle(Generic[R]):
         """
         seconds = check_limit("grace", grace)
         self._check_talks("stop")
-        if not self._future.done():
-            self._asked_to_end = True
         if self._number:
             self._supervisor.post(StopAsked(self._number, seconds))
 
@@ -340,6 +339,9 @@ class ProcessHandle(Generic[R]):
             self._change.notify_all()
         self._tell_launched()
 
+    def _set_stopping(self) -> None:
+        self._asked_to_stop = True
+
     def _set_restarted(self) -> None:
         self._restarts += 1
 
@@ -385,6 +387,8 @@ class ProcessHandle(Generic[R]):
         if self._collected or self._asked_to_end or not self._future.done():
             return None
         error = self._future.exception()
+        if self._asked_to_stop and isinstance(error, WorkerCrashed):
+            return None  # it was ended for not coming to its end
         if isinstance(error, GroupClosed) or (isinstance(error, SystemExit) and error.code in {None, 0}):
             return None
         return error
@@ -511,6 +515,10 @@ class HandleSink(Sink):
     @override
     def started(self, pid: int | None) -> None:
         self._handle._set_started(pid)
+
+    @override
+    def stopping(self) -> None:
+        self._handle._set_stopping()
 
     @override
     def restarted(self) -> None:

@@ -192,7 +192,7 @@ class Hands:
                     talk.begin(worker)
             case e.CountRetry(_, number):
                 self.jobs[number].retried += 1
-            case e.Restarted(_, number):
+            case e.Restarted(_, _, number):
                 deliveries.append(self._owners[number].restarted)
             case e.JobDone(number):
                 job = self.jobs.pop(number)
@@ -209,6 +209,8 @@ class Hands:
                 self.workers[slot].show_stack()
             case e.Ask(slot):
                 self.workers[slot].ask()
+            case e.Stopping(number):
+                self._owners[number].stopping()
             case e.Cease(slot):
                 self._let_cease(slot)
             case e.Terminate() | e.Kill():

@@ -38,7 +38,7 @@ class Mail:
         self._spin = Spin()
         self._pending: deque[m.ToWorker] = deque()  # read, and not given yet
         self._lock = threading.Lock()
-        self._waits = False  # whether the main thread reads, or is about to
+        self._waits = True  # whether the main thread reads, or does nothing at all any more
         self._passed_on: SimpleQueue[m.ToWorker | None] | None = None  # what another thread has read
         _spares.keep(self._reader)
 
@@ -48,15 +48,18 @@ class Mail:
         Yields:
             m.ToWorker: From the parent. Whoever gets one asks for the next when he is through with it.
         """
-        while True:
-            with self._lock:
-                self._waits = True
-                passed_on = self._passed_on
-            message = self._next() if passed_on is None else passed_on.get()
-            self._waits = False
-            if message is None:
-                return
-            yield message
+        try:
+            while (message := self._wait()) is not None:
+                self._waits = False
+                yield message
+        finally:
+            self._waits = True  # nothing runs here any more
+
+    def _wait(self) -> m.ToWorker | None:
+        with self._lock:
+            self._waits = True
+            passed_on = self._passed_on
+        return self._next() if passed_on is None else passed_on.get()
 
     def _next(self) -> m.ToWorker | None:
         """Wait for the next message; None if the parent is gone."""

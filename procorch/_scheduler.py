@@ -167,7 +167,8 @@ class Scheduler:
             case e.ProcessStopped(job, kill):
                 self._process_stopped(job, kill=kill)
             case e.StopAsked(job, grace):
-                self._stop_asked(job, grace, now)
+                if self._dedicated_to(job):
+                    self._stop_asked(job, grace, now)
             case e.Unheard(slot):
                 self._unheard(slot, now)
             case e.CloseAsked():
@@ -367,7 +368,7 @@ class Scheduler:
             if decided is None:
                 return False
             restarts, seconds = decided
-            self._order(e.Restarted(slot.number, job.number, restarts, seconds, reason, failure, exitcode))
+            self._order(e.Restarted(slot.number, slot.name, job.number, restarts, seconds, reason, failure, exitcode))
         elif attempts > job.spec.retries:
             return False
         else:
@@ -513,6 +514,7 @@ class Scheduler:
         return e.GivenUp(slot.number, restart, self._services.restarts(job.number), reason, outcome)
 
     def _stop_asked(self, number: int, grace: float | None, now: float) -> None:
+        self._order(e.Stopping(number))
         for slot in self._dedicated_to(number):
             waits = not slot.stopped_by_user
             slot.stopped_by_user = True

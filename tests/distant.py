@@ -205,6 +205,7 @@ class Far:
                 e.CountRetry()
                 | e.Restarted()
                 | e.Ask()
+                | e.Stopping()
                 | e.Cease()
                 | e.Terminate()
                 | e.Kill()

@@ -255,7 +255,7 @@ class Hands:
             told = self.hear_results(event) if isinstance(event, e.Recorded) else []
             self.watch.hear(event, self.scheduler.slots, self.now)
             orders = self.scheduler.handle(event, self.now)
-            self.watch.see(event, orders, self.scheduler.slots, self.now)
+            self.watch.see(event, orders, self.now)
             if isinstance(event, e.Looked) and event.slot in self.processes:
                 self.cut(self.processes[event.slot])
             for order in orders:
@@ -301,7 +301,7 @@ class Hands:
                 job.retried[item] += 1
                 assert attempts == job.retried[item] == job.begins[item] <= job.spec.retries
                 assert item not in job.outcomes
-            case e.Restarted() | e.Cease():
+            case e.Restarted() | e.Stopping() | e.Cease():
                 raise AssertionError(order)
             case e.JobDone(number):
                 self.job_done(self.jobs[number])

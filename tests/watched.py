@@ -94,8 +94,8 @@ class Watch:
     def hear(self, event: e.Event, slots: Mapping[int, Slot], now: float) -> None:
         self.tally.hear(event, slots, now)
 
-    def see(self, event: e.Event, orders: Sequence[e.Order], slots: Mapping[int, Slot], now: float) -> None:
-        self.tally.see(orders, slots, now)
+    def see(self, event: e.Event, orders: Sequence[e.Order], now: float) -> None:
+        self.tally.see(orders, now)
         self.observer.saw(event, orders, now)
 
     def signalled(self, order: e.Terminate | e.Kill, now: float) -> None:

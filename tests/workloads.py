@@ -221,6 +221,7 @@ class World:
                 e.CountRetry()
                 | e.Restarted()
                 | e.Ask()
+                | e.Stopping()
                 | e.Cease()
                 | e.Terminate()
                 | e.Kill()
