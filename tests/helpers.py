@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
-from procorch import ProcessGroup, ProcessInfo
+from procorch import ProcessGroup, ProcessHandle, ProcessInfo
 
 Method: TypeAlias = Literal["forkserver", "spawn", "fork"]
 
@@ -46,6 +46,14 @@ def is_gone(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return state in {"Z", "X"}
+
+
+def kill_and_wait_for_the_next(handle: ProcessHandle[Any]) -> None:
+    """Kill the process of a service, and wait until another has taken its place."""
+    pid, restarts = handle.pid, handle.restarts
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: handle.restarts > restarts and handle.pid != pid)
 
 
 class Killer(threading.Thread):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import targets_service as targets
-from helpers import Method, is_gone, script, wait_until
+from helpers import Method, is_gone, kill_and_wait_for_the_next, script, wait_until
 from targets import append, doubler
 
 from procorch import NotSupported, ProcessGroup, Restart, TooManyRestarts, WorkerCrashed, events
@@ -145,11 +145,8 @@ def test_what_a_restart_was_for_is_told_in_words(tmp_path: Path) -> None:
     with ProcessGroup() as group:
         ends = ["raise", "kill", "exit 3", "done"]
         group.start(targets.come_to_an_end, str(tmp_path / "log"), ends, restart=QUICK).join()
-    assert [one.detail for one in group.stats().restarts] == [
-        "ValueError: start 0",
-        "was killed by SIGKILL",
-        "SystemExit: 3",
-    ]
+    details = [one.detail for one in group.stats().restarts]
+    assert details == ["ValueError: start 0", "was killed by SIGKILL", "SystemExit: 3"]
 
 
 def test_one_that_hangs_is_started_again(tmp_path: Path) -> None:
@@ -164,12 +161,9 @@ def test_it_is_ready_again_when_it_says_so_again(method: Method) -> None:
     told: list[events.Event] = []
     with ProcessGroup(mp_context=method, on_event=told.append) as group:
         handle = group.start(targets.serve, restart=QUICK)
-        for number in range(3):
+        for _ in range(3):
             assert handle.wait_ready()
-            pid = handle.pid
-            assert pid is not None
-            os.kill(pid, signal.SIGKILL)
-            wait_until(lambda number=number: handle.restarts == number + 1 and handle.pid != pid)
+            kill_and_wait_for_the_next(handle)
         assert handle.wait_ready()
     ready = [event for event in told if isinstance(event, events.ServiceReady)]
     assert len({event.pid for event in ready}) == len(ready) == 4
