@@ -16,6 +16,7 @@ from procorch._aio.maps import AsyncMapCall
 from procorch._aio.streams import AsyncStream, is_async
 from procorch._policy import check_callable, check_count, check_name
 from procorch._progress import Progress
+from procorch._restart import Restart
 from procorch._shape import Shape
 from procorch._tasks import AHEAD, MAP_AHEAD, Tasks, stream_class
 
@@ -89,17 +90,27 @@ class AsyncTasks:
 
     @overload
     async def start(
-        self, fn: Callable[[*Ts], Coroutine[Any, Any, R]], /, *args: *Ts, name: str | None = None
+        self,
+        fn: Callable[[*Ts], Coroutine[Any, Any, R]],
+        /,
+        *args: *Ts,
+        name: str | None = None,
+        restart: Restart | None = None,
     ) -> AsyncProcessHandle[R]: ...
     @overload
-    async def start(self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> AsyncProcessHandle[R]: ...
-    async def start(self, fn: Callable[[*Ts], Any], /, *args: *Ts, name: str | None = None) -> AsyncProcessHandle[Any]:
+    async def start(
+        self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None, restart: Restart | None = None
+    ) -> AsyncProcessHandle[R]: ...
+    async def start(
+        self, fn: Callable[[*Ts], Any], /, *args: *Ts, name: str | None = None, restart: Restart | None = None
+    ) -> AsyncProcessHandle[Any]:
         """Start a process of its own for ``fn(*args)``, beyond the group's workers, and wait until it is there.
 
         Args:
             fn (Callable[[*Ts], Any]): Called in the new process, after the group's initializer; as of `submit`.
             *args (*Ts): Positional arguments for ``fn``.
             name (str | None): Name of the process; None takes the group's name and the next number.
+            restart (Restart | None): How the process is kept up, as of `ProcessGroup.start`; None: it runs once.
 
         Returns:
             AsyncProcessHandle[Any]: The process; awaiting it gives what ``fn`` returned. A failure that nobody asks for
@@ -108,14 +119,17 @@ class AsyncTasks:
         Raises:
             GroupClosed: The group has been closed or left, or cannot start processes.
             RuntimeError: The group is used in another event loop.
-            TypeError: ``fn`` is not callable, or ``name`` is neither a str nor None.
-            ValueError: ``name`` is empty.
+            NotSupported: As of `ProcessGroup.start`.
+            TypeError: ``fn`` is not callable, ``name`` is neither a str nor None, or ``restart`` no `Restart`.
+            ValueError: ``name`` is empty, or there are both a ``restart`` and ``retries``.
         """
         check_callable("fn", fn)
         if name is not None:
             check_name(name)
-        handle = await self._bridge.start(partial(self._tasks.start, _runnable(fn), *args, name=name))
-        return AsyncProcessHandle(handle, self._bridge.ways().hops)
+        self._tasks._check_restart(restart)
+        handle = await self._bridge.start(partial(self._tasks.start, _runnable(fn), *args, name=name, restart=restart))
+        ways = self._bridge.ways()
+        return AsyncProcessHandle(handle, ways.hops, ways.threads)
 
     @property
     def map(self) -> AsyncMapCall:
