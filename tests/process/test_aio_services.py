@@ -91,7 +91,8 @@ def test_services_are_kept_up_and_stopped(tmp_path: Path) -> None:
 def test_one_that_has_failed_for_good_is_loud(tmp_path: Path) -> None:
     async def main() -> None:
         async with AsyncProcessGroup() as group:
-            await group.start(targets.come_to_an_end, str(tmp_path / "log"), ["raise"], restart=Restart(max_restarts=0))
+            limited = Restart(max_restarts=0)
+            await (await group.start(targets.come_to_an_end, str(tmp_path / "log"), ["raise"], restart=limited)).join()
 
     with pytest.raises(ExceptionGroup) as caught:
         run(main())
