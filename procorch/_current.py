@@ -1,6 +1,6 @@
 """What a function that `ProcessGroup.start` was given may ask and tell while it runs. Loaded where one does.
 
-parent --> listener's thread --> stopping, messages --> the function --> messages, ready --> parent
+parent --> whichever thread waits --> stopping, messages --> the function --> messages, ready --> parent
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from multiprocessing import current_process as standard_process
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from procorch import _mail, _signals
 from procorch import _messages as m
@@ -18,10 +18,14 @@ from procorch._buffers import loads
 from procorch._outcome import pack
 from procorch._public import public
 
+if TYPE_CHECKING:
+    import asyncio
+
 T = TypeVar("T")
 
 _REPORTED_EVERY = 16
-"""Messages after which the parent is told that they were taken, if there are more; else it is told at once."""
+"""Messages after which the parent is told that they were taken, if it is not told before: with a message of this
+process, or when this one waits for more."""
 
 
 @public
@@ -31,19 +35,23 @@ class StopRequest:
     Like an event that nobody here sets: true once it was asked for, and waitable, in an event loop by ``await``.
     """
 
-    def __init__(self) -> None:
-        """Not for users: see `CurrentProcess.stopping`."""
-        self._event = threading.Event()
-        self._lock = threading.Lock()
-        self._calls: list[Callable[[], object]] = []
+    def __init__(self, mail: _mail.Mail) -> None:
+        """Not for users: see `CurrentProcess.stopping`.
+
+        Args:
+            mail (_mail.Mail): Through which it comes.
+        """
+        self._mail = mail
+        self._asked = False
+        self._waiting: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
 
     def is_set(self) -> bool:
-        """Tell whether it was asked for.
+        """Tell whether it was asked for. Takes a microsecond; also by ``bool()``.
 
         Returns:
-            bool: Also by ``bool()``.
+            bool: Of this moment.
         """
-        return self._event.is_set()
+        return self.wait(0)
 
     __bool__ = is_set
 
@@ -56,7 +64,7 @@ class StopRequest:
         Returns:
             bool: Whether it was.
         """
-        return self._event.wait(timeout)
+        return self._mail.wait_for(lambda: self._asked, timeout) or self._mail.is_over
 
     def __await__(self) -> Generator[Any, None, None]:
         """Wait until it is asked for, in an event loop.
@@ -68,37 +76,32 @@ class StopRequest:
 
         loop = asyncio.get_running_loop()
         asked: asyncio.Future[None] = loop.create_future()
-
-        def settle() -> None:
-            if not asked.done():
-                asked.set_result(None)
-
-        def tell() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle)
-
-        self._call(tell)
+        waiting = self._waiting.setdefault(loop, [])
+        if not waiting:
+            loop.add_reader(self._mail.fileno(), self._look)
+        waiting.append(asked)
         try:
+            self._look()
             yield from asked
         finally:
-            with self._lock:
-                if tell in self._calls:
-                    self._calls.remove(tell)
+            waiting.remove(asked)
+            if not waiting:
+                loop.remove_reader(self._mail.fileno())
+                del self._waiting[loop]
 
-    def _call(self, call: Callable[[], object]) -> None:
-        """Call once it is asked for; at once if it was."""
-        with self._lock:
-            if not self.is_set():
-                self._calls.append(call)
-                return
-        call()
+    def _look(self) -> None:
+        if self.is_set():
+            self._tell_loops()
 
     def _set(self) -> None:
-        with self._lock:
-            self._event.set()
-            calls, self._calls = self._calls, []
-        for call in calls:
-            call()
+        """Take in that it is asked for, in any thread."""
+        self._asked = True
+        self._tell_loops()
+
+    def _tell_loops(self) -> None:
+        for loop, waiting in tuple(self._waiting.items()):
+            for asked in tuple(waiting):
+                loop.call_soon_threadsafe(_settle, asked)
 
     def __repr__(self) -> str:
         """Say whether it is set.
@@ -107,6 +110,11 @@ class StopRequest:
             str: Such as ``<StopRequest: not asked for>``.
         """
         return f"<StopRequest: {'asked for' if self else 'not asked for'}>"
+
+
+def _settle(asked: asyncio.Future[None]) -> None:
+    if not asked.done():
+        asked.set_result(None)
 
 
 @public
@@ -124,12 +132,11 @@ class CurrentProcess:
             line (_mail.Line): To the parent.
         """
         self._line = line
-        self._stopping = StopRequest()
-        self._change = threading.Condition()
+        self._stopping = StopRequest(line.mail)
+        # From here on under the lock of the mail.
         self._messages: deque[m.Payload] = deque()
         self._taken = self._reported = 0
         self._sent = self._allowed = 0
-        self._stopping._call(self._notify)
 
     @property
     def name(self) -> str:
@@ -157,10 +164,15 @@ class CurrentProcess:
             BaseException: What pickle, or the object's own code, raises.
         """
         payload = pack(obj)
-        with self._change:
-            self._change.wait_for(lambda: self._sent < self._allowed)
+        if self._line.mail.wait_for(self._may_send, None):
+            self._line.send(m.Post(payload, self._reported))
+
+    def _may_send(self) -> bool:
+        may = self._sent < self._allowed
+        if may:
             self._sent += 1
-            self._line.send(m.Post(payload))
+            self._reported = self._taken
+        return may
 
     @overload
     def receive(self, kind: type[T], timeout: float | None = None) -> T: ...
@@ -181,19 +193,29 @@ class CurrentProcess:
             TimeoutError: None came within ``timeout`` seconds.
             TypeError: The message is of another type; it has been taken.
         """
-        with self._change:
-            if not self._change.wait_for(lambda: self._messages or self._stopping, timeout):
-                raise TimeoutError(f"no message within {timeout} s")
+        taken: list[m.Payload] = []
+        self._report()
+        self._line.mail.wait_for(lambda: self._stopping._asked or self._take_into(taken), timeout)
+        if not taken:
             if self._stopping:
                 raise EOFError("the process was asked to stop")
-            payload = self._messages.popleft()
-            self._taken += 1
-            self._line.page.note_taken(self._taken)  # first: who gets it may die of it
-            report = not self._messages or self._taken - self._reported >= _REPORTED_EVERY
-            if report:
-                self._reported = self._taken
-                self._line.send(m.Taken(self._taken))
-        return checked(loads(payload), kind)
+            raise TimeoutError(f"no message within {timeout} s")
+        return checked(loads(taken[0]), kind)
+
+    def _take_into(self, taken: list[m.Payload]) -> bool:
+        if not self._messages:
+            return False
+        self._taken += 1
+        self._line.page.note_taken(self._taken)  # first: who gets it may die of it
+        taken.append(self._messages.popleft())
+        return True
+
+    def _report(self) -> None:
+        """Tell how far it has come, if there is nothing more to take, or much that was not told."""
+        news = self._taken - self._reported
+        if news and (not self._messages or news >= _REPORTED_EVERY):
+            self._reported = self._taken
+            self._line.send(m.Taken(self._reported))
 
     @overload
     def messages(self, kind: type[T]) -> Iterator[T]: ...
@@ -223,26 +245,20 @@ class CurrentProcess:
         """
         return self.messages()
 
-    def _hear(self, message: m.ToWorker | None) -> bool:
-        """Take in what the parent says, in the listener's thread; None when it is gone."""
+    def _hear(self, message: m.ToWorker) -> bool:
+        """Take in what the parent says, under the lock of the mail."""
         match message:
             case m.Post(payload):
-                with self._change:
-                    self._messages.append(payload)
-                    self._change.notify_all()
+                self._messages.append(payload)
             case m.Allow(total):
-                with self._change:
-                    self._allowed = total
-                    self._change.notify_all()
-            case m.Cease() | None:
+                self._allowed = total
+            case m.Cease():
                 self._stopping._set()
+            case m.Share() | m.Unshare():
+                _keep_shared(message)  # a message may refer to it
             case _:
                 return False
         return True
-
-    def _notify(self) -> None:
-        with self._change:
-            self._change.notify_all()
 
     def __repr__(self) -> str:
         """Say which process.
@@ -251,6 +267,15 @@ class CurrentProcess:
             str: Such as ``<CurrentProcess 'server-1'>``.
         """
         return f"<CurrentProcess {self.name!r}>"
+
+
+def _keep_shared(message: m.Share | m.Unshare) -> None:
+    from procorch import _share  # here: few workers have something shared with them
+
+    if isinstance(message, m.Share):
+        _share.receive(message)
+    else:
+        _share.forget(message)
 
 
 def checked(message: Any, kind: type[Any] | None) -> Any:
@@ -301,7 +326,7 @@ def current_process() -> CurrentProcess:
     with _lock:
         if _current is None:
             current = CurrentProcess(_mail.line)
-            if not _mail.line.mail.take_over(current._hear):
+            if not _mail.line.mail.listen(current._hear):
                 raise RuntimeError("current_process() was called for the first time after the function had returned")
             _mail.line.page.listen()
             _current = current

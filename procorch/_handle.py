@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -268,6 +269,10 @@ class ProcessHandle(Generic[R]):
         """
         wait = check_wait("timeout", timeout)
         self._check_talks("receive")
+        if self._number and not self._talk.has_news:
+            until = None if wait is None else time.monotonic() + wait
+            self._supervisor.help(lambda: self._talk.has_news, wait, again=True)
+            wait = None if until is None else max(0.0, until - time.monotonic())
         try:
             payload, go_on = self._talk.take(wait)
         except Over:

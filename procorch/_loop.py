@@ -203,7 +203,7 @@ class Loop(Core):
         if self._place.shareable and self._helper is None:
             self._act(partial(self._take_in, self._place.wait(0.0)))
 
-    def help(self, done: Callable[[], bool], timeout: float | None) -> None:
+    def help(self, done: Callable[[], bool], timeout: float | None, *, again: bool = False) -> None:
         """Wait for workers in the place of the supervisor's thread, in a caller's: that saves the way between the two.
 
         Does nothing where that is of no use: another caller does it, or there is other work whose outcomes would be
@@ -213,6 +213,8 @@ class Loop(Core):
         Args:
             done (Callable[[], bool]): Whether the caller has what it waits for.
             timeout (float | None): Seconds at most; None for no limit.
+            again (bool): Whether the caller will soon wait for more of the same: then the supervisor's thread has its
+                nap to the end.
         """
         if os.getpid() != self._pid:
             return
@@ -232,7 +234,8 @@ class Loop(Core):
             with self._lock:
                 self._helper = None
                 self._lock.notify_all()  # the supervisor's thread does not end before
-                wanted = not done() or not self._scheduler.unoccupied or self._hands.to_start or self._closing
+                busy = not again and not self._scheduler.unoccupied
+                wanted = not done() or busy or self._hands.to_start or self._closing
                 if wanted or self._sleeps_deeply:
                     self._wake()
 

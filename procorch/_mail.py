@@ -1,7 +1,7 @@
 """What the parent sends to a worker, one message after the other, and who reads it. Loaded in every worker.
 
-socket --> main thread ........................... between items
-socket --> listener's thread --> main thread ..... once an item wants to hear what is said to it while it runs
+Between items that is the main thread. An item that wants to hear what is said to it while it runs lets all threads wait
+in the same way: one of those that wait reads, and the others hear of it. So nothing of this needs a thread of its own.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from procorch import _messages as m
 from procorch import _spares
@@ -19,9 +20,6 @@ from procorch._passing import receive
 from procorch._spin import Spin
 from procorch._wire import FrameReader
 from procorch._writer import Writer
-
-if TYPE_CHECKING:
-    from queue import SimpleQueue
 
 
 class Mail:
@@ -36,10 +34,13 @@ class Mail:
         self._connection = connection
         self._reader = FrameReader()
         self._spin = Spin()
-        self._pending: deque[m.ToWorker] = deque()  # read, and not given yet
-        self._lock = threading.Lock()
-        self._waits = True  # whether the main thread reads, or does nothing at all any more
-        self._passed_on: SimpleQueue[m.ToWorker | None] | None = None  # what another thread has read
+        self._pending: deque[m.ToWorker] = deque()  # read, and for the main thread
+        self._is_over = False  # the parent is gone
+        self._hear: Callable[[m.ToWorker], bool] | None = None
+        self._change = threading.Condition()
+        # Under the lock of `_change`.
+        self._waits = True  # whether the main thread reads alone, or has come to its end
+        self._reads = False  # whether one of several threads waits at the socket for all
         _spares.keep(self._reader)
 
     def __iter__(self) -> Iterator[m.ToWorker]:
@@ -49,64 +50,116 @@ class Mail:
             m.ToWorker: From the parent. Whoever gets one asks for the next when he is through with it.
         """
         try:
-            while (message := self._wait()) is not None:
+            while (message := self._next()) is not None:
                 self._waits = False
                 yield message
         finally:
-            self._waits = True  # nothing runs here any more
-
-    def _wait(self) -> m.ToWorker | None:
-        with self._lock:
             self._waits = True
-            passed_on = self._passed_on
-        return self._next() if passed_on is None else passed_on.get()
 
     def _next(self) -> m.ToWorker | None:
         """Wait for the next message; None if the parent is gone."""
-        while not self._pending:
+        with self._change:
+            alone = self._waits = self._hear is None
+        if not alone:
+            self.wait_for(lambda: bool(self._pending), None)
+        while alone and not self._pending and not self._is_over:
             self._spin.wait(self._look, self._sleep)
-            count = receive(self._connection, self._reader)
-            if not count:
-                return None
-            self._pending.extend(self._reader.filled(count))  # type: ignore[arg-type]  # what comes this way is ToWorker
-        return self._pending.popleft()
+            self._take()
+        return self._pending.popleft() if self._pending else None
 
     def _look(self) -> object:
-        return select.select([self._connection], [], [], 0)[0]
+        return self._may_read(0)
 
     def _sleep(self) -> object:
-        if _spares.are_there() and not select.select([self._connection], [], [], _spares.IDLE_SECONDS)[0]:
+        if _spares.are_there() and not self._may_read(_spares.IDLE_SECONDS):
             _spares.drop()
-        return select.select([self._connection], [], [])[0]
+        return self._may_read(None)
 
-    def take_over(self, hear: Callable[[m.ToWorker | None], bool]) -> bool:
-        """Let a thread of its own read from now on.
+    def _may_read(self, timeout: float | None) -> bool:
+        return bool(select.select([self._connection], [], [], timeout)[0])
+
+    def _take(self) -> None:
+        """Read once. In one thread at a time."""
+        count = receive(self._connection, self._reader)
+        self._is_over = not count
+        if count:
+            self._pending.extend(self._reader.filled(count))  # type: ignore[arg-type]  # what comes this way is ToWorker
+
+    # --- while an item listens ----------------------------------------------------------------------------------------
+
+    def listen(self, hear: Callable[[m.ToWorker], bool]) -> bool:
+        """Hear messages while an item runs.
 
         Args:
-            hear (Callable[[m.ToWorker | None], bool]): Called there with each message, and with None when the parent is
-                gone. What it does not want (False) is for the main thread.
+            hear (Callable[[m.ToWorker], bool]): Called with each, in whichever thread has read it, under the lock of
+                `wait_for`. What it does not want (False) is for the main thread.
 
         Returns:
-            bool: False if that cannot be: the main thread waits for messages, so no item runs.
+            bool: False if that cannot be: no item runs.
         """
-        from queue import SimpleQueue  # here: few workers need it
-
-        with self._lock:
+        with self._change:
             if self._waits:
                 return False
-            passed_on = self._passed_on = SimpleQueue()
-        thread = threading.Thread(target=self._listen, args=(hear, passed_on), name="procorch-listener", daemon=True)
-        thread.start()
-        return True
+            self._hear = hear
+            self._hear_pending()  # what has come together with the item
+            return True
 
-    def _listen(self, hear: Callable[[m.ToWorker | None], bool], passed_on: SimpleQueue[m.ToWorker | None]) -> None:
+    def wait_for(self, attempt: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait until something can be had, in any thread. After `listen`.
+
+        Args:
+            attempt (Callable[[], bool]): Called under a lock, until it is true.
+            timeout (float | None): Seconds at most, 0 for a look; None for no limit.
+
+        Returns:
+            bool: Whether it was; False also if the parent is gone.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        looked = False
+        with self._change:
+            while not (done := attempt()) and not self._is_over:
+                left = None if until is None else max(0.0, until - time.monotonic())
+                if left == 0 and (looked or self._reads):
+                    break
+                if self._reads:
+                    self._change.wait(left)
+                else:
+                    looked = True
+                    self._read_for_all(left)
+            return done
+
+    def _read_for_all(self, timeout: float | None) -> None:
+        """Let go of the lock, wait, and hear what has come."""
+        self._reads = True
+        self._change.release()
         try:
-            while (message := self._next()) is not None:
-                if not hear(message):
-                    passed_on.put(message)
+            if self._may_read(timeout):
+                self._take()
         finally:
-            hear(None)
-            passed_on.put(None)
+            self._change.acquire()
+            self._reads = False
+            self._hear_pending()
+            self._change.notify_all()
+
+    def _hear_pending(self) -> None:
+        assert self._hear is not None
+        for _ in range(len(self._pending)):
+            message = self._pending.popleft()
+            if not self._hear(message):
+                self._pending.append(message)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the parent is gone."""
+        return self._is_over
+
+    def fileno(self) -> int:
+        """Give the socket's descriptor, for event loops: there is something to be looked at when it is readable.
+
+        Returns:
+            int: Of the connection.
+        """
+        return self._connection.fileno()
 
 
 class Line(NamedTuple):

@@ -248,6 +248,8 @@ class Post(NamedTuple):
 
     payload: Payload
     """The pickled object."""
+    taken: int = 0
+    """From a worker: as `Taken` tells it."""
 
 
 class Allow(NamedTuple):

@@ -60,12 +60,17 @@ class Talk:
             worker = self._worker
             if worker is None:
                 return
-            if self._allowed != self._allowed_told:
+            if self._owes_leave:
                 self._allowed_told = self._allowed
                 worker.say(m.Allow(self._allowed))
             for payload in islice(self._posts, self._said, None):
                 worker.say(m.Post(payload))
             self._said = len(self._posts)
+
+    @property
+    def _owes_leave(self) -> bool:
+        """Whether the worker is to be told how far it may go: it knows of less than half as much as there is."""
+        return 2 * (self._allowed - self._allowed_told) >= MOST
 
     def hear(self, said: Sequence[m.Said]) -> None:
         """Take in what the function has said.
@@ -76,8 +81,9 @@ class Talk:
         with self._change:
             for one in said:
                 match one:
-                    case m.Post(payload):
+                    case m.Post(payload, taken):
                         self._heard.append(payload)
+                        self._forget_taken(taken)
                     case m.Taken(total):
                         self._forget_taken(total)
                     case m.Serving():
@@ -99,6 +105,11 @@ class Talk:
         self._taken = total
 
     # --- any thread ---------------------------------------------------------------------------------------------------
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `take` has something to tell at once."""
+        return bool(self._heard) or self._is_over
 
     def over(self) -> None:
         """Take in that there will be no further process."""
@@ -165,12 +176,11 @@ class Talk:
             Over: There will be none.
         """
         with self._change:
-            self._change.wait_for(lambda: bool(self._heard) or self._is_over, timeout)
+            self._change.wait_for(lambda: self.has_news, timeout)
             if not self._heard:
                 if self._is_over:
                     raise Over
                 return None, False
             payload = self._heard.popleft()
             self._allowed += 1
-            behind = self._allowed - self._allowed_told
-            return payload, self._worker is not None and (not self._heard or 2 * behind >= MOST)
+            return payload, self._worker is not None and self._owes_leave

@@ -126,8 +126,8 @@ def encode(message: ToWorker | FromWorker) -> list[Piece]:
             return [_HEADER.pack(_LOGGED, 0, 0, 0, seq, begun, len(payload)), payload]
         case Cease():
             return [_HEADER.pack(_CEASE, 0, 0, 0, 0, 0, 0)]
-        case Post(payload):
-            return [_HEADER.pack(_POST, 0, 0, type(payload) is Parcel, 0, 0, len(payload)), _piece(payload)]
+        case Post(payload, taken):
+            return [_HEADER.pack(_POST, 0, 0, type(payload) is Parcel, taken, 0, len(payload)), _piece(payload)]
         case Allow(total):
             return [_HEADER.pack(_ALLOW, 0, 0, total < 0, abs(total), 0, 0)]
         case Taken(total):
@@ -203,7 +203,7 @@ def _decode(header: tuple[int, ...], body: memoryview, descriptors: deque[Descri
         case 15:
             return Cease()
         case 16:
-            return Post(Parcel.received(body, descriptors.popleft()) if count else body)
+            return Post(Parcel.received(body, descriptors.popleft()) if count else body, a)
         case 17:
             return Allow(-a if count else a)
         case 18:

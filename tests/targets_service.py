@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from helpers import wait_until
 from targets import append
 
-from procorch import ProcessGroup, Shared, current_process
+import procorch
+from procorch import current_process
 
 
 def serve(log: str = "") -> str:
@@ -174,6 +175,7 @@ def take_after(gate: str, count: int) -> list[Any]:
 
 def take_one(timeout: float | None, kind: type | None = None) -> Any:
     me = current_process()
+    me.ready()
     try:
         return me.receive(kind, timeout)
     except (EOFError, TimeoutError, TypeError) as error:
@@ -182,7 +184,7 @@ def take_one(timeout: float | None, kind: type | None = None) -> Any:
 
 def take_shared() -> Any:
     """Take a handle of what is shared, while this runs, and give what it holds."""
-    shared: Shared[Any] = current_process().receive(Shared)
+    shared: procorch.Shared[Any] = current_process().receive(procorch.Shared)
     return shared.value
 
 
@@ -209,7 +211,7 @@ def fork_and_talk() -> tuple[str, str]:
 def talk_within() -> tuple[str, Any]:
     """Have a group of one's own, whose process talks with this one."""
     me = current_process()
-    with ProcessGroup(name="inner", mp_context="fork") as group:
+    with procorch.ProcessGroup(name="inner", mp_context="fork") as group:
         inner = group.start(echo)
         inner.send(me.receive())
         answer = inner.receive()

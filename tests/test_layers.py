@@ -195,8 +195,8 @@ NOT_IN_THE_MIND = {"multiprocessing", "threading", "queue", "pickle", "time", "r
 INSIDE_FUNCTIONS = {
     ("_commands.demo", "procorch._group"): "its workers import it for its functions, and make no group",
     ("_commands.map", "procorch._commands.mapping"): "help needs no group",
-    ("_mail", "queue"): "few workers have an item that listens",
     ("_current", "asyncio"): "who waits so has loaded it",
+    ("_current", "procorch._share"): "few workers have something shared with them",
     ("_child", "procorch._share"): "few workers have something shared with them",
     ("_aio.coroutines", "asyncio"): "a worker needs it only once it runs a coroutine function",
     ("__init__", "importlib"): "few who import the package need it at once",

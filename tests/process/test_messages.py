@@ -159,10 +159,9 @@ def test_who_waits_for_a_message_does_not_wait_for_ever() -> None:
             quiet.receive(timeout=0.01)
         assert group.start(targets.take_one, 0.01).result() == repr(TimeoutError("no message within 0.01 s"))
         waits = group.start(targets.take_one, None)
-        wait_until(lambda: waits.pid is not None)
+        assert waits.wait_ready()
         waits.stop()
-        with_result = waits.exitcode is None or waits.exitcode == 0
-        assert with_result
+        assert waits.result() == repr(EOFError("the process was asked to stop"))
         quiet.stop()
 
 
