@@ -6,7 +6,6 @@ Each command is a module of its own in `_commands`, with `add_to` and `run`, loa
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import os
 import sys
@@ -76,19 +75,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given = parser.parse_args(words)
             if "run" in given:
                 code: int = given.run(given)
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # here, where somebody minds if that fails
                 return code
             parser.print_help(sys.stderr)
             return 2
     except Stopped as stopped:
         # Without standard error, print would take standard output; and that nobody reads it changes nothing.
         if sys.stderr is not None:
-            with contextlib.suppress(OSError):
+            try:
                 print(f"procorch: {stopped}", file=sys.stderr, flush=True)
+            except OSError:
+                _give_up_writing(2)
         return stopped.exit_code
     except BrokenPipeError:
-        # What is left to write goes nowhere, or the interpreter would try again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_up_writing(1)
         return _UNWANTED
+
+
+def _give_up_writing(fd: int) -> None:
+    """Let what is left to write go nowhere, or the interpreter would try again when it ends, and exit with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
 if __name__ == "__main__":
