@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from procorch._info import GroupStats as GroupStats
     from procorch._info import ProcessInfo as ProcessInfo
     from procorch._info import SlotStats as SlotStats
+    from procorch._process_stream import ProcessStream as ProcessStream
     from procorch._progress import Progress as Progress
     from procorch._share import Shared as Shared
     from procorch._usable import CpuLimit as CpuLimit
@@ -48,6 +49,7 @@ _HOMES = {
     "ProcessGroup": "_group",
     "ProcessHandle": "_handle",
     "ProcessInfo": "_info",
+    "ProcessStream": "_process_stream",
     "ProcorchError": "_errors",
     "Progress": "_progress",
     "Shared": "_share",
@@ -75,6 +77,7 @@ __all__ = [
     "ProcessGroup",
     "ProcessHandle",
     "ProcessInfo",
+    "ProcessStream",
     "ProcorchError",
     "Progress",
     "Shared",

@@ -33,6 +33,8 @@ class Capabilities:
             ``memory_limit`` and ``threads_per_worker``.
         recycle (bool): Whether ``max_tasks_per_child`` replaces processes.
         logs (bool): Whether what items log arrives in this process.
+        converse (bool): Whether a process of `ProcessGroup.start` can be talked to while it runs: streams, and what a
+            service is told.
     """
 
     kill: bool = False
@@ -46,6 +48,7 @@ class Capabilities:
     prepare: bool = False
     recycle: bool = False
     logs: bool = False
+    converse: bool = False
 
 
 ALL = Capabilities(
@@ -60,6 +63,7 @@ ALL = Capabilities(
     prepare=True,
     recycle=True,
     logs=True,
+    converse=True,
 )
 """What processes of ours keep."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, TypeVarTuple
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, overload
 
 from procorch._bar import teller
 from procorch._chunks import Window
@@ -22,17 +22,20 @@ from procorch._messages import Style
 from procorch._options import TaskOptions
 from procorch._pickles import Pickles
 from procorch._policy import check_callable, check_count, check_name
+from procorch._process_stream import ProcessStream
 from procorch._progress import Progress, Reporter, total_of
 from procorch._shape import Shape
 from procorch._signatures import ImapCall
 from procorch._stream import Stream
 from procorch._supervisor import Supervisor
+from procorch._targets import rows_of, runnable
 from procorch._verdict import shorten
 from procorch._watched_stream import WatchedStream
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Stream)
+T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 AHEAD = 4
@@ -124,26 +127,69 @@ class Tasks:
                 future.release()  # or the two would keep each other, and a descriptor, until garbage is looked for
                 raise
 
-    def start(self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> ProcessHandle[R]:
+    @overload
+    def start(
+        self,
+        fn: Callable[[*Ts], Generator[T, Any, R]],
+        /,
+        *args: *Ts,
+        name: str | None = None,
+        buffersize: int | None = None,
+    ) -> ProcessStream[T, R]: ...
+    @overload
+    def start(
+        self,
+        fn: Callable[[*Ts], AsyncGenerator[T, Any] | AsyncIterator[T]],
+        /,
+        *args: *Ts,
+        name: str | None = None,
+        buffersize: int | None = None,
+    ) -> ProcessStream[T, None]: ...
+    @overload
+    def start(
+        self, fn: Callable[[*Ts], Iterator[T]], /, *args: *Ts, name: str | None = None, buffersize: int | None = None
+    ) -> ProcessStream[T, Any]: ...
+    @overload
+    def start(
+        self, fn: Callable[[*Ts], Coroutine[Any, Any, R]], /, *args: *Ts, name: str | None = None
+    ) -> ProcessHandle[R]: ...
+    @overload
+    def start(self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> ProcessHandle[R]: ...
+    def start(
+        self, fn: Callable[[*Ts], Any], /, *args: *Ts, name: str | None = None, buffersize: int | None = None
+    ) -> ProcessHandle[Any]:
         """Start a process of its own for ``fn(*args)``, beyond the group's workers, at once.
 
         Args:
-            fn (Callable[[*Ts], R]): Called in the new process, after the group's initializer. Pickled here.
+            fn (Callable[[*Ts], Any]): Called in the new process, after the group's initializer. Pickled here. A
+                coroutine function runs there in an event loop. A generator function, or an async one, makes a stream.
             *args (*Ts): Positional arguments for ``fn``; pickled here.
             name (str | None): Name of the process; None takes the group's name and the next number.
+            buffersize (int | None): For a stream: most rows that are made, or are being made, and have not been given
+                to the consumer; at least 1, exact. None begins with 4 and grows, while the consumer is kept waiting,
+                to 4096, unless rows are large.
 
         Returns:
-            ProcessHandle[R]: The process, and later what ``fn`` returned. A failure that nobody asks for with
-            `ProcessHandle.result` is raised on leaving the group's block.
+            ProcessHandle[Any]: The process, and later what ``fn`` returned. A failure that nobody asks for with
+            `ProcessHandle.result` is raised on leaving the group's block. For a generator function a `ProcessStream`,
+            which gives the rows, too.
 
         Raises:
             GroupClosed: The group has been closed or left, or cannot start processes.
-            TypeError: ``fn`` is not callable, or ``name`` is neither a str nor None.
-            ValueError: ``name`` is empty.
+            NotSupported: ``fn`` is a generator function, and the engine cannot have it make row after row.
+            TypeError: ``fn`` is not callable, ``name`` is neither a str nor None, or ``buffersize`` is not an int.
+            ValueError: ``name`` is empty, ``buffersize`` is below 1, or given for what is no stream; or ``fn`` is a
+                generator function, and the options have ``retries``.
         """
         check_callable("fn", fn)
         if name is not None:
             check_name(name)
+        rows = rows_of(fn)
+        if rows is not None:
+            return self._start_stream(rows, args, name, buffersize)
+        if buffersize is not None:
+            raise ValueError(f"buffersize is for generator functions, and {name_of(fn)} is none")
+        fn = runnable(fn)
         self._supervisor.check_open()
 
         def task() -> Task:
@@ -154,7 +200,7 @@ class Tasks:
         call: tuple[tuple[object, ...], dict[str, object]] = (args, {})
         payload = pickles.item(call, task)
         name = next(self._supervisor.names) if name is None else name
-        handle = ProcessHandle[R](self._supervisor, name)
+        handle = ProcessHandle[Any](self._supervisor, name)
         if isinstance(function, NotPicklable):
             handle._refuse(function)
         elif isinstance(payload, NotPicklable):
@@ -167,6 +213,40 @@ class Tasks:
             handle._bind(job)
         self._handles.add(handle)
         return handle
+
+    def _start_stream(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, buffersize: int | None
+    ) -> ProcessStream[Any, Any]:
+        """Start a process that makes rows."""
+        supervisor, options = self._supervisor, self._options
+        if buffersize is not None:
+            check_count("buffersize", buffersize, least=1)
+        if options.retries or options.retry_on:
+            raise ValueError(
+                f"retries and retry_on are not for a generator function as {name_of(fn)}: "
+                "a fresh process would begin again with the first row"
+            )
+        if not supervisor.capabilities.converse:
+            raise supervisor.unsupported("start() of a generator function", "cannot have a process make row after row")
+        supervisor.check_open()
+
+        def task() -> Task:
+            return Task(name_of(fn), _show_call(args, {}))
+
+        pickles = self._functions.pickles()
+        function = self._functions.get(fn, pickles, task)
+        payload = pickles.item(args, task)
+        stream = ProcessStream[Any, Any](supervisor, next(supervisor.names) if name is None else name, buffersize, task)
+        if isinstance(function, NotPicklable):
+            stream._refuse(function)
+        elif isinstance(payload, NotPicklable):
+            stream._refuse(payload)
+        else:
+            job = stream._job_for(function, payload, options)
+            supervisor.open(job, sealed=False)
+            stream._bind(job)
+        self._handles.add(stream)
+        return stream
 
     @property
     def imap(self) -> ImapCall:
