@@ -18,13 +18,12 @@ from typing import Any, Generic, NamedTuple, Self, cast
 import attrs
 from typing_extensions import TypeVar, override
 
-from procorch._chunks import Window
+from procorch._ahead import Ahead
 from procorch._engine import Function
 from procorch._errors import NotPicklable, Task
 from procorch._events import Dropped, Lost, NotStarted, Outcome, Outcomes, TimedOut
 from procorch._handle import HandleSink, ProcessHandle
-from procorch._job import Batch, Job, Packed
-from procorch._memory import is_crowded
+from procorch._job import Job
 from procorch._messages import Failure, Last, Payload, Plain, Style, Value
 from procorch._options import TaskOptions
 from procorch._parcel import Parcel
@@ -35,12 +34,6 @@ from procorch._verdict import Ending, Place, annotate, fault_of, open_value, set
 OutcomeT = TypeVar("OutcomeT", bound=Outcome)
 T = TypeVar("T")
 R = TypeVar("R", default=Any)
-
-_AHEAD = 4
-"""Rows that a process makes ahead of its consumer at first, and of large ones always."""
-
-_GROWTH = 1024
-"""How many times as many it may become."""
 
 
 class _Segment(NamedTuple):
@@ -76,11 +69,10 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
         """
         super().__init__(supervisor, name)
         self._task = task
-        self._window = Window(_AHEAD, _AHEAD * _GROWTH) if buffersize is None else Window(buffersize, buffersize)
+        self._ahead = Ahead(supervisor, buffersize)
         self._job: Job | None = None
         self._iterated = False
         self._closed = False
-        self._has_large = False
         # From here on under the lock of `_change`.
         self._segments: deque[_Segment] = deque()
         self._heard = 0  # rows that have come
@@ -146,11 +138,11 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
                 rows = segment.rows
                 if isinstance(rows, Plain):
                     for row in rows.values:
-                        self._take()
+                        self._gave(1)
                         yield row
                 else:
                     for number, outcome in enumerate(rows, segment.start):
-                        self._take()
+                        self._gave(1)
                         yield self._open(number, outcome, segment.place)
         finally:
             self.close()
@@ -164,7 +156,7 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
     def _batch(self) -> tuple[list[T], BaseException | None] | None:
         """Give the next rows that have come, and what comes after them; None at the end. For `procorch.aio`.
 
-        They count as taken when the next are asked for.
+        They count as given when `_gave` is called.
         """
         rows: list[T] = []
         try:
@@ -180,27 +172,10 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
             return rows, error
         return rows, None
 
-    # --- room ---------------------------------------------------------------------------------------------------------
-
-    def _take(self) -> None:
-        """Let the consumer have a row."""
-        window = self._window
-        window.given += 1
-        if 2 * window.room >= window.size:  # before the process has nothing to do, but not for each row
-            self._offer()
-
-    def _offer(self) -> None:
-        """Have as many rows made as there is room for."""
-        window = self._window
-        if self._has_large and window.most > _AHEAD and window.size > _AHEAD:
-            window.size = window.most = _AHEAD
-        count = window.room
-        if self._has_large and count > 0 and is_crowded():
-            count = int(window.taken == window.given)  # no further ahead than memory allows
-        if count > 0 and self._job is not None and not (self._done or self._closed):
-            window.taken += count
-            self._job.deck.append(Batch([None] * count, plain=True))
-            self._supervisor.offer(self._job)
+    def _gave(self, count: int) -> None:
+        """Take in that the consumer gets rows."""
+        if self._job is not None and not (self._done or self._closed):
+            self._ahead.give(count, self._job)
 
     def _next(self) -> _Segment | None:
         """Wait for rows.
@@ -214,10 +189,8 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
                     return self._segments.popleft()
                 if self._has_news():
                     break
-            self._offer()
-            self._window.waited(0)
-            self._offer()
-            self._supervisor.come_back()
+            if self._job is not None:
+                self._ahead.wait(self._job)
             with self._change:
                 self._change.wait_for(self._has_news)
         if not (self._ended or self._closed):
@@ -276,10 +249,7 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
         """Make its job, with the rows that there is room for at first; the first of them brings the arguments."""
         spec = options.spec(dedicated=True, streaming=True, stop_on_failure=True, name=self._name)
         job = self._job = Job(function, Style.ONE, spec, _RowSink(self, self._task, self._supervisor.ending))
-        count = self._window.taken = self._window.room
-        job.deck.append(Batch([Packed(payload)], plain=False))
-        if count > 1:
-            job.deck.append(Batch([None] * (count - 1), plain=True))
+        self._ahead.begin(job, payload)
         return job
 
     @override
@@ -293,7 +263,7 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
         if not isinstance(outcomes, Plain):
             # What is dropped has never begun, and what else is under way comes after it.
             rows = [one for one in outcomes if type(one) is not Dropped]
-            self._has_large |= any(isinstance(one, Value) and isinstance(one.payload, Parcel) for one in rows)
+            self._ahead.has_large |= any(isinstance(one, Value) and isinstance(one.payload, Parcel) for one in rows)
             if rows and type(rows[-1]) is not Value:
                 end = rows[-1]
             if isinstance(end, Last):

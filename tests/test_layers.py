@@ -41,6 +41,7 @@ FLOORS = {
     "engines._ray_actor": 15,
     "_tasks": 15,
     "_process_stream": 13,
+    "_ahead": 12,
     "_aio.stream_handle": 15,
     "engines._executors": 15,
     "engines.dask": 16,

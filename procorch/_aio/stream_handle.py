@@ -66,7 +66,7 @@ class AsyncProcessStream(AsyncProcessHandle[R], Generic[T, R]):
                         await asyncio.sleep(0)
                 if error is not None:
                     raise error
-                stream._window.given += count
+                stream._gave(count)
         finally:
             stream.close()
 

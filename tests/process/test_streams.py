@@ -232,7 +232,7 @@ def test_closing_in_another_thread_ends_the_loop(gate: Path) -> None:
         taken: list[int] = []
         consumer = threading.Thread(target=lambda: taken.extend(stream))
         consumer.start()
-        wait_until(lambda: stream._window.given == 1)
+        wait_until(lambda: stream._ahead.given == 1)
         stream.close()
         consumer.join()
         gate.touch()
@@ -268,7 +268,7 @@ def test_terminating_the_group_wakes_a_consumer_in_another_thread(gate: Path) ->
 
         consumer = threading.Thread(target=consume)
         consumer.start()
-        wait_until(lambda: stream._window.given == 1)
+        wait_until(lambda: stream._ahead.given == 1)
         group.terminate()
         consumer.join()
         assert len(errors) == 1
@@ -415,7 +415,7 @@ def test_bad_input() -> None:
         with pytest.raises(TypeError, match="buffersize"):
             group.start(ts.count_to, 1, buffersize=1.5)  # type: ignore[call-overload]
         with pytest.raises(ValueError, match="is none"):
-            group.start(t.doubler, 1, buffersize=2)  # type: ignore[call-overload]
+            group.start(t.doubler, 1, buffersize=2)
         assert not group.processes
 
 

@@ -213,7 +213,6 @@ assert_type(view.start(nothing).result(timeout=1.5), None)
 
 
 group.start(doubler, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
-group.start(doubler)  # type: ignore[call-arg]  # pyright: ignore[reportArgumentType, reportCallIssue]
 group.start(doubler, 1, name=b"x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 group.start(doubler, number=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_scheduler import DONE, DROPPED, FAILED, Mind, finish, looked, of, outcomes, ready, sent
+from minds import DONE, DROPPED, FAILED, Mind, finish, looked, of, outcomes, ready, sent
 
 from procorch import _events as e
 from procorch._messages import Last
@@ -49,10 +49,10 @@ def test_rows_wanted_while_it_is_busy_are_sent_when_it_is_not() -> None:
     assert sent(mind.hear(*finish(1, DONE, busy=1e-6))) == [(1, 1, list(range(1, 9)))]
 
 
-def test_a_group_of_many_makes_the_chunks_of_a_stream_no_smaller() -> None:
+def test_how_many_workers_there_are_does_not_matter_for_its_chunks() -> None:
     mind = Mind(1000)
     mind.hear(*rows(64), *ready(1))
-    assert len(sent(mind.hear(*finish(1, DONE, busy=1e-6)))[0][2]) == 8
+    assert len(sent(mind.hear(*finish(1, DONE, busy=0.005)))[0][2]) == 2
 
 
 def test_max_tasks_is_not_for_it() -> None:
