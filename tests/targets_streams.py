@@ -157,3 +157,8 @@ async def ticks_then_hang(count: int) -> AsyncIterator[int]:
 async def double_later(number: int) -> int:
     await asyncio.sleep(0)
     return 2 * number
+
+
+def returns_large(size: int) -> Generator[int, None, bytes]:
+    yield from ()
+    return bytes(size)

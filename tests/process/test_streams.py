@@ -111,6 +111,9 @@ def test_large_rows(method: Method) -> None:
             assert row == array("q", [number]) * (1 << 17)
         text = "x" * (3 << 20)
         assert list(group.start(ts.same, text, 3)) == [text] * 3
+        stream = group.start(ts.returns_large, 3 << 20)
+        assert list(stream) == []
+        assert stream.result() == bytes(3 << 20)
 
 
 def test_on_a_fake_engine(log: Path) -> None:
