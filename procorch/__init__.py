@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from procorch._info import GroupStats as GroupStats
     from procorch._info import ProcessInfo as ProcessInfo
     from procorch._info import SlotStats as SlotStats
+    from procorch._process_stream import ProcessStream as ProcessStream
     from procorch._progress import Progress as Progress
     from procorch._restart import Restart as Restart
     from procorch._share import Shared as Shared
@@ -56,6 +57,7 @@ _HOMES = {
     "ProcessGroup": "_group",
     "ProcessHandle": "_handle",
     "ProcessInfo": "_info",
+    "ProcessStream": "_process_stream",
     "ProcorchError": "_errors",
     "Progress": "_progress",
     "Restart": "_restart",
@@ -89,6 +91,7 @@ __all__ = [
     "ProcessGroup",
     "ProcessHandle",
     "ProcessInfo",
+    "ProcessStream",
     "ProcorchError",
     "Progress",
     "Restart",

@@ -54,6 +54,16 @@ class Job:
         )
 
     @property
+    def makes_rows(self) -> bool:
+        """Whether it is a stream that a process of its own makes, each item being the next row."""
+        return self.spec.dedicated and self.spec.streaming
+
+    @property
+    def can_restart(self) -> bool:
+        """Whether another process can begin what waits, if its own is gone: not in the middle of a stream."""
+        return not (self.makes_rows and self.queue and self.queue[0].start)
+
+    @property
     def active(self) -> bool:
         """Whether items of it wait, rest or run."""
         return bool(self.waiting or self.resting or self.chunks)

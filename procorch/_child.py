@@ -53,6 +53,9 @@ _LOOK_EVERY_NS = 250_000
 cost as much as a trivial one."""
 _MOST_IN_A_ROW = 4096
 
+_CLOSE = "__procorch_close__"
+"""The method of a function of ours that closes what it keeps open."""
+
 
 class Death(BaseException):
     """Stands for the end of the process where there is none: `procorch.testing` runs items in the parent."""
@@ -119,6 +122,24 @@ class Runner:
         """
         self._functions.pop(message.key, None)
 
+    def let_go(self) -> Failure | None:
+        """Close what functions keep open from one item to the next: the generator of a stream.
+
+        Returns:
+            Failure | None: What that raised.
+        """
+        for known in self._functions.values():
+            if not isinstance(known, m.Retrying):
+                continue
+            # Of the type, as an object of the user's may claim to have any attribute.
+            close: Callable[..., object] | None = getattr(type(known.function), _CLOSE, None)
+            if close is not None:
+                failed = try_call((close, (known.function,)))
+                if failed is not None:
+                    self.exit_code = 1
+                    return failed
+        return None
+
     def run(self, chunk: m.Run) -> None:
         """Do a chunk's items in order, until the end, a failure that stops it, a request, a full page, or wear.
 
@@ -170,7 +191,7 @@ class Runner:
         """Record what became of an item.
 
         Returns:
-            bool: False for a failure.
+            bool: False for a failure, and for the end of a stream.
         """
         queue = self._queue
         if isinstance(outcome, _Returned):
@@ -182,7 +203,7 @@ class Runner:
         if isinstance(payload, Parcel) or not queue.put(kind, payload, now):
             self._send(m.Large(seq, position, kind, payload))
             queue.put(m.Kind.BESIDE, b"", now)
-        return kind is not m.Kind.FAILURE
+        return kind is not m.Kind.FAILURE and kind is not m.Kind.LAST
 
     def _do_many(
         self, loaded: m.Retrying | Failure, chunk: m.Run, arguments: Sequence[Any], most: int
@@ -272,8 +293,11 @@ def _caller(function: Callable[..., Any], style: m.Style) -> Callable[[Any], Any
 
 
 def _pickled(value: object) -> tuple[m.Kind, m.Payload]:
+    kind = m.Kind.VALUE
+    if type(value) is m.GeneratorEnd:
+        kind, value = m.Kind.LAST, value.value
     try:
-        return m.Kind.VALUE, pack(value)
+        return kind, pack(value)
     except BaseException as error:  # noqa: BLE001 - the user's __reduce__ may raise anything
         return m.Kind.FAILURE, capture(error, "result").payload
 
@@ -349,8 +373,10 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
             case m.Cease() | m.Post() | m.Allow():
                 pass  # nobody has listened, and what it was meant for is over
             case m.Stop():
+                failed = runner.let_go()
                 if finalizer is not None:
-                    failed = try_call(finalizer)
+                    failed = try_call(finalizer) or failed
+                if finalizer is not None or failed is not None:
                     send(m.Finalized(b"" if failed is None else failed.payload))
                 return
             case _:

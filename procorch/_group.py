@@ -298,7 +298,10 @@ class ProcessGroup(Facades):
     # --- its end ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Take no more work, and end the workers when what was given is done. Returns at once; see `join`."""
+        """Take no more work, and end the workers when what was given is done. Returns at once; see `join`.
+
+        A `ProcessStream` is closed: rows that were made can still be taken, then comes `GroupClosed`.
+        """
         self._supervisor.close()
 
     def join(self, timeout: float | None = None) -> bool:

@@ -14,7 +14,7 @@ from procorch import _events as e
 from procorch._engine import Chunk, Worker
 from procorch._errors import WorkerStartError
 from procorch._info import ProcessInfo, State
-from procorch._job import Call, Job, Sink
+from procorch._job import Job, Sink
 from procorch._messages import Cease, Failure
 from procorch._outcome import read_report
 from procorch._slot import Phase, Slot
@@ -73,7 +73,7 @@ class Hands:
         self.jobs[job.number] = job
         if job.spec.dedicated:
             self._owners[job.number] = job.sink
-        if isinstance(job, Call) and job.talk is not None:
+        if job.talk is not None:
             self.talks[job.number] = job.talk
         if not sealed:
             self.streams[job.number] = job

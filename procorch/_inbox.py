@@ -24,6 +24,7 @@ from procorch._messages import (
     FromWorker,
     Kind,
     Large,
+    Last,
     Logged,
     Noted,
     Payload,
@@ -207,6 +208,8 @@ class Inbox:
 
 
 def _outcome(kind: Kind, payload: Payload) -> Value | Failure | Retriable:
+    if kind is Kind.LAST:
+        return Last(payload)
     if kind is Kind.VALUE or isinstance(payload, Parcel):
         return Value(payload)
     return Retriable(payload) if kind is Kind.RETRIABLE else Failure(payload)

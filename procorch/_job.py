@@ -99,6 +99,8 @@ class Job:
     style: Style
     spec: JobSpec
     sink: Sink
+    talk: Talk | None = None
+    """With the process of its own; None if nobody talks with that."""
     number: int = 0
     """Given by `Supervisor.open`."""
     retried: int = 0
@@ -167,8 +169,6 @@ class Call(Job):
 
     payload: Payload | None = None
     """The pickled arguments; None once it has its outcome."""
-    talk: Talk | None = None
-    """With whom its process talks; None with nobody."""
 
     @override
     def take(self) -> int:

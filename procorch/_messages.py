@@ -55,6 +55,9 @@ class Kind(enum.IntEnum):
     MARSHALLED = 8
     """Any of these, or other plain data, as `marshal` writes the items of a list."""
 
+    LAST = 9
+    """The pickled value that a generator returned: of one item, and there is nothing after it."""
+
 
 # --- what became of an item -----------------------------------------------------------------------------------------
 
@@ -67,6 +70,12 @@ class Value(NamedTuple):
 
     payload: Payload
     """What it returned, pickled."""
+
+
+class Last(Value):
+    """There is no further row: the generator has ended, and returned this."""
+
+    __slots__ = ()
 
 
 class Failure(NamedTuple):
@@ -129,6 +138,13 @@ class Report(NamedTuple):
     """The exception, pickled; None if it cannot be."""
     parts: bytes | None
     """The exception, pickled without the help of its class; None if it cannot be. For classes whose own way fails."""
+
+
+class GeneratorEnd(NamedTuple):
+    """What the function of a stream returns, in the worker, in the place of a row that there is not."""
+
+    value: Any
+    """What the generator returned."""
 
 
 # --- messages -------------------------------------------------------------------------------------------------------

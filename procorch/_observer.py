@@ -122,7 +122,7 @@ class Observer:
             case e.Recorded(slot, outcomes) if (chunk := self._chunks.get(slot)) is not None:
                 chunk.items += len(outcomes)
                 if not isinstance(outcomes, Plain):
-                    chunk.failed += sum(type(one) is not Value for one in outcomes)
+                    chunk.failed += sum(not isinstance(one, Value) for one in outcomes)
             case e.ChunkEnded(slot):
                 self._chunk_ended(slot, now)
             case e.WorkerDied():
@@ -156,7 +156,7 @@ class Observer:
                 self._tell(events.ItemRetried(now, slot, job, self._tasks[job], item, attempts, reason))
             case e.Resolve(job, items, outcomes, slot) if slot is not None and not isinstance(outcomes, Plain):
                 for item, outcome in zip(items, outcomes, strict=True):
-                    if type(outcome) is not Value:
+                    if not isinstance(outcome, Value):
                         self._failed(slot, job, item, outcome, now)
             case e.JobDone(job):
                 del self._tasks[job]

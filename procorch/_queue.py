@@ -38,7 +38,7 @@ import mmap
 import os
 from typing import NamedTuple, TypeAlias
 
-from procorch._messages import Failure, Kind, Plain, Retriable, Value
+from procorch._messages import Failure, Kind, Last, Plain, Retriable, Value
 from procorch._plain import read_run
 
 PAGE_BYTES = 1 << 20
@@ -68,8 +68,8 @@ class Beside(NamedTuple):
 Record: TypeAlias = Value | Failure | Beside | Retriable | Plain
 """Finished items as found in the page; what it holds is a copy, since the page will be written again."""
 
-_FORMS = (Value._make, Failure._make, Beside._make, Retriable._make)
-"""By `Kind`. These cost half of a call of the class, which would be most of what it costs to read a record."""
+_FORMS = (Value._make, Failure._make, Beside._make, Retriable._make, None, None, None, None, None, Last._make)
+"""By `Kind`; None for runs. These cost half of a call of the class, which would be most of what that costs."""
 
 
 class Filling(NamedTuple):
@@ -184,8 +184,9 @@ class Reader:
             start = place + 8
             stop = start + (word >> 24)
             items = word & MOST_ITEMS
-            if kind < Kind.INTS:
-                records.append(_FORMS[kind]((page[start:stop],)))
+            form = _FORMS[kind]
+            if form is not None:
+                records.append(form((page[start:stop],)))
             else:
                 if filling is not None and filling.head == place >> 3 and filling.items + filled > items:
                     items = filling.items + filled

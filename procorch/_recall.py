@@ -183,7 +183,13 @@ class Recalls:
         for slot in self.divisible.values():
             # Without this condition, items might go from one to another for ever: what is overdue is dealt one by one.
             moves = slot.done or now >= slot.overdue
-            if moves and slot.phase is Phase.BUSY and slot.recalled is None and slot.job is not None:
+            if (
+                slot.dedicated is None
+                and moves
+                and slot.phase is Phase.BUSY
+                and slot.recalled is None
+                and slot.job is not None
+            ):
                 job = jobs[slot.job]
                 work = self._work_left(slot, job, now)
                 worth = max(self._limits.steal_seconds, 2 * job.sizer.least(workers)) + _WAYS * self._way.seconds

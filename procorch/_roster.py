@@ -231,6 +231,15 @@ class Roster:
             self._set_ending(slot)
             self._order(e.Ask(slot.number))
 
+    def stand_by(self, slot: Slot) -> None:
+        """Take in that a slot's process has made all the rows of its stream that are wanted so far.
+
+        Args:
+            slot (Slot): Of a job with a process of its own.
+        """
+        slot.deadline = slot.next_step = None
+        slot.phase = Phase.IDLE
+
     # --- ending -------------------------------------------------------------------------------------------------------
 
     def set_gone(self, slot: Slot) -> None:
@@ -239,7 +248,7 @@ class Roster:
         Args:
             slot (Slot): Which one.
         """
-        if slot.phase is Phase.IDLE:
+        if slot.phase is Phase.IDLE and slot.dedicated is None:
             self.idle.remove(slot)
         if slot.dedicated is None:
             self.alive -= 1
@@ -377,6 +386,22 @@ class Roster:
         self._set_ending(slot)
         self._order(e.Cease(slot.number))
         self._steps.set(slot, now + seconds, e.Terminate)
+
+    def close_stream(self, slot: Slot, now: float) -> None:
+        """End the process of a stream that nobody wants any more: it is asked, and has to hurry if it makes a row.
+
+        Args:
+            slot (Slot): Its slot.
+            now (float): Monotonic seconds.
+        """
+        if slot.phase is Phase.STARTING:
+            self.stop(slot, now)  # it has nothing to close
+        elif slot.phase is Phase.IDLE:
+            self.retire(slot, now)
+        elif slot.phase is Phase.BUSY:
+            self._set_ending(slot)
+            self._order(e.Ask(slot.number))
+            self._steps.set(slot, now + self._limits.stop_grace, e.Terminate)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

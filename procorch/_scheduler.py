@@ -85,7 +85,7 @@ class Scheduler:
         A stream whose consumer may ask for more, or never, does not count as long as nothing of it is on its way.
         """
         busy = any(job.active or not (job.sealed or job.spec.streaming) for job in self._jobs.values())
-        return not busy and all(slot.dedicated is None for slot in self.slots.values())
+        return not busy and all(slot.dedicated is None or slot.phase is Phase.IDLE for slot in self.slots.values())
 
     @property
     def waiting(self) -> int:
@@ -140,6 +140,7 @@ class Scheduler:
         match event:
             case e.ItemsOffered(job, count):
                 self._offered(self._jobs[job], count)
+                self._go_on(self._jobs[job], now)
             case e.Recorded(slot, outcomes):
                 self._recorded(self.slots[slot], outcomes, now)
             case e.ChunkEnded(slot, busy, worn):
@@ -151,6 +152,7 @@ class Scheduler:
             case e.JobSealed(job):
                 self._sealed(job)
             case e.JobStopped(job):
+                self._close_stream(job, now)
                 self._stopped(job)
             case e.JobCancelled(job):
                 self._cancelled(job, now)
@@ -172,7 +174,7 @@ class Scheduler:
             case e.Unheard(slot):
                 self._unheard(slot, now)
             case e.CloseAsked():
-                self._close()
+                self._close(now)
             case e.RoomChanged(workers, window):
                 self._elastic = True
                 self._roster.resize(workers, window, now)
@@ -257,6 +259,8 @@ class Scheduler:
             # One item has begun, unless its chunk waits far away.
             if slot.job == number and slot.phase is Phase.BUSY and (len(slot.items) > 1 or self._limits.distant):
                 self._order(e.Withdraw(slot.number))
+            elif slot.dedicated == number and slot.phase is Phase.IDLE:
+                self._roster.set_idle(slot)
         self._forget_if_done(job)
 
     def _cancelled(self, number: int, now: float) -> None:
@@ -287,10 +291,10 @@ class Scheduler:
     # --- workers at work ----------------------------------------------------------------------------------------------
 
     def _send(self, slot: Slot, job: Job, now: float) -> None:
-        workers = self._roster.workers or 1  # a process of a job's own does not need any
+        workers = 1 if job.spec.dedicated else self._roster.workers
         alone = job.only or (self._limits.timed_alone and job.spec.timeout is not None)
         size = 1 if alone else job.spec.chunksize or job.sizer.size(job.waiting, workers)
-        if self._limits.max_tasks is not None:
+        if self._limits.max_tasks is not None and not job.spec.dedicated:
             size = min(size, self._limits.max_tasks - slot.tasks)
         count = min(size, job.waiting)
         slot.job, slot.items, slot.done = job.number, self._backlog.take(job, count), 0
@@ -317,7 +321,7 @@ class Scheduler:
         final: Sequence[e.Outcome] = outcomes  # type: ignore[assignment]  # without retries, nothing is retriable
         lost = isinstance(outcomes[0], e.Lost | e.TimedOut)
         judged = bool(job.spec.retries) or job.spec.restart is not None
-        if judged or self._terminated or slot.expired is not None or lost:
+        if judged or self._is_unwanted(job) or slot.expired is not None or lost:
             items, final = self._judge(slot, job, items, outcomes, now)
         if items:
             self._order(e.Resolve(job.number, items, final, slot.number))
@@ -332,7 +336,7 @@ class Scheduler:
         for item, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, Value):
                 final[item] = outcome
-            elif self._terminated:
+            elif self._is_unwanted(job):
                 final[item] = e.Dropped()  # whatever it failed with, it failed because it was told to end
             elif isinstance(outcome, e.Lost | e.TimedOut):
                 reason: Reason = "crashed" if isinstance(outcome, e.Lost) else "timed out"
@@ -393,7 +397,9 @@ class Scheduler:
         if self._elastic:
             self._pace.ended(slot, job, busy, now)
         self._release(slot, job, slot.items[slot.done :])
-        if slot.phase is not Phase.BUSY:
+        if slot.phase is not Phase.BUSY and job.makes_rows and slot.next_step is e.Terminate:
+            self._roster.retire(slot, now)  # it was in a row when it was asked to end
+        elif slot.phase is not Phase.BUSY:
             self._order(e.Ask(slot.number))  # it was told to end, but by a signal that it made something else of
         elif job.spec.restart is not None and job.active:
             self._roster.retire(slot, now)  # another process is to take its place
@@ -401,6 +407,9 @@ class Scheduler:
             worn or slot.tasks == self._limits.max_tasks or (self._elastic and self._roster.crowded)
         ):
             self._roster.retire(slot, now)
+        elif job.makes_rows and job.number in self._jobs:
+            self._roster.stand_by(slot)
+            self._go_on(job, now)
         else:
             self._roster.set_idle(slot)
 
@@ -459,7 +468,9 @@ class Scheduler:
         slot.busy += now - slot.sent
         culprits = slot.items[slot.done : died.begun]
         rest = list(slot.items[max(slot.done, died.begun) :])
-        if not died.begun and not job.stopped:
+        if job.makes_rows and rest and rest[0] and not (culprits or job.stopped):
+            self._lose(slot, job, rest.pop(0), died.remains, died.exitcode)  # no other process can make that row
+        elif not died.begun and not job.stopped:
             # What kills workers may be the item's way to them: it is too large, or loading its function crashes.
             deaths = job.unbegun[rest[0]] = job.unbegun.get(rest[0], 0) + 1
             if deaths >= self._limits.max_unbegun_deaths:
@@ -478,7 +489,7 @@ class Scheduler:
     def _lose(self, slot: Slot, job: Job, item: int, remains: e.Remains, exitcode: int | None) -> None:
         attempts = job.tries.get(item, 0)
         outcome: e.Outcome
-        if self._terminated:
+        if self._is_unwanted(job):
             outcome = e.Dropped()
         elif item == slot.expired and slot.limit is not None:
             outcome = self._last(slot, job, "timed out", e.TimedOut(slot.number, slot.limit, attempts, remains))
@@ -596,7 +607,7 @@ class Scheduler:
         """Start the process of a dedicated job again if its item still waits, else forget the slot."""
         slot.exitcode = exitcode
         job = self._jobs.get(number)
-        if job is not None and job.waiting and not slot.stopped_by_user:
+        if job is not None and job.waiting and job.can_restart and not slot.stopped_by_user:
             self._roster.start(slot)
         elif job is None or not job.resting or slot.stopped_by_user:
             attempts = job.tries.get(0, 0) if job is not None else 0
@@ -609,16 +620,43 @@ class Scheduler:
         items = self._backlog.clear(job) if job is not None else ()
         if job is not None and items:
             self._order(e.Resolve(number, items, [unbegun] * len(items), slot.number))
+        if job is not None:
+            job.sealed = True  # if it is a stream, nobody will ever make another row
             self._forget_if_done(job)
         self._services.over(number)
         # Last, so that whoever learns that the process is over finds its result.
         self._order(e.ProcessOver(number, exitcode))
 
-    def _close(self) -> None:
+    def _close(self, now: float) -> None:
         self._closing = True
         for job in list(self._jobs.values()):
-            if job.spec.streaming:
+            if job.makes_rows:
+                self._close_stream(job.number, now)
+                self._stopped(job.number)
+            elif job.spec.streaming:
                 self._sealed(job.number)
+
+    def _is_unwanted(self, job: Job) -> bool:
+        """Whether what runs of a job was told to end: its failures are nobody's fault."""
+        return self._terminated or (job.makes_rows and job.stopped)
+
+    # --- streams of processes -----------------------------------------------------------------------------------------
+
+    def _go_on(self, job: Job, now: float) -> None:
+        """Let the process of a stream make the rows that are wanted, if it stands by."""
+        if job.makes_rows and job.waiting:
+            for slot in self._dedicated_to(job.number):
+                if slot.phase is Phase.IDLE:
+                    self._send(slot, job, now)
+
+    def _close_stream(self, number: int, now: float) -> None:
+        """End the process of a stream, if the job is one; then it is to be stopped."""
+        job = self._jobs.get(number)
+        if job is not None and job.makes_rows:
+            for slot in self._dedicated_to(number):
+                if slot.phase is Phase.BUSY and len(slot.items) > 1:
+                    self._order(e.Withdraw(slot.number))
+                self._roster.close_stream(slot, now)
 
     def _terminate(self, now: float) -> None:
         if self._terminated:

@@ -45,9 +45,11 @@ class Talk:
         """Take in that a worker has been given the function.
 
         Args:
-            worker (Worker): Which one. It has heard nothing yet.
+            worker (Worker): Which one.
         """
         with self._change:
+            if worker is self._worker:
+                return  # it has been given another part
             self._worker = worker
             self._said = self._taken = 0
             self._allowed_told = -MOST  # less than any that it is told

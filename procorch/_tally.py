@@ -113,7 +113,7 @@ class Tally:
             self.done += len(outcomes)
             return
         for outcome in outcomes:
-            if type(outcome) is Value:
+            if isinstance(outcome, Value):
                 self.done += 1
             else:
                 self._failed(outcome)

@@ -17,12 +17,13 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from procorch._aio.bridge import Bridge
 from procorch._aio.handle import AsyncProcessHandle
+from procorch._aio.stream_handle import AsyncProcessStream
 from procorch._aio.tasks import AsyncTasks
 from procorch._group import ProcessGroup
 from procorch._info import GroupStats, ProcessInfo
 from procorch._share import Shared
 
-__all__ = ["AsyncGroupView", "AsyncProcessGroup", "AsyncProcessHandle"]
+__all__ = ["AsyncGroupView", "AsyncProcessGroup", "AsyncProcessHandle", "AsyncProcessStream"]
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -106,7 +106,7 @@ class _FakeWorker(Worker):
         self._functions: set[int] = set()
         self._todo: m.Run | None = None
         self._exitcode: int | None = None
-        self._dead = False
+        self._dead = self._asked = False
 
     # --- orders: under the group's lock -------------------------------------------------------------------------------
 
@@ -128,7 +128,9 @@ class _FakeWorker(Worker):
 
     @override
     def ask(self) -> None:
-        self.die(0)
+        with self._engine.clock.changed:
+            self._asked = True
+            self._engine.clock.changed.notify_all()
 
     @override
     def terminate(self) -> None:
@@ -155,12 +157,16 @@ class _FakeWorker(Worker):
     @property
     def has_work(self) -> bool:
         """Whether `work` would do something."""
-        return self._todo is not None
+        return not self._dead and (self._asked or self._todo is not None)
 
     def work(self) -> None:
-        """Do the chunk that is waiting, here and now."""
+        """Do the chunk that is waiting, or end if that was asked for, here and now."""
         run, self._todo = self._todo, None
         if run is None:
+            failed = self._runner.let_go()
+            if failed is not None:
+                self._said.append(m.Finalized(failed.payload))
+            self.die(self._runner.exit_code if failed is not None else 0)
             return
         _here.running = True
         try:

@@ -170,6 +170,11 @@ class Job:
     ended_by_user: bool = False
     """Whether the user has had its own process ended."""
 
+    @property
+    def makes_rows(self) -> bool:
+        """Whether it is a stream that a process of its own makes."""
+        return self.spec.dedicated and self.spec.streaming
+
     def give(self, most: int) -> None:
         """Let the consumer have what is its turn."""
         for _ in range(most):
@@ -370,7 +375,10 @@ class Hands:
         assert len(set(items)) == len(items)
         assert waiting.issuperset(items)
         most = self.limits.max_tasks or math.inf
-        assert process.finished + len(items) <= most
+        assert process.finished + len(items) <= most or job.makes_rows
+        if job.makes_rows:
+            assert items == list(range(items[0], items[0] + len(items)))
+            assert all(item in job.outcomes for item in range(items[0]))
         if job.spec.chunksize is not None:
             assert len(items) == min(job.spec.chunksize, len(waiting), most - process.finished)
         adaptive = self.limits.distant and job.spec.chunksize is None and len(items) > 1
@@ -392,10 +400,22 @@ class Hands:
 
     def ask(self, process: Process) -> None:
         assert process.ready
+        if process.job is not None and process.job.makes_rows:
+            self.ask_to_close(process, process.job)
+            return
         assert process.chunk is None
         process.asked = True
         if process.job is None and not self.limits.finalizes:
             process.terminate_at = min(process.terminate_at, self.now + self.limits.stop_grace)
+
+    def ask_to_close(self, process: Process, job: Job) -> None:
+        """Ask a process that makes rows. One that makes a row in this moment must not do so for ever."""
+        assert process.chunk is None or job.stopped or self.closed
+        closing = isinstance(self.event, e.JobStopped | e.CloseAsked) or process.asked
+        if closing and not process.terminated:
+            hurries = process.chunk is not None or not self.limits.finalizes
+            process.terminate_at = self.now + self.limits.stop_grace if hurries else math.inf
+        process.asked = True
 
     def terminate(self, process: Process) -> None:
         process.terminated = True
@@ -438,7 +458,7 @@ class Hands:
             case e.Dropped():
                 assert job.stopped or self.refusing or (self.closed and job.spec.streaming)
                 # Only those told to end at once take items with them.
-                assert self.terminated or job.cancelled or job.begins[item] <= job.spec.retries
+                assert self.unwanted(job) or job.cancelled or job.begins[item] <= job.spec.retries
                 return False
             case e.NotStarted():
                 assert job.spec.dedicated
@@ -451,7 +471,8 @@ class Hands:
 
     def job_done(self, job: Job) -> None:
         assert not job.done
-        assert job.sealed or job.stopped or (self.closed and job.spec.streaming)
+        gone = job.makes_rows and not self.own(job)
+        assert job.sealed or job.stopped or (self.closed and job.spec.streaming) or gone
         assert len(job.outcomes) == job.window.taken
         assert not self.chunks(job)
         job.done = True
@@ -469,7 +490,7 @@ class Hands:
         Returns:
             e.Outcome | None: None if there is another try; perhaps after a rest, which is noted.
         """
-        if self.terminated and not isinstance(last, Value):
+        if self.unwanted(job) and not isinstance(last, Value):
             return e.Dropped()
         tries = job.begins[item]
         if tries > job.spec.retries or job.stopped or self.refusing or job.ended_by_user:
@@ -492,7 +513,11 @@ class Hands:
             )
         if isinstance(result, Retriable):
             return self.tried(process, chunk.job, item, failure)
-        return e.Dropped() if self.terminated else failure
+        return e.Dropped() if self.unwanted(chunk.job) else failure
+
+    def unwanted(self, job: Job) -> bool:
+        """Whether what runs of a job was told to end, so that its failures are none."""
+        return self.terminated or (job.makes_rows and (job.stopped or self.closed))
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -613,13 +638,14 @@ class Hands:
                 assert alive != job.over or (job.resting and not alive)
 
     def check_process(self, process: Process) -> None:
-        assert not (process.free and process.job is not None)
+        job = process.job
+        assert not (process.free and job is not None) or (job.makes_rows and not job.done and not self.waiting(job))
         chunk = process.chunk
         if chunk is not None and chunk.void:
             assert process.terminated or process.killed
-        if process.finished == self.limits.max_tasks and chunk is None:
+        if process.finished == self.limits.max_tasks and chunk is None and not (job and job.makes_rows):
             assert process.told_to_end
-        finalizing = process.asked and self.limits.finalizes and not process.finalized
+        finalizing = process.asked and self.limits.finalizes and not (process.finalized or process.chunk)
         if finalizing and not process.terminated and process.expired is None:
             assert self.scheduler.slots[process.slot].deadline is None
 
@@ -711,7 +737,7 @@ class Hands:
         assert chunk is not None
         process.chunk, process.begun_last = None, chunk.begun
         self.tell(e.ChunkEnded(process.slot, busy, worn))
-        if worn or process.finished == self.limits.max_tasks:
+        if (worn or process.finished == self.limits.max_tasks) and not chunk.job.makes_rows:
             assert process.told_to_end
 
     def die(self, process: Process, exitcode: int | None) -> None:
@@ -721,6 +747,9 @@ class Hands:
             self.tell(e.WorkerDied(process.slot, exitcode, chunk.begun if chunk is not None else process.begun_last))
             return
         job, rest = chunk.job, chunk.items[chunk.begun :]
+        if job.makes_rows:
+            self.die_in_stream(process, chunk, exitcode)
+            return
         wanted = not (job.stopped or self.refusing)
         expected: dict[int, e.Outcome | None] = {}
         for item in chunk.items[chunk.told : chunk.begun]:
@@ -739,6 +768,28 @@ class Hands:
                 assert job.outcomes[item] == e.Lost(process.slot, exitcode, job.begins[item])
         for item in rest:
             assert job.outcomes.get(item) == (e.Dropped() if job.stopped or self.refusing else None)
+
+    def die_in_stream(self, process: Process, chunk: Chunk, exitcode: int | None) -> None:
+        """The same for one that makes rows: what it has told is known, and nothing comes after it."""
+        job, told = chunk.job, chunk.items[chunk.told] if chunk.told < len(chunk.items) else None
+        unbegun = chunk.items[0] == 0 and not chunk.begun
+        unwanted = self.unwanted(job)
+        running = chunk.begun > chunk.told
+        self.tell(e.WorkerDied(process.slot, exitcode, chunk.begun))
+        if unbegun and not job.done:
+            assert not job.outcomes  # another process begins with the first row
+            assert self.own(job)
+            return
+        assert job.done
+        if told is not None:
+            outcome = job.outcomes[told]
+            limit = job.spec.timeout or 0.0
+            if unwanted:
+                assert outcome == e.Dropped()
+            elif running and told == process.expired:
+                assert outcome == e.TimedOut(process.slot, limit, 1)
+            else:
+                assert outcome == e.Lost(process.slot, exitcode, job.begins[told])
 
     def finalize(self, process: Process) -> None:
         """Run a process's finalizer."""
@@ -765,7 +816,7 @@ class Hands:
             self.launch(process)
         elif process.terminated and not nature.stubborn and not (nature.catches and chunk is not None):
             self.die(process, -15)
-        elif process.setup_failed or process.asked:
+        elif process.setup_failed or (process.asked and chunk is None):
             return self.advance_to_end(process, nature)
         elif not process.ready:
             process.ready = True

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from helpers import wait_until
 from targets import append
@@ -62,14 +62,14 @@ def run_loop() -> str:
     return asyncio.run(serve_in_a_loop())
 
 
-def deaf(started: str) -> NoReturn:
+def deaf(started: str) -> None:
     """Never ask whether to stop."""
     Path(started).touch()
     while True:
         time.sleep(60)
 
 
-def deaf_to_signals(started: str) -> NoReturn:
+def deaf_to_signals(started: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     deaf(started)
 
@@ -145,7 +145,7 @@ def send_many(count: int, log: str = "") -> None:
             append(log, str(number))
 
 
-def send_and_die(count: int) -> NoReturn:
+def send_and_die(count: int) -> None:
     me = current_process()
     for number in range(count):
         me.send(number)

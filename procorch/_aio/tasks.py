@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple, cast, overload
 
 from procorch._aio.bridge import Bridge
-from procorch._aio.coroutines import InLoop
 from procorch._aio.handle import AsyncProcessHandle
 from procorch._aio.imaps import AsyncImapCall
 from procorch._aio.maps import AsyncMapCall
+from procorch._aio.stream_handle import AsyncProcessStream
 from procorch._aio.streams import AsyncStream, is_async
+from procorch._handle import ProcessHandle
 from procorch._policy import check_callable, check_count, check_name
+from procorch._process_stream import ProcessStream
 from procorch._progress import Progress
 from procorch._restart import Restart
 from procorch._shape import Shape
+from procorch._targets import runnable
 from procorch._tasks import AHEAD, MAP_AHEAD, Tasks, stream_class
 
-F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
@@ -66,7 +68,7 @@ class AsyncTasks:
             TypeError: ``fn`` is not callable.
         """
         check_callable("fn", fn)
-        return self._bridge.submit(partial(self._tasks.submit, _runnable(fn), *args, **kwargs))
+        return self._bridge.submit(partial(self._tasks.submit, runnable(fn), *args, **kwargs))
 
     @overload
     async def run(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -91,6 +93,28 @@ class AsyncTasks:
     @overload
     async def start(
         self,
+        fn: Callable[[*Ts], Generator[T, Any, R]],
+        /,
+        *args: *Ts,
+        name: str | None = None,
+        buffersize: int | None = None,
+    ) -> AsyncProcessStream[T, R]: ...
+    @overload
+    async def start(
+        self,
+        fn: Callable[[*Ts], AsyncGenerator[T, Any] | AsyncIterator[T]],
+        /,
+        *args: *Ts,
+        name: str | None = None,
+        buffersize: int | None = None,
+    ) -> AsyncProcessStream[T, None]: ...
+    @overload
+    async def start(
+        self, fn: Callable[[*Ts], Iterator[T]], /, *args: *Ts, name: str | None = None, buffersize: int | None = None
+    ) -> AsyncProcessStream[T, Any]: ...
+    @overload
+    async def start(
+        self,
         fn: Callable[[*Ts], Coroutine[Any, Any, R]],
         /,
         *args: *Ts,
@@ -102,7 +126,13 @@ class AsyncTasks:
         self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None, restart: Restart | None = None
     ) -> AsyncProcessHandle[R]: ...
     async def start(
-        self, fn: Callable[[*Ts], Any], /, *args: *Ts, name: str | None = None, restart: Restart | None = None
+        self,
+        fn: Callable[[*Ts], Any],
+        /,
+        *args: *Ts,
+        name: str | None = None,
+        restart: Restart | None = None,
+        buffersize: int | None = None,
     ) -> AsyncProcessHandle[Any]:
         """Start a process of its own for ``fn(*args)``, beyond the group's workers, and wait until it is there.
 
@@ -111,24 +141,31 @@ class AsyncTasks:
             *args (*Ts): Positional arguments for ``fn``.
             name (str | None): Name of the process; None takes the group's name and the next number.
             restart (Restart | None): How the process is kept up, as of `ProcessGroup.start`; None: it runs once.
+            buffersize (int | None): For a stream, as of `ProcessGroup.start`.
 
         Returns:
             AsyncProcessHandle[Any]: The process; awaiting it gives what ``fn`` returned. A failure that nobody asks for
-            in that way is raised on leaving the group's block.
+            in that way is raised on leaving the group's block. For a generator function an `AsyncProcessStream`.
 
         Raises:
             GroupClosed: The group has been closed or left, or cannot start processes.
+            NotSupported: As `ProcessGroup.start`, like the others.
             RuntimeError: The group is used in another event loop.
-            NotSupported: As of `ProcessGroup.start`.
-            TypeError: ``fn`` is not callable, ``name`` is neither a str nor None, or ``restart`` no `Restart`.
-            ValueError: ``name`` is empty, or there are both a ``restart`` and ``retries``.
+            TypeError: ``fn`` is not callable, ``name`` is neither a str nor None, ``restart`` no `Restart`, or
+                ``buffersize`` not an int.
+            ValueError: ``name`` is empty, ``buffersize`` is too small or not for this ``fn``, or ``retries`` or
+                ``restart`` are not.
         """
         check_callable("fn", fn)
         if name is not None:
             check_name(name)
-        self._tasks._check_restart(restart)
-        handle = await self._bridge.start(partial(self._tasks.start, _runnable(fn), *args, name=name, restart=restart))
+        start: Callable[[], ProcessHandle[Any]] = partial(
+            self._tasks.start, fn, *args, name=name, restart=restart, buffersize=buffersize
+        )
+        handle = await self._bridge.start(start)
         ways = self._bridge.ways()
+        if isinstance(handle, ProcessStream):
+            return AsyncProcessStream(cast("ProcessStream[Any, Any]", handle), ways.hops, ways.threads)
         return AsyncProcessHandle(handle, ways.hops, ways.threads)
 
     @property
@@ -223,7 +260,7 @@ class AsyncTasks:
                 check_count(name, count, least=1)
         self._bridge.check_open()
         kind = stream_class(progress, fn, iterables)
-        make = partial(self._tasks._stream, call, _runnable(fn), iterables, shape, buffersize, ahead, kind)
+        make = partial(self._tasks._stream, call, runnable(fn), iterables, shape, buffersize, ahead, kind)
         return AsyncStream(self._bridge, iterables, make)
 
 
@@ -233,14 +270,3 @@ def _check_iterables(call: str, iterables: tuple[Any, ...]) -> None:
     for number, iterable in enumerate(iterables, 1):
         if not is_async(iterable) and not hasattr(iterable, "__iter__") and not hasattr(iterable, "__getitem__"):
             raise TypeError(f"iterable {number} of {call} must be iterable, sync or async, not {iterable!r}")
-
-
-def _runnable(fn: F) -> F:
-    """Give what a worker can call."""
-    is_coroutine_function = inspect.iscoroutinefunction
-    called: Callable[..., Any] = fn
-    while isinstance(called, partial):
-        called = called.func
-    if is_coroutine_function(called) or is_coroutine_function(type(called).__call__):
-        return cast("F", InLoop(fn))
-    return fn

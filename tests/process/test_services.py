@@ -286,7 +286,7 @@ def test_when_the_parent_is_killed_its_services_are_gone(method: Method) -> None
 def test_what_cannot_be_is_refused_at_the_call() -> None:
     with ProcessGroup() as group:
         with pytest.raises(TypeError, match=r"^restart must be a Restart or None, not 'always'$"):
-            group.start(doubler, 1, restart="always")  # type: ignore[arg-type]
+            group.start(doubler, 1, restart="always")  # type: ignore[call-overload]
         with pytest.raises(ValueError, match=r"^restart takes the place of options\(retries=\)"):
             group.options(retries=1).start(doubler, 1, restart=QUICK)
         handle = group.start(doubler, 1)

@@ -27,6 +27,7 @@ from procorch import (
     ProcessGroup,
     ProcessHandle,
     ProcessInfo,
+    ProcessStream,
     ProcorchError,
     Progress,
     Shared,
@@ -39,7 +40,7 @@ from procorch import (
     events,
     usable_cpus,
 )
-from procorch.aio import AsyncGroupView, AsyncProcessGroup, AsyncProcessHandle
+from procorch.aio import AsyncGroupView, AsyncProcessGroup, AsyncProcessHandle, AsyncProcessStream
 from procorch.engines import Capabilities, ExecutorEngine, Room
 from procorch.engines.dask import DaskEngine
 from procorch.testing import Clock, FakeEngine, crash
@@ -70,6 +71,19 @@ def with_keyword(number: int, /, a: float = 0.0, *, b: str) -> bytes:
 
 
 def nothing() -> None: ...
+
+
+def lines(path: str) -> Generator[str, None, int]:
+    yield path
+    return 1
+
+
+def pairs() -> Iterator[tuple[int, float]]:
+    yield 1, 2.0
+
+
+async def ticks(count: int) -> AsyncIterator[int]:
+    yield count
 
 
 group = ProcessGroup(4, name="etl", mp_context="spawn", initializer=doubler, initargs=(1,))
@@ -197,10 +211,27 @@ assert_type(group.start(doubler, 1), ProcessHandle[int])
 assert_type(group.start(join, 1, "x", name="joiner"), ProcessHandle[str])
 assert_type(view.start(nothing).result(timeout=1.5), None)
 
-group.start(doubler, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-group.start(doubler)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-group.start(doubler, 1, name=b"x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-group.start(doubler, number=1)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+
+group.start(doubler, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+group.start(doubler, 1, name=b"x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+group.start(doubler, number=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+stream = group.start(lines, "path", buffersize=3)
+assert_type(stream, ProcessStream[str, int])
+assert_type(list(stream), list[str])
+assert_type(stream.result(), int)
+for pair in view.start(pairs, name="pairs"):
+    assert_type(pair, tuple[int, float])
+assert_type(list(group.start(ticks, 3)), list[int])
+with group.start(lines, "path") as entered_stream:
+    assert_type(next(iter(entered_stream)), str)
+one_kind: ProcessStream[str] = group.start(lines, "path")
+a_process: ProcessHandle[int] = stream
+
+group.start(lines, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+group.start(lines, "p", buffersize="3")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 # --- the rest of the group --------------------------------------------------------------------------------------------
 
@@ -386,7 +417,15 @@ async def use() -> None:
         assert_type(ahandle, AsyncProcessHandle[str])
         assert_type(await ahandle, str)
         assert_type(await (await agroup.start(later, 1)), str)
+        assert_type(group.start(later, 1), ProcessHandle[str])
         assert_type(ahandle.pid, int | None)
+        astream = await agroup.start(lines, "path", buffersize=3)
+        assert_type(astream, AsyncProcessStream[str, int])
+        async with astream:
+            assert_type([line async for line in astream], list[str])
+        assert_type(await astream, int)
+        async for tick in await agroup.start(ticks, 3):
+            assert_type(tick, int)
         assert_type(await ahandle.join(1), bool)
         assert_type((await agroup.share([1])).value, list[int])
         assert_type(agroup.processes, tuple[ProcessInfo, ...])

@@ -131,6 +131,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         jobs = [job for job in self.hands.jobs.values() if not job.spec.dedicated]
         return [job for job in jobs if not job.stopped]
 
+    def row_makers(self) -> list[Job]:
+        return [job for job in self.hands.jobs.values() if job.makes_rows and not job.stopped]
+
     def own_processes(self) -> list[Job]:
         return [job for job in self.hands.jobs.values() if job.spec.dedicated and not job.over]
 
@@ -199,6 +202,23 @@ class SchedulerMachine(RuleBasedStateMachine):
     def start_dedicated(self, options: dict[str, Any]) -> None:
         spec = e.JobSpec(dedicated=True, name=f"d-{len(self.hands.jobs)}")
         self.open(spec, options, Window(1, 1), 1, sealed=True)
+
+    @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 3)
+    @rule(options=_OPTIONS, size=st.integers(1, 20), exact=st.booleans())
+    def start_stream(self, options: dict[str, Any], size: int, exact: bool) -> None:
+        spec = e.JobSpec(dedicated=True, streaming=True, stop_on_failure=True, name=f"d-{len(self.hands.jobs)}")
+        options = {**options, "retries": 0, "backoff": e.NO_WAIT}
+        self.open(spec, options, Window(size, size if exact else size * 4), size, sealed=False)
+
+    @precondition(lambda self: not self.fair and self.row_makers())
+    @rule(pick=_PICK)
+    def close_stream(self, pick: int) -> None:
+        """Also one that is over."""
+        jobs = self.row_makers()
+        job = jobs[pick % len(jobs)]
+        job.stopped = True
+        self.hands.tell(e.JobStopped(job.number))
+        assert all(process.told_to_end for process in self.hands.own(job))
 
     @precondition(lambda self: self.open_jobs())
     @rule(pick=_PICK, most=st.integers(0, 40))
