@@ -206,7 +206,7 @@ class Core:
         now = self._place.clock()
         self._tally.hear(event, self._scheduler.slots, now)
         orders = self._scheduler.handle(event, now)
-        self._tally.see(orders, self._scheduler.slots, now)
+        self._tally.see(orders, now)
         if self._observer is not None:
             self._observer.saw(event, orders, now)
         for order in orders:

@@ -418,6 +418,7 @@ class Restarted:
     """The process of a service has ended, or is about to, and another will take its place."""
 
     slot: int
+    name: str
     job: int
     restarts: int
     """How often it was started again, with this one."""

@@ -150,8 +150,8 @@ class Observer:
             case e.Send(slot, job, items):
                 chunk = self._chunks[slot] = _Chunk(job, self._tasks[job], items[0], now)
                 self._tell(events.ChunkBegan(now, slot, job, chunk.task, chunk.first, len(items)))
-            case e.Restarted(slot):
-                self._tell(told(order, self._processes[slot].name, now))
+            case e.Restarted():
+                self._tell(told(order, now))
             case e.CountRetry(slot, job, item, attempts, reason):
                 self._tell(events.ItemRetried(now, slot, job, self._tasks[job], item, attempts, reason))
             case e.Resolve(job, items, outcomes, slot) if slot is not None and not isinstance(outcomes, Plain):

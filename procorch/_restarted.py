@@ -8,12 +8,11 @@ from procorch._outcome import read_report
 from procorch.events import ServiceRestarted
 
 
-def told(order: e.Restarted, name: str, now: float) -> ServiceRestarted:
+def told(order: e.Restarted, now: float) -> ServiceRestarted:
     """Put a restart into words.
 
     Args:
         order (e.Restarted): What was decided.
-        name (str): The name of the process.
         now (float): Monotonic seconds.
 
     Returns:
@@ -26,4 +25,4 @@ def told(order: e.Restarted, name: str, now: float) -> ServiceRestarted:
         detail = describe_exit(order.exitcode)
     else:
         detail = ""
-    return ServiceRestarted(now, order.slot, name, order.restarts, order.seconds, order.reason, detail)
+    return ServiceRestarted(now, order.slot, order.name, order.restarts, order.seconds, order.reason, detail)

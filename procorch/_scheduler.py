@@ -367,7 +367,7 @@ class Scheduler:
             if decided is None:
                 return False
             restarts, seconds = decided
-            self._order(e.Restarted(slot.number, job.number, restarts, seconds, reason, failure, exitcode))
+            self._order(e.Restarted(slot.number, slot.name, job.number, restarts, seconds, reason, failure, exitcode))
         elif attempts > job.spec.retries:
             return False
         else:
@@ -394,8 +394,8 @@ class Scheduler:
         self._release(slot, job, slot.items[slot.done :])
         if slot.phase is not Phase.BUSY:
             self._order(e.Ask(slot.number))  # it was told to end, but by a signal that it made something else of
-        elif job.spec.restart is not None and job.active:
-            self._roster.retire(slot, now)  # another process is to take its place
+        elif self._replaces(job):
+            self._roster.retire(slot, now)
         elif slot.dedicated is None and (
             worn or slot.tasks == self._limits.max_tasks or (self._elastic and self._roster.crowded)
         ):
@@ -490,6 +490,11 @@ class Scheduler:
     # --- services: processes that are to stay up ----------------------------------------------------------------------
 
     @staticmethod
+    def _replaces(job: Job) -> bool:
+        """Whether another process is to take the place of a job's, whose function has ended."""
+        return job.spec.restart is not None and job.active
+
+    @staticmethod
     def _has_returned(outcomes: Sequence[e.ItemOutcome] | Plain) -> bool:
         return isinstance(outcomes, Plain) or isinstance(outcomes[0], Value)
 
@@ -514,20 +519,21 @@ class Scheduler:
 
     def _stop_asked(self, number: int, grace: float | None, now: float) -> None:
         for slot in self._dedicated_to(number):
-            waits = not slot.stopped_by_user
-            slot.stopped_by_user = True
+            if slot.stop_asked:
+                continue
+            slot.stop_asked = slot.stopped_by_user = True
             if slot.phase is Phase.BUSY and slot.done < len(slot.items):
                 self._roster.cease(slot, self._limits.stop_grace if grace is None else grace, now)
             elif slot.phase is Phase.STARTING:
                 self._roster.stop(slot, now)  # the function has not begun
             elif slot.phase is not Phase.GONE:
                 self._roster.ends_by_itself(slot, now)
-            elif waits:
+            else:
                 self._settle_dedicated(slot, number, slot.exitcode)  # it rests
 
     def _unheard(self, number: int, now: float) -> None:
         slot = self.slots.get(number)
-        if slot is not None and slot.phase is Phase.ENDING:
+        if slot is not None and slot.done < len(slot.items):  # else its function has ended meanwhile
             self._roster.stop(slot, now)
 
     def _stop_services(self, now: float) -> None:
@@ -536,14 +542,14 @@ class Scheduler:
         while (number := services.last) is not None and not self._terminated:
             if not (services.failed or (self._closing and self._only_services_are_left)):
                 return
-            if any(slot.stopped_by_user for slot in self._dedicated_to(number)):
+            if any(slot.stop_asked for slot in self._dedicated_to(number)):
                 return  # the next one's turn comes when it has ended
             self._stop_asked(number, None, now)
 
     @property
     def _only_services_are_left(self) -> bool:
         others = any(number not in self._services for number in self._jobs)
-        return not others and all(slot.dedicated in self._services for slot in self.slots.values() if slot.dedicated)
+        return not others and all(slot.dedicated in self._services for slot in self.slots.values() if slot.dedicated is not None)
 
     # --- workers that begin -------------------------------------------------------------------------------------------
 
@@ -579,8 +585,9 @@ class Scheduler:
     # --- workers that end ---------------------------------------------------------------------------------------------
 
     def _finalized(self, slot: Slot, failure: Failure | None, now: float) -> None:
-        if slot.dedicated is None:  # else it may live on, see `Roster.set_idle`
-            self._roster.ends_by_itself(slot, now)
+        job = self._jobs.get(slot.dedicated) if slot.dedicated is not None else None
+        if slot.dedicated is None or (job is not None and self._replaces(job)):
+            self._roster.ends_by_itself(slot, now)  # else it may live on, see `Roster.set_idle`
         if failure is not None:
             self._order(e.FinalizerFailed(slot.number, failure))
 

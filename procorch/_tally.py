@@ -89,12 +89,11 @@ class Tally:
         elif self.began is None and type(event) is e.JobOpened:
             self.began = now
 
-    def see(self, orders: Sequence[e.Order], slots: Mapping[int, Slot], now: float) -> None:
+    def see(self, orders: Sequence[e.Order], now: float) -> None:
         """Take in what the scheduler orders.
 
         Args:
             orders (Sequence[e.Order]): In their order.
-            slots (Mapping[int, Slot]): As they are now.
             now (float): Monotonic seconds.
         """
         for order in orders:
@@ -103,9 +102,9 @@ class Tally:
                     self._resolved(order.outcomes)
                 case e.CountRetry():
                     self.retried += 1
-                case e.Restarted(slot):
+                case e.Restarted():
                     self.restarted += 1
-                    self._restarts.append(told(order, slots[slot].name, now))
+                    self._restarts.append(told(order, now))
                 case _:
                     pass
 

@@ -17,6 +17,7 @@ from procorch import _events as e
 from procorch._chunks import Window
 from procorch._messages import Failure
 from procorch._policy import Backoff, Limits
+from procorch._restart import Restart
 
 _MOST_ROUNDS = 10_000
 """Rounds in which everything must have ended once nothing new comes; the worst case seen is far below."""
@@ -36,7 +37,16 @@ _OPTIONS = st.sampled_from(
         for timeout in (0.5, None, 0.002)
     ]
 )
-_NATURES = [Nature(*traits) for traits in product((False, True), repeat=5)]
+_NATURES = [Nature(*traits) for traits in product((False, True), repeat=6)]
+_RESTARTS = st.sampled_from(
+    [
+        Restart(on, most, within, backoff)
+        for most, on, within, backoff in product(
+            (1, 0, 2, None), ("failure", "always"), (60.0, 0.05), (0.0, 0.5, (0.0, 0.02))
+        )
+    ]
+)
+_GRACE = st.sampled_from([None, 0.3, 10.0])
 _LIMITS = st.sampled_from(
     [
         {
@@ -87,7 +97,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         flags=st.sampled_from(list(product((False, True), repeat=6))),
         habit=st.sampled_from(_ENDINGS),
         late=st.sampled_from(
-            list(product(("", "terminate", "terminate", "cancel", "stop"), (None, None, None, 1, 4, 15)))
+            list(product(("", "terminate", "terminate", "cancel", "stop", "ask"), (None, None, None, 1, 4, 15)))
         ),
     )
     def open_group(
@@ -200,6 +210,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         spec = e.JobSpec(dedicated=True, name=f"d-{len(self.hands.jobs)}")
         self.open(spec, options, Window(1, 1), 1, sealed=True)
 
+    @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 4)
+    @rule(restart=_RESTARTS, timeout=st.sampled_from([None, 0.5]))
+    def start_service(self, restart: Restart, timeout: float | None) -> None:
+        number, window = len(self.hands.jobs) + 1, Window(1, 1)
+        spec = e.JobSpec(dedicated=True, name=f"s-{number}", restart=restart, timeout=timeout if self.timed else None)
+        self.hands.jobs[number] = Job(number, spec, window, sealed=True)
+        window.taken = 1
+        self.hands.tell(e.JobOpened(number, spec, 1, sealed=True))
+
     @precondition(lambda self: self.open_jobs())
     @rule(pick=_PICK, most=st.integers(0, 40))
     def pull(self, pick: int, most: int) -> None:
@@ -261,6 +280,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         if not alive:  # its item rested
             assert job.over
             assert isinstance(job.outcomes[0], e.Lost)
+
+    @precondition(lambda self: not self.fair and self.own_processes())
+    @rule(pick=_PICK, grace=_GRACE)
+    def ask_to_stop(self, pick: int, grace: float | None) -> None:
+        """Also one that was asked before, and one whose function has ended."""
+        jobs = self.own_processes()
+        self.hands.tell(e.StopAsked(jobs[pick % len(jobs)].number, grace))
 
     @precondition(lambda self: self.is_late() and not self.hands.closed)
     @rule()
@@ -444,6 +470,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.cancel(job)
             elif what == "stop" and job.spec.dedicated and not job.over:
                 self.end_process(job, kill=False)
+            elif what == "ask" and job.spec.dedicated and not job.over:
+                self.hands.tell(e.StopAsked(job.number, 0.3))
 
 
 pytestmark = pytest.mark.limit(120)
