@@ -394,14 +394,13 @@ class Scheduler:
         self._release(slot, job, slot.items[slot.done :])
         if slot.phase is not Phase.BUSY:
             self._order(e.Ask(slot.number))  # it was told to end, but by a signal that it made something else of
-        elif self._replaces(job):
-            self._roster.retire(slot, now)
-        elif slot.dedicated is None and (
-            worn or slot.tasks == self._limits.max_tasks or (self._elastic and self._roster.crowded)
-        ):
+        elif self._replaces(job) or (slot.dedicated is None and self._is_used_up(slot, worn=worn)):
             self._roster.retire(slot, now)
         else:
             self._roster.set_idle(slot)
+
+    def _is_used_up(self, slot: Slot, *, worn: bool) -> bool:
+        return worn or slot.tasks == self._limits.max_tasks or (self._elastic and self._roster.crowded)
 
     def _release(self, slot: Slot, job: Job, rest: Sequence[int]) -> None:
         """Take the chunk from the slot; ``rest`` of it has no outcome and may run elsewhere."""
@@ -549,7 +548,9 @@ class Scheduler:
     @property
     def _only_services_are_left(self) -> bool:
         others = any(number not in self._services for number in self._jobs)
-        return not others and all(slot.dedicated in self._services for slot in self.slots.values() if slot.dedicated is not None)
+        return not others and all(
+            slot.dedicated in self._services for slot in self.slots.values() if slot.dedicated is not None
+        )
 
     # --- workers that begin -------------------------------------------------------------------------------------------
 

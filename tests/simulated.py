@@ -112,7 +112,7 @@ def payload_of(job: Job, item: int, slot: int | None, *, fails: bool) -> bytes:
     """What an item that was begun in vain so often comes to in a slot; of a service it is read."""
     text = f"{job.number} {item} {slot} {job.begins[item]}"
     if fails and job.spec.restart is not None:
-        return pickle.dumps(tuple(Report("call", "OSError", text, "", [], None, None)))
+        return pickle.dumps(tuple(Report("raised", "OSError", text, "", [], None, None)))
     return text.encode()
 
 
@@ -152,7 +152,9 @@ class Process:
     @property
     def told_to_end(self) -> bool:
         """Whether it is on its way out, as far as the scheduler knows."""
-        return self.setup_failed or self.asked or self.terminated or self.killed or self.ceased or self.expired is not None
+        return (
+            self.setup_failed or self.asked or self.terminated or self.killed or self.ceased or self.expired is not None
+        )
 
     @property
     def is_hurried(self) -> bool:
@@ -162,7 +164,13 @@ class Process:
     @property
     def lingers(self) -> bool:
         """Whether it will end by itself, though not at once: threads of its item's keep it a while."""
-        return self.nature.stubborn and self.job is not None and self.asked and self.lingered < _LINGERS and not self.is_hurried
+        return (
+            self.nature.stubborn
+            and self.job is not None
+            and self.asked
+            and self.lingered < _LINGERS
+            and not self.is_hurried
+        )
 
     @property
     def free(self) -> bool:
@@ -460,7 +468,9 @@ class Hands:
         return job.is_up and bool(self.unsettled(job))
 
     def must_end(self, process: Process) -> None:
-        """Expect the ladder for a process, if it does not end in time."""
+        """Expect the ladder for a process, if it does not end in time; one that was told to cease has its own."""
+        if process.ceased:
+            return
         process.terminate_at = min(process.terminate_at, self.now + self.limits.stop_grace)
         if process.terminated and process.kill_at == math.inf:  # by the user, who did not want more than that
             process.kill_at = process.terminate_at + self.limits.kill_grace
@@ -557,7 +567,7 @@ class Hands:
             case e.Dropped():
                 assert job.stopped or self.refusing or (self.closed and job.spec.streaming)
                 # Only those told to end at once take items with them.
-                assert self.terminated or job.cancelled or job.begins[item] <= job.spec.retries
+                assert self.terminated or job.cancelled or job.begins[item] == job.retried[item]
                 return False
             case e.NotStarted():
                 assert job.spec.dedicated
@@ -917,9 +927,7 @@ class Hands:
         elif not process.ready:
             process.ready = True
             self.tell(e.WorkerReady(process.slot))
-        elif chunk is None:
-            return False
-        elif chunk.runs and not (process.terminated and nature.catches) and self.serves(process, chunk.job):
+        elif chunk is None or self.serves(process, chunk):
             return False
         elif chunk.runs:
             if not (chunk.timed and nature.slow and chunk.since is not None):
@@ -940,11 +948,13 @@ class Hands:
         return True
 
     @staticmethod
-    def serves(process: Process, job: Job) -> bool:
+    def serves(process: Process, chunk: Chunk) -> bool:
         """Whether its function goes on until something is done about it."""
+        if not chunk.runs or (process.terminated and process.nature.catches):
+            return False
         if process.ceased and process.nature.listens:
             return process.nature.slow
-        return job.is_up and job.own_ends >= _OWN_ENDS
+        return chunk.job.is_up and chunk.job.own_ends >= _OWN_ENDS
 
     def let_it_take_time(self) -> None:
         self.now += self.tempo

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -38,12 +38,12 @@ _OPTIONS = st.sampled_from(
     ]
 )
 _NATURES = [Nature(*traits) for traits in product((False, True), repeat=6)]
+_ONS: tuple[Literal["failure", "always"], ...] = ("failure", "always")
+_BACKOFFS: tuple[float | Sequence[float], ...] = (0.0, 0.5, (0.0, 0.02))
 _RESTARTS = st.sampled_from(
     [
         Restart(on, most, within, backoff)
-        for most, on, within, backoff in product(
-            (1, 0, 2, None), ("failure", "always"), (60.0, 0.05), (0.0, 0.5, (0.0, 0.02))
-        )
+        for most, on, within, backoff in product((1, 0, 2, None), _ONS, (60.0, 0.05), _BACKOFFS)
     ]
 )
 _GRACE = st.sampled_from([None, 0.3, 10.0])

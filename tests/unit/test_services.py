@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from test_scheduler import AGAIN, DONE, DROPPED, FAILED, Mind, call, finish, looked, of, outcomes, ready, sent
+from minds import AGAIN, DONE, DROPPED, FAILED, Mind, call, finish, looked, of, outcomes, ready, sent
 
 from procorch import Restart, events
 from procorch import _events as e
@@ -592,7 +592,7 @@ def test_a_service_that_the_system_refuses_a_process_is_over() -> None:
 
 # --- what is told -----------------------------------------------------------------------------------------------------
 
-RAISED = Failure(pickle.dumps(tuple(Report("call", "app.Broken", "no disk", "", [], None, None))))
+RAISED = Failure(pickle.dumps(tuple(Report("raised", "app.Broken", "no disk", "", [], None, None))))
 
 
 @pytest.mark.parametrize(
