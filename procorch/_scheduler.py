@@ -15,6 +15,7 @@ What becomes of an item:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar, assert_never
 
 import attrs
@@ -547,10 +548,8 @@ class Scheduler:
 
     @property
     def _only_services_are_left(self) -> bool:
-        others = any(number not in self._services for number in self._jobs)
-        return not others and all(
-            slot.dedicated in self._services for slot in self.slots.values() if slot.dedicated is not None
-        )
+        processes = (slot.dedicated for slot in self.slots.values() if slot.dedicated is not None)
+        return all(number in self._services for number in chain(self._jobs, processes))
 
     # --- workers that begin -------------------------------------------------------------------------------------------
 

@@ -93,6 +93,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         limits=_LIMITS,
         max_tasks=st.sampled_from([None, None, 1, 4]),
         natures=st.lists(st.sampled_from(_NATURES), min_size=1, max_size=4),
+        services=st.lists(_RESTARTS, max_size=2),
         tempo=st.sampled_from([0.0, 0.001, 0.2]),
         flags=st.sampled_from(list(product((False, True), repeat=6))),
         habit=st.sampled_from(_ENDINGS),
@@ -106,6 +107,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         limits: dict[str, Any],
         max_tasks: int | None,
         natures: list[Nature],
+        services: list[Restart],
         tempo: float,
         flags: tuple[bool, ...],
         habit: Ending,
@@ -127,6 +129,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             natures,
             tempo,
         )
+        for restart in services:
+            self.start_service(restart, None)
 
     # --- who is there to act ------------------------------------------------------------------------------------------
 
@@ -212,6 +216,9 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 4)
     @rule(restart=_RESTARTS, timeout=st.sampled_from([None, 0.5]))
+    def start_one_more_service(self, restart: Restart, timeout: float | None) -> None:
+        self.start_service(restart, timeout)
+
     def start_service(self, restart: Restart, timeout: float | None) -> None:
         number, window = len(self.hands.jobs) + 1, Window(1, 1)
         spec = e.JobSpec(dedicated=True, name=f"s-{number}", restart=restart, timeout=timeout if self.timed else None)

@@ -493,6 +493,13 @@ def test_closing_waits_for_all_other_jobs_and_processes_first() -> None:
     assert of(e.Cease, mind.hear(dies(3, 0, 0))) == [e.Cease(1)]
 
 
+def test_closing_waits_for_a_job_of_the_pool() -> None:
+    mind = running(NOW)
+    mind.hear(*call(2, 2, chunksize=1), *ready(2), CLOSE)
+    assert of(e.Cease, mind.hear(*finish(2, DONE))) == []
+    assert of(e.Cease, mind.hear(*finish(2, DONE))) == [e.Cease(1)]
+
+
 def test_closing_does_not_wait_for_a_stream_whose_consumer_asks_for_nothing() -> None:
     mind = running(NOW)
     mind.hear(e.JobOpened(2, e.JobSpec(streaming=True)))
@@ -546,8 +553,9 @@ def test_terminating_ends_all_services_at_once() -> None:
     assert of(e.ProcessOver, orders) == [e.ProcessOver(2, -9)]
     assert of(e.Terminate, orders) == [e.Terminate(1), e.Terminate(3)]
     assert mind.at(1.5) == [e.Kill(1), e.Kill(3)]
-    for last in (dies(1), dies(3)):
+    for last in (dies(3), dies(1)):
         assert outcomes(mind.hear(last)) == {0: DROPPED}
+        assert mind.scheduler.next_deadline() is None
     assert mind.scheduler.finished
 
 
