@@ -192,7 +192,7 @@ class Hands:
                     talk.begin(worker)
             case e.CountRetry(_, number):
                 self.jobs[number].retried += 1
-            case e.Restarted(_, _, number):
+            case e.Restarted(job=number):
                 deliveries.append(self._owners[number].restarted)
             case e.JobDone(number):
                 job = self.jobs.pop(number)

@@ -40,7 +40,7 @@ class Restart:
             TypeError: An argument has a wrong type.
             ValueError: ``on`` is neither of the two, or a number is out of range.
         """
-        if self.on not in {"failure", "always"}:
+        if self.on not in ("failure", "always"):  # whatever it is, it may have no hash
             raise ValueError(f'on must be "failure" or "always", not {self.on!r}')
         if self.max_restarts is not None:
             check_count("max_restarts", self.max_restarts, least=0)

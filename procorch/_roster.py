@@ -271,8 +271,9 @@ class Roster:
             slot (Slot): Which one.
             now (float): Monotonic seconds.
         """
+        hurried = slot.deadline is not None and slot.phase is not Phase.BUSY  # a busy one is only to be looked at then
         self._set_ending(slot)
-        if slot.deadline is None:
+        if not hurried:
             self._steps.set(slot, now + self._limits.stop_grace, e.Terminate)
 
     def retire(self, slot: Slot, now: float) -> None:

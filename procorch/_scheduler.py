@@ -15,6 +15,7 @@ What becomes of an item:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar, assert_never
 
 import attrs
@@ -245,6 +246,9 @@ class Scheduler:
         job = self._jobs.get(number)
         if job is not None:
             job.sealed = True
+            for slot in self._dedicated_to(number) if job.makes_rows and not job.waiting else ():
+                if slot.phase is Phase.IDLE:
+                    self._roster.set_idle(slot)
             self._forget_if_done(job)
 
     def _stopped(self, number: int) -> None:
@@ -401,17 +405,16 @@ class Scheduler:
             self._roster.retire(slot, now)  # it was in a row when it was asked to end
         elif slot.phase is not Phase.BUSY:
             self._order(e.Ask(slot.number))  # it was told to end, but by a signal that it made something else of
-        elif job.spec.restart is not None and job.active:
-            self._roster.retire(slot, now)  # another process is to take its place
-        elif slot.dedicated is None and (
-            worn or slot.tasks == self._limits.max_tasks or (self._elastic and self._roster.crowded)
-        ):
+        elif self._replaces(job) or (slot.dedicated is None and self._is_used_up(slot, worn=worn)):
             self._roster.retire(slot, now)
         elif job.makes_rows and job.number in self._jobs:
             self._roster.stand_by(slot)
             self._go_on(job, now)
         else:
             self._roster.set_idle(slot)
+
+    def _is_used_up(self, slot: Slot, *, worn: bool) -> bool:
+        return worn or slot.tasks == self._limits.max_tasks or (self._elastic and self._roster.crowded)
 
     def _release(self, slot: Slot, job: Job, rest: Sequence[int]) -> None:
         """Take the chunk from the slot; ``rest`` of it has no outcome and may run elsewhere."""
@@ -502,6 +505,11 @@ class Scheduler:
     # --- services: processes that are to stay up ----------------------------------------------------------------------
 
     @staticmethod
+    def _replaces(job: Job) -> bool:
+        """Whether another process is to take the place of a job's, whose function has ended."""
+        return job.spec.restart is not None and job.active
+
+    @staticmethod
     def _has_returned(outcomes: Sequence[e.ItemOutcome] | Plain) -> bool:
         return isinstance(outcomes, Plain) or isinstance(outcomes[0], Value)
 
@@ -527,20 +535,21 @@ class Scheduler:
     def _stop_asked(self, number: int, grace: float | None, now: float) -> None:
         self._order(e.Stopping(number))
         for slot in self._dedicated_to(number):
-            waits = not slot.stopped_by_user
-            slot.stopped_by_user = True
+            if slot.stop_asked:
+                continue
+            slot.stop_asked = slot.stopped_by_user = True
             if slot.phase is Phase.BUSY and slot.done < len(slot.items):
                 self._roster.cease(slot, self._limits.stop_grace if grace is None else grace, now)
             elif slot.phase is Phase.STARTING:
                 self._roster.stop(slot, now)  # the function has not begun
             elif slot.phase is not Phase.GONE:
                 self._roster.ends_by_itself(slot, now)
-            elif waits:
+            else:
                 self._settle_dedicated(slot, number, slot.exitcode)  # it rests
 
     def _unheard(self, number: int, now: float) -> None:
         slot = self.slots.get(number)
-        if slot is not None and slot.phase is Phase.ENDING:
+        if slot is not None and slot.done < len(slot.items):  # else its function has ended meanwhile
             self._roster.stop(slot, now)
 
     def _stop_services(self, now: float) -> None:
@@ -549,14 +558,14 @@ class Scheduler:
         while (number := services.last) is not None and not self._terminated:
             if not (services.failed or (self._closing and self._only_services_are_left)):
                 return
-            if any(slot.stopped_by_user for slot in self._dedicated_to(number)):
+            if any(slot.stop_asked for slot in self._dedicated_to(number)):
                 return  # the next one's turn comes when it has ended
             self._stop_asked(number, None, now)
 
     @property
     def _only_services_are_left(self) -> bool:
-        others = any(number not in self._services for number in self._jobs)
-        return not others and all(slot.dedicated in self._services for slot in self.slots.values() if slot.dedicated)
+        processes = (slot.dedicated for slot in self.slots.values() if slot.dedicated is not None)
+        return all(number in self._services for number in chain(self._jobs, processes))
 
     # --- workers that begin -------------------------------------------------------------------------------------------
 
@@ -592,8 +601,9 @@ class Scheduler:
     # --- workers that end ---------------------------------------------------------------------------------------------
 
     def _finalized(self, slot: Slot, failure: Failure | None, now: float) -> None:
-        if slot.dedicated is None:  # else it may live on, see `Roster.set_idle`
-            self._roster.ends_by_itself(slot, now)
+        job = self._jobs.get(slot.dedicated) if slot.dedicated is not None else None
+        if slot.dedicated is None or (job is not None and self._replaces(job)):
+            self._roster.ends_by_itself(slot, now)  # else it may live on, see `Roster.set_idle`
         if failure is not None:
             self._order(e.FinalizerFailed(slot.number, failure))
 

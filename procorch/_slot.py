@@ -63,6 +63,9 @@ class Slot:
     alarm: float | None = None
     """When `Steps` looks at the deadline; not later than that."""
     stopped_by_user: bool = False
+    """Whether a dedicated job's item is not to be tried again: its process was told to end, or its function to stop."""
+    stop_asked: bool = False
+    """Whether its function was asked to come to its end, which is done once."""
     exitcode: int | None = None
     """Of the last process of a dedicated job; None if it is not known."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, assert_never
@@ -13,14 +14,19 @@ from watched import Watch
 
 from procorch import _events as e
 from procorch._chunks import Window
-from procorch._messages import Failure, Plain, Retriable, Value
+from procorch._messages import Failure, Plain, Report, Retriable, Value
 from procorch._policy import Limits
+from procorch._restart import Restart
 from procorch._scheduler import Scheduler
+from procorch.events import Reason
 
 Result: TypeAlias = Value | Failure | Retriable
 
 Ending: TypeAlias = Literal["value", "failure", "retriable"]
 """What an item comes to; ``"retriable"`` is a failure where its job has no retries, as with real hands."""
+
+_OWN_ENDS = 4
+"""How often the function of a service ends by itself in the usual course; after that it serves until it is told."""
 
 _LINGERS = 3
 """How often a stubborn process with a job of its own is waited for in vain."""
@@ -40,8 +46,10 @@ class Nature:
     deaf: bool = False
     """It writes no stack: it hangs in the system."""
     slow: bool = False
-    """Its items that have a limit do not end by themselves."""
+    """Its items that have a limit do not end by themselves, nor do those that are told to come to their end."""
     finalizer_fails: bool = False
+    listens: bool = False
+    """Its items can be told to come to their end."""
 
 
 @attrs.define(eq=False)
@@ -100,6 +108,14 @@ class Chunk:
         return [] if self.void else self.items[self.told :]
 
 
+def payload_of(job: Job, item: int, slot: int | None, *, fails: bool) -> bytes:
+    """What an item that was begun in vain so often comes to in a slot; of a service it is read."""
+    text = f"{job.number} {item} {slot} {job.begins[item]}"
+    if fails and job.spec.restart is not None:
+        return pickle.dumps(tuple(Report("raised", "OSError", text, "", [], None, None)))
+    return text.encode()
+
+
 @attrs.define(eq=False)
 class Process:
     """One process, from the order to start it to the news of its death."""
@@ -123,6 +139,8 @@ class Process:
     asked: bool = False
     terminated: bool = False
     killed: bool = False
+    ceased: bool = False
+    """Whether its item was told to come to its end."""
     finalized: bool = False
     lingered: int = 0
     """How often its end was waited for in vain."""
@@ -134,12 +152,25 @@ class Process:
     @property
     def told_to_end(self) -> bool:
         """Whether it is on its way out, as far as the scheduler knows."""
-        return self.setup_failed or self.asked or self.terminated or self.killed or self.expired is not None
+        return (
+            self.setup_failed or self.asked or self.terminated or self.killed or self.ceased or self.expired is not None
+        )
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether something will be done about it if it does not end."""
+        return min(self.terminate_at, self.kill_at) < math.inf
 
     @property
     def lingers(self) -> bool:
         """Whether it will end by itself, though not at once: threads of its item's keep it a while."""
-        return self.nature.stubborn and self.job is not None and self.asked and self.lingered < _LINGERS
+        return (
+            self.nature.stubborn
+            and self.job is not None
+            and self.asked
+            and self.lingered < _LINGERS
+            and not self.is_hurried
+        )
 
     @property
     def free(self) -> bool:
@@ -169,6 +200,24 @@ class Job:
     """Whether its own process is over."""
     ended_by_user: bool = False
     """Whether the user has had its own process ended."""
+    asked: bool = False
+    """Whether its function was to come to its end: the user wants it, or its turn has come."""
+    restarts: list[float] = attrs.field(factory=list[float])
+    """When its process was to be started again."""
+    restart_due: tuple[int, float, Reason] | None = None
+    """What must be ordered now: how many restarts that makes, the seconds before, and what for."""
+    own_ends: int = 0
+    """How often its function has ended by itself in the usual course."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is a service that is not over."""
+        return self.spec.restart is not None and not self.over
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an item that was begun may be begun again."""
+        return not (self.stopped or self.ended_by_user or self.asked)
 
     @property
     def makes_rows(self) -> bool:
@@ -216,6 +265,8 @@ class Hands:
         self.look_steps: list[int] = []
         """How far processes come while they are looked at and after that, for each of the next looks."""
         self.finalizers_failed = 0
+        self.given_up = False
+        """Whether a service has failed for good, and others are up."""
         self.watch = Watch()
         self.intact = True
         """False after a failure: then there is no sense in going on to the end."""
@@ -257,6 +308,8 @@ class Hands:
                 del self.processes[event.slot]
             if isinstance(event, e.TimePassed):
                 self.wake()
+            if isinstance(event, e.StopAsked):
+                self.jobs[event.job].asked = True
             told = self.hear_results(event) if isinstance(event, e.Recorded) else []
             self.watch.hear(event, self.scheduler.slots, self.now)
             orders = self.scheduler.handle(event, self.now)
@@ -265,6 +318,10 @@ class Hands:
                 self.cut(self.processes[event.slot])
             for order in orders:
                 self.carry_out(order)
+            assert all(job.restart_due is None for job in self.jobs.values())
+            if isinstance(event, e.StopAsked):
+                self.check_asked(self.jobs[event.job])
+            self.take_turn()
             for job, item, outcome in told:
                 dropped = e.Dropped() if job.stopped and item in job.outcomes else None
                 expected = dropped if outcome is None else outcome
@@ -306,8 +363,16 @@ class Hands:
                 job.retried[item] += 1
                 assert attempts == job.retried[item] == job.begins[item] <= job.spec.retries
                 assert item not in job.outcomes
-            case e.Restarted() | e.Stopping() | e.Cease():
-                raise AssertionError(order)
+            case e.Restarted(slot, name, number, restarts, seconds, reason):
+                job = self.jobs[number]
+                assert name == job.spec.name == self.slot_names[slot]
+                assert job.restart_due == (restarts, seconds, reason)
+                job.restart_due = None
+                job.retried[0] += 1
+            case e.Stopping(number):
+                assert not self.jobs[number].over
+            case e.Cease(slot):
+                self.cease(self.processes[slot])
             case e.JobDone(number):
                 self.job_done(self.jobs[number])
             case e.ProcessOver(number):
@@ -328,6 +393,7 @@ class Hands:
                 self.terminate(self.processes[slot])
             case e.Kill(slot):
                 self.watch.signalled(order, self.now)
+                assert not isinstance(self.event, e.TimePassed) or self.processes[slot].kill_at <= self.now + SLACK
                 self.processes[slot].killed = True
                 self.forget_unlaunched(self.processes[slot])
             case e.FinalizerFailed(slot):
@@ -356,6 +422,7 @@ class Hands:
         if job is not None:
             assert not job.over
             assert not job.ended_by_user
+            assert not job.asked
             assert not job.resting
             assert name == job.spec.name
             assert len(self.own(job)) == 1
@@ -405,8 +472,21 @@ class Hands:
             return
         assert process.chunk is None
         process.asked = True
-        if process.job is None and not self.limits.finalizes:
-            process.terminate_at = min(process.terminate_at, self.now + self.limits.stop_grace)
+        ended = isinstance(self.event, e.ChunkEnded)
+        if not self.limits.finalizes and (process.job is None or (ended and self.is_replaced(process.job))):
+            self.must_end(process)
+
+    def is_replaced(self, job: Job) -> bool:
+        """Whether another process is to take the place of its own."""
+        return job.is_up and bool(self.unsettled(job))
+
+    def must_end(self, process: Process) -> None:
+        """Expect the ladder for a process, if it does not end in time; one that was told to cease has its own."""
+        if process.ceased:
+            return
+        process.terminate_at = min(process.terminate_at, self.now + self.limits.stop_grace)
+        if process.terminated and process.kill_at == math.inf:  # by the user, who did not want more than that
+            process.kill_at = process.terminate_at + self.limits.kill_grace
 
     def ask_to_close(self, process: Process, job: Job) -> None:
         """Ask a process that makes rows. One that makes a row in this moment must not do so for ever."""
@@ -419,7 +499,10 @@ class Hands:
 
     def terminate(self, process: Process) -> None:
         process.terminated = True
-        if not isinstance(self.event, e.ProcessStopped):
+        if isinstance(self.event, e.TimePassed):
+            assert process.killed or process.terminate_at <= self.now + SLACK
+            process.kill_at = self.now + self.limits.kill_grace
+        elif not isinstance(self.event, e.ProcessStopped):
             process.kill_at = min(process.kill_at, self.now + self.limits.kill_grace)
         self.forget_unlaunched(process)
 
@@ -427,6 +510,54 @@ class Hands:
         died = e.WorkerDied(process.slot, None, 0)
         if not process.launched and died not in self.mailbox:
             self.mailbox.append(died)
+
+    # --- services -----------------------------------------------------------------------------------------------------
+
+    def cease(self, process: Process) -> None:
+        """Tell an item to come to its end, and check that this is what somebody wants."""
+        job, chunk, event = process.job, process.chunk, self.event
+        assert job is not None
+        assert chunk is not None
+        assert chunk.unheard
+        assert not process.ceased
+        assert process.expired is None
+        asked = isinstance(event, e.StopAsked) and event.job == job.number
+        assert asked or job is self.turn()
+        grace = event.grace if isinstance(event, e.StopAsked) and asked else None
+        process.ceased = True
+        process.terminate_at = self.now + (self.limits.stop_grace if grace is None else grace)
+        process.kill_at = math.inf
+        if not process.nature.listens:
+            self.mailbox.append(e.Unheard(process.slot))
+
+    def turn(self) -> Job | None:
+        """Give the service that is to be stopped before any other, if any is to be."""
+        jobs = self.jobs.values()
+        others = any(not job.done or job.over != job.spec.dedicated for job in jobs if job.spec.restart is None)
+        up = [job for job in jobs if job.is_up]
+        if not up or self.terminated or not (self.given_up or (self.closed and not others)):
+            return None
+        return up[-1]
+
+    def take_turn(self) -> None:
+        job = self.turn()
+        if job is not None:
+            job.asked = True
+            self.check_asked(job)
+
+    def check_asked(self, job: Job) -> None:
+        """Check that a job which was asked to stop is about to."""
+        processes = self.own(job)
+        assert processes or job.over
+        for process in processes:
+            if not process.ready:
+                assert process.terminated or process.killed or process.setup_failed
+            elif process.chunk is not None and process.chunk.unheard:
+                assert process.ceased or process.killed or process.expired is not None or process.kill_at < math.inf
+            if isinstance(self.event, e.Unheard) and self.event.slot == process.slot and process.chunk is not None:
+                assert process.terminated
+            if not (process.killed or process.is_hurried):
+                self.must_end(process)
 
     # --- outcomes -----------------------------------------------------------------------------------------------------
 
@@ -448,7 +579,7 @@ class Hands:
         """
         match outcome:
             case Value(payload) | Failure(payload):
-                assert payload == f"{job.number} {item} {slot} {job.begins[item]}".encode()
+                assert payload == payload_of(job, item, slot, fails=type(outcome) is Failure)
                 return type(outcome) is Failure
             case e.Lost(_, _, attempts):
                 assert attempts == job.begins[item]
@@ -458,13 +589,14 @@ class Hands:
             case e.Dropped():
                 assert job.stopped or self.refusing or (self.closed and job.spec.streaming)
                 # Only those told to end at once take items with them.
-                assert self.unwanted(job) or job.cancelled or job.begins[item] <= job.spec.retries
+                assert self.unwanted(job) or job.cancelled or job.begins[item] == job.retried[item]
                 return False
             case e.NotStarted():
                 assert job.spec.dedicated
                 return False
-            case e.GivenUp():
-                raise AssertionError(outcome)
+            case e.GivenUp(where, restart, restarts):
+                assert (where, restart, restarts) == (slot, job.spec.restart, len(job.restarts))
+                self.given_up = True
             case _:
                 assert_never(outcome)
         return True
@@ -483,6 +615,7 @@ class Hands:
         assert not self.own(job)
         assert len(job.outcomes) == job.window.taken or self.refusing
         job.over = True
+        self.given_up &= any(other.is_up for other in self.jobs.values())
 
     def tried(self, process: Process, job: Job, item: int, last: e.Outcome) -> e.Outcome | None:
         """Tell what must become of an item that was begun in vain, just before the scheduler hears of it.
@@ -493,17 +626,43 @@ class Hands:
         if self.unwanted(job) and not isinstance(last, Value):
             return e.Dropped()
         tries = job.begins[item]
-        if tries > job.spec.retries or job.stopped or self.refusing or job.ended_by_user:
+        if self.refusing or not job.goes_on or (job.spec.restart is None and tries > job.spec.retries):
             return last
-        seconds = job.spec.backoff.seconds(tries)
+        if job.spec.restart is None:
+            seconds = job.spec.backoff.seconds(tries)
+        else:
+            wait = self.restart(process, job, job.spec.restart, last)
+            if isinstance(wait, e.GivenUp):
+                return wait
+            seconds = wait
         if seconds:
             job.resting[item] = self.now + seconds
         return None
 
+    def restart(self, process: Process, job: Job, restart: Restart, last: e.Outcome) -> float | e.GivenUp:
+        """Tell how long a service must rest before its restart, or that there must be none."""
+        assert isinstance(last, Value | Failure | e.Lost | e.TimedOut)
+        recent = [moment for moment in job.restarts if moment > self.now - restart.within]
+        reasons: dict[type, Reason] = {
+            Value: "returned", Failure: "raised", e.Lost: "crashed", e.TimedOut: "timed out",
+        }  # fmt: skip
+        reason = reasons[type(last)]
+        if restart.max_restarts is not None and len(recent) >= restart.max_restarts:
+            return e.GivenUp(process.slot, restart, len(job.restarts), reason, last)
+        if isinstance(restart.backoff, Sequence):
+            seconds = restart.backoff[min(len(recent), len(restart.backoff) - 1)]
+        else:
+            seconds = min(restart.backoff * 2.0 ** len(recent), 3600.0)
+        job.restarts.append(self.now + seconds)
+        job.restart_due = len(job.restarts), seconds, reason
+        return seconds
+
     def expected(self, process: Process, chunk: Chunk, item: int, result: Result) -> e.Outcome | None:
         """Tell what must become of an item whose result the scheduler is about to hear."""
+        restart = chunk.job.spec.restart
         if isinstance(result, Value):
-            return result
+            always = restart is not None and restart.on == "always"
+            return self.tried(process, chunk.job, item, result) if always else result
         failure = Failure(result.payload)
         if item == process.expired:
             limit = chunk.job.spec.timeout or 0.0
@@ -511,7 +670,7 @@ class Hands:
             return self.tried(
                 process, chunk.job, item, e.TimedOut(process.slot, limit, tries, e.Remains(failure=failure))
             )
-        if isinstance(result, Retriable):
+        if isinstance(result, Retriable) or restart is not None:
             return self.tried(process, chunk.job, item, failure)
         return e.Dropped() if self.unwanted(chunk.job) else failure
 
@@ -646,7 +805,7 @@ class Hands:
         if process.finished == self.limits.max_tasks and chunk is None and not (job and job.makes_rows):
             assert process.told_to_end
         finalizing = process.asked and self.limits.finalizes and not (process.finalized or process.chunk)
-        if finalizing and not process.terminated and process.expired is None:
+        if finalizing and not (process.terminated or process.killed or process.is_hurried):
             assert self.scheduler.slots[process.slot].deadline is None
 
     def check_time(self) -> None:
@@ -696,7 +855,7 @@ class Hands:
         assert item not in job.resting
         assert job.retried[item] == job.begins[item]  # what is begun again has been counted
         job.begins[item] += 1
-        assert job.begins[item] <= job.spec.retries + 1
+        assert job.begins[item] <= job.spec.retries + 1 or job.spec.restart is not None
 
     def go_on(self, process: Process, ending: Ending = "value") -> None:
         """Load the function of the item that has begun, or else finish it."""
@@ -710,7 +869,7 @@ class Hands:
     @staticmethod
     def finish(process: Process, chunk: Chunk, ending: Ending) -> None:
         item = chunk.items[chunk.begun - 1]
-        text = f"{chunk.job.number} {item} {process.slot} {chunk.job.begins[item]}".encode()
+        text = payload_of(chunk.job, item, process.slot, fails=ending != "value")
         chunk.since = None
         if ending == "value":
             chunk.results.append(Value(text))
@@ -763,7 +922,7 @@ class Hands:
         if chunk.begun == 0:
             job.unbegun[rest[0]] += 1
             given_up = job.unbegun[rest[0]] == self.limits.max_unbegun_deaths
-            if wanted and (given_up or job.ended_by_user):
+            if wanted and (given_up or not job.goes_on):
                 item = rest.pop(0)
                 assert job.outcomes[item] == e.Lost(process.slot, exitcode, job.begins[item])
         for item in rest:
@@ -796,8 +955,8 @@ class Hands:
         process.finalized = True
         failure = Failure(b"") if process.nature.finalizer_fails else None
         self.finalizers_failed += failure is not None
-        if process.job is None:
-            process.terminate_at = min(process.terminate_at, self.now + self.limits.stop_grace)
+        if process.job is None or self.is_replaced(process.job):
+            self.must_end(process)
         self.tell(e.Finalized(process.slot, failure))
         assert not self.finalizers_failed
 
@@ -821,7 +980,7 @@ class Hands:
         elif not process.ready:
             process.ready = True
             self.tell(e.WorkerReady(process.slot))
-        elif chunk is None:
+        elif chunk is None or self.serves(process, chunk):
             return False
         elif chunk.runs:
             if not (chunk.timed and nature.slow and chunk.since is not None):
@@ -833,12 +992,22 @@ class Hands:
             elif chunk.timed and nature.slow and chunk.since is not None:
                 return False
             else:
+                chunk.job.own_ends += 1
                 self.go_on(process, ending)
         elif chunk.may_begin and not chunk.withdrawn:
             self.begin(process)
         else:
             self.end_chunk(process, 0.001 * len(chunk.results))
         return True
+
+    @staticmethod
+    def serves(process: Process, chunk: Chunk) -> bool:
+        """Whether its function goes on until something is done about it."""
+        if not chunk.runs or (process.terminated and process.nature.catches):
+            return False
+        if process.ceased and process.nature.listens:
+            return process.nature.slow
+        return chunk.job.is_up and chunk.job.own_ends >= _OWN_ENDS
 
     def let_it_take_time(self) -> None:
         self.now += self.tempo
@@ -849,7 +1018,7 @@ class Hands:
     def advance_to_end(self, process: Process, nature: Nature) -> bool:
         if self.limits.finalizes and process.ready and not process.finalized:
             self.finalize(process)
-        elif process.lingers or (nature.stubborn and process.job is None):
+        elif process.lingers or (nature.stubborn and (process.job is None or process.is_hurried)):
             process.lingered += 1
             return False  # what an item left running keeps it; one of its own is not hurried
         else:

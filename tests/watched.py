@@ -30,6 +30,7 @@ class Told:
     retried: Counter[tuple[int, int]] = attrs.field(factory=Counter[tuple[int, int]])
     failed: dict[tuple[int, int], events.Reason] = attrs.field(factory=dict[tuple[int, int], events.Reason])
     signals: int = 0
+    restarted: list[events.ServiceRestarted] = attrs.field(factory=list[events.ServiceRestarted])
 
     def __call__(self, event: events.Event) -> None:
         assert self.at <= event.at
@@ -76,7 +77,10 @@ class Told:
             case events.ItemFailed(_, _, job, _, item, reason):
                 assert (job, item) not in self.failed
                 self.failed[job, item] = reason
-            case events.ServiceReady() | events.ServiceRestarted():
+            case events.ServiceRestarted(_, slot, _, restarts):
+                self.restarted.append(event)
+                assert restarts == sum(one.slot == slot for one in self.restarted)  # each has a slot of its own
+            case events.ServiceReady():
                 raise AssertionError(event)
             case _:
                 assert_never(event)
@@ -108,16 +112,20 @@ class Watch:
         stats = self.tally.stats(slots, waiting, self.told.at)
         kinds = Counter(type(outcome) for outcome in outcomes.values())
         assert stats.done == kinds[Value]
-        assert stats.raised == kinds[Failure]
-        assert stats.crashed == kinds[e.Lost] + kinds[e.NotStarted]
-        assert stats.timed_out == kinds[e.TimedOut]
+        given_up = Counter(outcome.reason for outcome in outcomes.values() if isinstance(outcome, e.GivenUp))
+        assert stats.raised == kinds[Failure] + given_up["raised"] + given_up["returned"]
+        assert stats.crashed == kinds[e.Lost] + kinds[e.NotStarted] + given_up["crashed"]
+        assert stats.timed_out == kinds[e.TimedOut] + given_up["timed out"]
         assert stats.dropped == kinds[e.Dropped]
         assert stats.failed == len(self.told.failed)
         assert stats.retried == self.told.retried.total()
         assert stats.signals == self.told.signals
+        assert stats.restarted == len(self.told.restarted)
+        assert stats.restarts == tuple(self.told.restarted[-100:])
         assert stats.running <= len(self.told.processes)
         reasons: dict[type, events.Reason] = {
             Failure: "raised", e.Lost: "crashed", e.NotStarted: "not started", e.TimedOut: "timed out",
         }  # fmt: skip
         expected = {key: reasons[type(one)] for key, one in outcomes.items() if type(one) in reasons}
+        expected |= {key: one.reason for key, one in outcomes.items() if isinstance(one, e.GivenUp)}
         assert self.told.failed == expected

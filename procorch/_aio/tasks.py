@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, TypeVarTuple, cast, overload
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, overload
 
 from procorch._aio.bridge import Bridge
 from procorch._aio.handle import AsyncProcessHandle
@@ -165,7 +165,8 @@ class AsyncTasks:
         handle = await self._bridge.start(start)
         ways = self._bridge.ways()
         if isinstance(handle, ProcessStream):
-            return AsyncProcessStream(cast("ProcessStream[Any, Any]", handle), ways.hops, ways.threads)
+            stream: Any = handle
+            return AsyncProcessStream[Any, Any](stream, ways.hops, ways.threads)
         return AsyncProcessHandle(handle, ways.hops, ways.threads)
 
     @property

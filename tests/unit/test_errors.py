@@ -13,11 +13,13 @@ import procorch
 from procorch import (
     GroupClosed,
     NotPicklable,
+    NotRunning,
     NotSupported,
     ProcorchError,
     Task,
     TaskError,
     TaskTimeout,
+    TooManyRestarts,
     WorkerCrashed,
     WorkerStartError,
 )
@@ -68,6 +70,16 @@ TEXTS: list[tuple[ProcorchError, str]] = [
         "item 3 (7) of module.double ran longer than its limit of 60 s in process 'etl-2' (pid 4321),"
         " which was stopped (3 attempts)",
     ),
+    (
+        TooManyRestarts(CALL, 6, "web", 5, 60.0, "raised"),
+        "service 'web' has failed for good after 5 restarts: module.double(7, b=8) raised",
+    ),
+    (
+        TooManyRestarts(CALL, 2, "web", 1, 60.0, "timed out"),
+        "service 'web' has failed for good after 1 restart: module.double(7, b=8) timed out",
+    ),
+    (NotRunning("web", -signal.SIGKILL), "the process 'web' was killed by SIGKILL"),
+    (NotRunning("web", None), "the process 'web' ended in an unknown way"),
     (
         NotPicklable(CALL, 0, "argument", "dumps", "TypeError: cannot pickle a lock", "Pass plain data"),
         "the argument of module.double(7, b=8) cannot be pickled on its way to the worker:"
@@ -146,8 +158,8 @@ def test_errors_can_be_raised_with_cause_and_traceback(error: ProcorchError) -> 
 
 def test_the_tree() -> None:
     assert issubclass(ProcorchError, Exception)
-    assert {kind.__bases__ for kind in (GroupClosed, WorkerStartError, TaskError)} == {(ProcorchError,)}
-    assert {kind.__bases__ for kind in (WorkerCrashed, NotPicklable)} == {(TaskError,)}
+    assert {kind.__bases__ for kind in (GroupClosed, WorkerStartError, NotRunning, TaskError)} == {(ProcorchError,)}
+    assert {kind.__bases__ for kind in (WorkerCrashed, NotPicklable, TooManyRestarts)} == {(TaskError,)}
     assert TaskTimeout.__bases__ == (TaskError, TimeoutError)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -17,6 +17,7 @@ from procorch import _events as e
 from procorch._chunks import Window
 from procorch._messages import Failure
 from procorch._policy import Backoff, Limits
+from procorch._restart import Restart
 
 _MOST_ROUNDS = 10_000
 """Rounds in which everything must have ended once nothing new comes; the worst case seen is far below."""
@@ -36,7 +37,16 @@ _OPTIONS = st.sampled_from(
         for timeout in (0.5, None, 0.002)
     ]
 )
-_NATURES = [Nature(*traits) for traits in product((False, True), repeat=5)]
+_NATURES = [Nature(*traits) for traits in product((False, True), repeat=6)]
+_ONS: tuple[Literal["failure", "always"], ...] = ("failure", "always")
+_BACKOFFS: tuple[float | Sequence[float], ...] = (0.0, 0.5, (0.0, 0.02))
+_RESTARTS = st.sampled_from(
+    [
+        Restart(on, most, within, backoff)
+        for most, on, within, backoff in product((1, 0, 2, None), _ONS, (60.0, 0.05), _BACKOFFS)
+    ]
+)
+_GRACE = st.sampled_from([None, 0.3, 10.0])
 _LIMITS = st.sampled_from(
     [
         {
@@ -83,11 +93,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         limits=_LIMITS,
         max_tasks=st.sampled_from([None, None, 1, 4]),
         natures=st.lists(st.sampled_from(_NATURES), min_size=1, max_size=4),
+        services=st.lists(_RESTARTS, max_size=2),
         tempo=st.sampled_from([0.0, 0.001, 0.2]),
         flags=st.sampled_from(list(product((False, True), repeat=6))),
         habit=st.sampled_from(_ENDINGS),
         late=st.sampled_from(
-            list(product(("", "terminate", "terminate", "cancel", "stop"), (None, None, None, 1, 4, 15)))
+            list(product(("", "terminate", "terminate", "cancel", "stop", "ask"), (None, None, None, 1, 4, 15)))
         ),
     )
     def open_group(
@@ -96,6 +107,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         limits: dict[str, Any],
         max_tasks: int | None,
         natures: list[Nature],
+        services: list[Restart],
         tempo: float,
         flags: tuple[bool, ...],
         habit: Ending,
@@ -117,6 +129,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             natures,
             tempo,
         )
+        for restart in services:
+            self.start_service(restart, None)
 
     # --- who is there to act ------------------------------------------------------------------------------------------
 
@@ -136,6 +150,10 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def own_processes(self) -> list[Job]:
         return [job for job in self.hands.jobs.values() if job.spec.dedicated and not job.over]
+
+    def askable(self) -> list[Job]:
+        """Those whose functions can be asked to stop; streams are closed."""
+        return [job for job in self.own_processes() if not job.makes_rows]
 
     def takes_jobs(self) -> bool:
         return not self.hands.closed and not self.hands.terminated and len(self.hands.jobs) < 12
@@ -220,6 +238,18 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.hands.tell(e.JobStopped(job.number))
         assert all(process.told_to_end for process in self.hands.own(job))
 
+    @precondition(lambda self: self.takes_jobs() and len(self.own_processes()) < 4)
+    @rule(restart=_RESTARTS, timeout=st.sampled_from([None, 0.5]))
+    def start_one_more_service(self, restart: Restart, timeout: float | None) -> None:
+        self.start_service(restart, timeout)
+
+    def start_service(self, restart: Restart, timeout: float | None) -> None:
+        number, window = len(self.hands.jobs) + 1, Window(1, 1)
+        spec = e.JobSpec(dedicated=True, name=f"s-{number}", restart=restart, timeout=timeout if self.timed else None)
+        self.hands.jobs[number] = Job(number, spec, window, sealed=True)
+        window.taken = 1
+        self.hands.tell(e.JobOpened(number, spec, 1, sealed=True))
+
     @precondition(lambda self: self.open_jobs())
     @rule(pick=_PICK, most=st.integers(0, 40))
     def pull(self, pick: int, most: int) -> None:
@@ -281,6 +311,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         if not alive:  # its item rested
             assert job.over
             assert isinstance(job.outcomes[0], e.Lost)
+
+    @precondition(lambda self: not self.fair and self.askable())
+    @rule(pick=_PICK, grace=_GRACE)
+    def ask_to_stop(self, pick: int, grace: float | None) -> None:
+        """Also one that was asked before, and one whose function has ended."""
+        jobs = self.askable()
+        self.hands.tell(e.StopAsked(jobs[pick % len(jobs)].number, grace))
 
     @precondition(lambda self: self.is_late() and not self.hands.closed)
     @rule()
@@ -464,6 +501,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.cancel(job)
             elif what == "stop" and job.spec.dedicated and not job.over:
                 self.end_process(job, kill=False)
+            elif what == "ask" and job in self.askable():
+                self.hands.tell(e.StopAsked(job.number, 0.3))
 
 
 pytestmark = pytest.mark.limit(120)
