@@ -9,12 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from procorch._checkpoint import Checkpoint as Checkpoint
+    from procorch._errors import CheckpointError as CheckpointError
+    from procorch._errors import CheckpointMismatch as CheckpointMismatch
     from procorch._errors import GroupClosed as GroupClosed
     from procorch._errors import NotPicklable as NotPicklable
     from procorch._errors import NotSupported as NotSupported
     from procorch._errors import ProcorchError as ProcorchError
     from procorch._errors import Task as Task
     from procorch._errors import TaskError as TaskError
+    from procorch._errors import TaskInterrupted as TaskInterrupted
     from procorch._errors import TaskTimeout as TaskTimeout
     from procorch._errors import WorkerCrashed as WorkerCrashed
     from procorch._errors import WorkerStartError as WorkerStartError
@@ -37,6 +41,9 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "AsyncResult": "_executors.async_result",
+    "Checkpoint": "_checkpoint",
+    "CheckpointError": "_errors",
+    "CheckpointMismatch": "_errors",
     "CpuLimit": "_usable",
     "GroupClosed": "_errors",
     "GroupExecutor": "_executors.executor",
@@ -54,6 +61,7 @@ _HOMES = {
     "SlotStats": "_info",
     "Task": "_errors",
     "TaskError": "_errors",
+    "TaskInterrupted": "_errors",
     "TaskTimeout": "_errors",
     "UsableCpus": "_usable",
     "WorkerCrashed": "_errors",
@@ -64,6 +72,9 @@ _HOMES = {
 
 __all__ = [
     "AsyncResult",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointMismatch",
     "CpuLimit",
     "GroupClosed",
     "GroupExecutor",
@@ -81,6 +92,7 @@ __all__ = [
     "SlotStats",
     "Task",
     "TaskError",
+    "TaskInterrupted",
     "TaskTimeout",
     "UsableCpus",
     "WorkerCrashed",

@@ -207,7 +207,8 @@ def _name_and_pid(place: Place | None) -> tuple[str, int | None]:
 
 
 _OUR_FRAMES = re.compile(
-    r'(?m)^  File ".*\Wprocorch\W_(?:child|queue)\.py", line \d+ in (?:_outcome|fill|<lambda>)\n(?:  File .*\n)*'
+    r'(?m)^  File ".*\Wprocorch\W_(?:child|queue|noting)\.py", line \d+ in (?:_outcome|fill|<lambda>|__call__)\n'
+    r"(?:  File .*\n)*"
 )
 """In a stack as `faulthandler` writes it, most recent call first: the call of the item's function, and its callers."""
 

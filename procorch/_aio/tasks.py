@@ -14,6 +14,7 @@ from procorch._aio.handle import AsyncProcessHandle
 from procorch._aio.imaps import AsyncImapCall
 from procorch._aio.maps import AsyncMapCall
 from procorch._aio.streams import AsyncStream, is_async
+from procorch._checkpoint import Given, checked_checkpoint
 from procorch._policy import check_callable, check_count, check_name
 from procorch._progress import Progress
 from procorch._shape import Shape
@@ -152,6 +153,7 @@ class AsyncTasks:
             return_exceptions (bool): Give the exceptions of items as if they were results.
             progress (bool | Callable[[Progress], object] | None): As for `ProcessGroup.imap`; a callable is called in a
                 thread.
+            checkpoint (str | PathLike[str] | Checkpoint | None): As for `ProcessGroup.imap`.
 
         Returns:
             AsyncGenerator[Any, None]: Raises as that of `ProcessGroup.imap` does, and `NotPicklable` if ``fn`` cannot
@@ -174,9 +176,10 @@ class AsyncTasks:
         buffersize: int | None = None,
         return_exceptions: bool = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[Any, None]:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
-        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, progress).results()
+        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, progress, checkpoint).results()
 
     async def _map(
         self,
@@ -187,10 +190,11 @@ class AsyncTasks:
         buffersize: int | None = None,
         return_exceptions: bool = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[Any]:
         eager = buffersize is None and not any(map(is_async, iterables))
         shape = Shape(True, return_exceptions, True, chunksize, eager=eager)
-        return await self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, progress).collect()
+        return await self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, progress, checkpoint).collect()
 
     def _stream(
         self,
@@ -201,6 +205,7 @@ class AsyncTasks:
         buffersize: int | None,
         ahead: int,
         progress: object,
+        checkpoint: object,
     ) -> AsyncStream:
         check_callable("fn", fn)
         _check_iterables(call, iterables)
@@ -208,8 +213,11 @@ class AsyncTasks:
             if count is not None:
                 check_count(name, count, least=1)
         self._bridge.check_open()
-        kind = stream_class(progress, fn, iterables)
-        make = partial(self._tasks._stream, call, _runnable(fn), iterables, shape, buffersize, ahead, kind)
+        kept = checked_checkpoint(checkpoint)
+        kind = stream_class(progress, fn, iterables, kept)
+        make = partial(
+            self._tasks._stream, call, _runnable(fn), iterables, shape, buffersize, ahead, kind, checkpoint=kept
+        )
         return AsyncStream(self._bridge, iterables, make)
 
 
