@@ -122,16 +122,16 @@ class RecordedStream(Stream):
             self._record_reports()
         self._left = self._run.closing = True
         if not self._job.number or self._is_over:
-            self._finish()
+            self._end_run()
 
     @override
     def over(self) -> None:
         self._is_over = True
         self._run.flush()
         if self._left:
-            self._finish()
+            self._end_run()
 
-    def _finish(self) -> None:
+    def _end_run(self) -> None:
         # Who was told to end may not have yet, and may begin something before it does.
         terminated = self._supervisor.ending.reason != "is closed"
         self._run.finish(clean=not self._abandoned and not terminated)
@@ -139,7 +139,7 @@ class RecordedStream(Stream):
             self._news.notify_all()
 
     def _record_reports(self) -> None:
-        """Record that what is in doubt has been reported: only now, so that it is reported again if this is not reached."""
+        """Record that what is in doubt has been reported: only now, or it might never have been."""
         while self._reported:
             self._run.record(self._reported.pop())
 

@@ -119,14 +119,15 @@ def _add_source(found: blake2b, fn: types.FunctionType | type) -> bool:
     try:
         source = inspect.getsource(fn)
         # Within a block, so that it may be indented.
-        tree = ast.parse(f"if 1:\n{source}" if source[:1].isspace() else source)
+        indented = source[:1].isspace()
+        body = ast.parse(f"if 1:\n{source}" if indented else source).body
     except (OSError, TypeError, SyntaxError, ValueError):
         return False
     if getattr(fn, "__name__", "") != "<lambda>":
-        _add_tree(found, tree)
+        _add_tree(found, cast("ast.If", body[0]).body if indented else body)
         return True
     # The line may have anything beside it, such as the items.
-    lambdas = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+    lambdas = [node for part in body for node in ast.walk(part) if isinstance(node, ast.Lambda)]
     if len(lambdas) == 1:
         _add_tree(found, lambdas[0])
     return len(lambdas) == 1

@@ -182,9 +182,10 @@ def _locked(path: str, until: float) -> Descriptor:
         try:
             fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > until:
-                raise InUse(_pid_in(file.fd)) from None
+            pid = _pid_in(file.fd)
             file.close()
+            if time.monotonic() > until:
+                raise InUse(pid) from None
             time.sleep(_PAUSE_SECONDS)  # nobody would wake who waits for a lock when the time is up
             continue
         if _is_at(path, file.fd):
