@@ -127,8 +127,10 @@ class RecordedStream(Stream):
     @override
     def over(self) -> None:
         self._is_over = True
+        # Also if the consumer may come back for what has arrived: nothing stays open for its sake but what it is to be
+        # told, which is recorded once it has been.
         self._run.flush()
-        if self._left:
+        if self._left or not (self._reports or self._reported):
             self._end_run()
 
     def _end_run(self) -> None:
@@ -174,6 +176,9 @@ class RecordedStream(Stream):
 
     @override
     def _put(self, taken: list[Any]) -> None:
+        if not self._run.is_open:
+            super()._put(taken)  # the group has ended the job, and nothing more of it is begun
+            return
         at = first = self._window.taken
         decisions = self._run.decide(first, taken, parts=self._parts)
         for (kind, _), group in groupby(decisions, _group):

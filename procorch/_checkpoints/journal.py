@@ -97,6 +97,8 @@ class Journal:
             entries (list[Entry]): At least one.
         """
         with self._news:
+            if self._ending:
+                return  # what is not recorded is in doubt, if it has begun
             self._queue += entries
             self._bytes += sum(entry.size for entry in entries)
             self._news.notify_all()

@@ -136,8 +136,8 @@ class Run:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has been opened and is not over."""
-        return self._journal is not None and not self.done
+        """Whether it has been opened, and its end has not begun."""
+        return self._journal is not None and not self._finishing
 
     @property
     def ledger(self) -> Ledger:

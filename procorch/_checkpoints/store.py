@@ -105,9 +105,10 @@ class Store:
             with told(path, "cannot be read"):
                 if self._ask("SELECT count(*) FROM sqlite_master")[0][0]:
                     self._check(identity)
+                    self._set_modes()
                 else:
+                    self._set_modes()
                     self._make(identity)
-                self._set_modes()
                 self.has_items: bool = bool(self._ask("SELECT 1 FROM items LIMIT 1"))
                 """Whether anything has been recorded before."""
                 self.doubts: dict[int | bytes, int] = dict(self._ask("SELECT item, attempts FROM doubts"))

@@ -357,7 +357,11 @@ def test_buffers_come_back_as_they_were(kind: type) -> None:
     payload = pack(things)
     assert isinstance(payload, Parcel)
     again = pickle.loads(in_one(hold(payload)))
-    assert [type(again[0].data), bytes(again[0].data) == LARGE, bytes(again[2].data) == LARGE[::-1]] == [kind, True, True]
+    assert [type(again[0].data), bytes(again[0].data) == LARGE, bytes(again[2].data) == LARGE[::-1]] == [
+        kind,
+        True,
+        True,
+    ]
     assert [again[1], again[3]] == [7, "x" * 70_000]
 
 
