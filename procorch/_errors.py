@@ -235,7 +235,7 @@ class NotPicklable(TaskError):
 @public
 @attrs.define(eq=False, slots=False)
 class TaskInterrupted(TaskError):
-    """The work was running when an earlier run of the program ended: whether it took effect is not known.
+    """The work had begun, and had no recorded outcome, when an earlier run ended: whether it took effect is not known.
 
     Comes from `map` and `imap` with a checkpoint, in the place of the item's result. It was not run again, since it had
     no try left (``options(retries=)``); as it has been reported now, the next call with the checkpoint tries it again.
@@ -258,12 +258,12 @@ class TaskInterrupted(TaskError):
         Returns:
             str: Two sentences, or three.
         """
-        began = f"was running ({self.attempts} attempt{'s' * (self.attempts != 1)})"
+        began = f"had begun ({self.attempts} attempt{'s' * (self.attempts != 1)})"
         if not self.certain:
-            began = "may have been running (what had begun is not known)"
+            began = "may have begun (what had is not known)"
         text = (
-            f"{self.task} {began} when an earlier run with the checkpoint {self.checkpoint!r} ended, "
-            "and whether it took effect is not known. The next call tries it again"
+            f"{self.task} {began} when an earlier run with the checkpoint {self.checkpoint!r} ended, and no outcome of "
+            "it is recorded: whether it took effect is not known. The next call tries it again"
         )
         if self.others:
             text += f". The same is true of the item{'s' * (len(self.others) > 1)} {', '.join(map(str, self.others))}"

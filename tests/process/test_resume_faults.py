@@ -16,7 +16,8 @@ from targets_resume import kill_parent_at, square_logged
 
 from procorch import CheckpointError, ProcessGroup, TaskInterrupted
 
-PROGRAM = str(Path(__file__).parents[1] / "targets_resume.py")
+TESTS = Path(__file__).parents[1]
+PROGRAM = ("-c", "import targets_resume; targets_resume.main()")
 
 
 def read(process: subprocess.Popen[str]) -> str:
@@ -24,11 +25,12 @@ def read(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-def run(name: str, *arguments: object, before: tuple[str, ...] = ()) -> str:
+def run(name: str, *arguments: object) -> str:
     """Run one of the programs to its end."""
-    with script(PROGRAM, name, *map(str, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        output, errors = process.communicate()
-    assert process.returncode == 0, errors
+    with script(*PROGRAM, name, *map(str, arguments), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        assert process.wait() == 0
     return output
 
 
@@ -45,15 +47,15 @@ def reports(log: Path) -> Counter[int]:
 
 
 @pytest.mark.limit(120)
-@pytest.mark.parametrize(("engine", "kills", "most"), [("processes", 50, 2), ("threads", 8, 80)])
-def test_killed_again_and_again(database: Path, log: Path, engine: str, kills: int, most: int) -> None:
+@pytest.mark.parametrize(("engine", "kills"), [("processes", 50), ("threads", 8)])
+def test_killed_again_and_again(database: Path, log: Path, engine: str, kills: int) -> None:
     # What it gives is compared there with an uninterrupted run.
-    count = 40 * kills
+    count = 50 * kills
     assert run("run_fifty", database, log, count, kills, engine) == "kills left 0\n"
     ran, told = executions(log), reports(log)
     assert set(ran) == set(range(count))
     assert {number for number, times in ran.items() if times > 1 + told[number]} == set()
-    assert told.total() <= most * kills, "more was in doubt than had begun"
+    assert told.total() > kills // 2, "it was killed at work"
     assert sorted(path.name for path in database.parent.iterdir()) == ["run.db"]
 
 
@@ -62,25 +64,23 @@ def test_an_item_that_was_running_is_reported_or_tried_again(
     method: Method, database: Path, log: Path, retries: int
 ) -> None:
     arguments = str(database), str(log), method, str(retries)
-    with script(PROGRAM, "run_killing_itself", *arguments) as process:
+    with script(*PROGRAM, "run_killing_itself", *arguments) as process:
         assert process.wait() == -signal.SIGKILL
-    with script(PROGRAM, "run_killing_itself", *arguments, stdout=subprocess.PIPE) as process:
-        output, _ = process.communicate()
-    results = [kill for kill in output.strip("[]\n").split(", ")]
+    output = run("run_killing_itself", *arguments)
     if retries:
-        assert [int(one) for one in results] == [number * number for number in range(20)]
+        assert output == f"{[number * number for number in range(20)]}\n"
         assert executions(log)[7] == 2
     else:
         assert "TaskInterrupted" in output
         assert executions(log)[7] == 1
     ran = executions(log)
     assert set(ran) == set(range(20))
-    # What the other worker ran in that moment is in doubt as well.
-    assert sum(ran.values()) <= 20 + 2 * retries
+    # What had ended just before, and was not recorded yet, is in doubt as well.
+    assert max(ran.values()) == 1 + retries
 
 
 def test_without_the_notes_everything_is_in_doubt(database: Path, log: Path) -> None:
-    with script(PROGRAM, "run_killing_itself", str(database), str(log), "fork", "0") as process:
+    with script(*PROGRAM, "run_killing_itself", str(database), str(log), "fork", "0") as process:
         process.wait()
     Path(f"{database}-begun").unlink()
     arguments = [str(log)] * 20, range(20), [7] * 20
@@ -90,13 +90,11 @@ def test_without_the_notes_everything_is_in_doubt(database: Path, log: Path) -> 
         assert isinstance(first[7], TaskInterrupted)
         assert len(doubtful) + sum(isinstance(one, int) for one in first) == 20
         assert not any(one.certain for one in doubtful)
-        assert "may have been running (what had begun is not known)" in str(first[7])
+        assert "may have begun (what had is not known)" in str(first[7])
         ran = executions(log)
         second = group.map(kill_parent_at, *arguments, checkpoint=database)
         assert second == [number * number for number in range(20)]
         assert executions(log).total() == ran.total() + len(doubtful)
-        third = group.map(kill_parent_at, *([*one, one[-1]] for one in arguments), checkpoint=database)
-        assert len(third) == 21
 
 
 def test_another_process_is_kept_out(database: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,28 +102,20 @@ def test_another_process_is_kept_out(database: Path, log: Path, monkeypatch: pyt
 
     monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.2)
     with (
-        script(PROGRAM, "run_until_told", str(database), str(log), stdout=subprocess.PIPE) as process,
+        script(*PROGRAM, "run_until_told", str(database), str(log), stdout=subprocess.PIPE) as process,
         ProcessGroup(1) as group,
     ):
         assert read(process) == "0\n"
         with pytest.raises(CheckpointError, match=f"is in use by process {process.pid}$"):
-            group.map(square_logged, [str(log)] * 9, range(9), checkpoint=database)
+            group.map(square_logged, [str(log)] * 999, range(999), checkpoint=database)
         monkeypatch.undo()
         process.kill()
         # Its workers are waited for.
         results: list[Any] = group.map(
-            square_logged, [str(log)] * 9, range(9), checkpoint=database, return_exceptions=True
+            square_logged, [str(log)] * 999, range(999), checkpoint=database, return_exceptions=True
         )
     assert results[0] == 0
     assert all(times == 1 for times in executions(log).values())
-
-
-@pytest.fixture
-def open_folder(tmp_path: Path) -> Path:
-    """A folder that every user can get to."""
-    folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
-    folder.chmod(0o755)
-    return folder
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -174,13 +164,13 @@ def can_mount() -> bool:
 def test_a_full_disk(tmp_path: Path, log: Path) -> None:
     folder = tmp_path / "small"
     folder.mkdir()
-    command = ["unshare", "-m", sys.executable, PROGRAM, "run_on_full_disk", str(folder), str(log)]
-    path = os.pathsep.join([str(Path(PROGRAM).parent), str(Path(PROGRAM).parents[1])])
+    command = ["unshare", "-m", sys.executable, *PROGRAM, "run_on_full_disk", str(folder), str(log)]
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     done = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, timeout=50, check=False
     )
     assert done.returncode == 0, done.stderr
-    first, recorded, *more, last = done.stdout.splitlines()
+    first, recorded, *_, last = done.stdout.splitlines()
     assert "is full" in first or "No space left" in first or "I/O error" in first
     assert 5 < int(recorded.split()[1]) < 300
     assert last == "True"

@@ -145,7 +145,7 @@ def test_it_is_looked_for_again_where_another_has_removed_it(path: Path, monkeyp
 def test_room_is_made_before(path: Path) -> None:
     ours = ledger(path)
     ours.prepare(1_000_000, [None] * 10)
-    assert os.stat(path).st_blocks * 512 >= 1_000_010
+    assert path.stat().st_blocks * 512 >= 1_000_010
     ours.close()
 
 
