@@ -175,25 +175,27 @@ def run_on_full_disk(folder: str, log: str) -> None:
     subprocess.run(mount, check=True)
     database, arguments = f"{folder}/run.db", ([log] * 300, range(300))
     with ProcessGroup(2) as group:
-        try:
-            group.map(padded, *arguments, checkpoint=database, return_exceptions=True)
-        except CheckpointError as error:
-            print(error, flush=True)
+
+        def try_it() -> list[Any]:
+            try:
+                results = group.map(padded, *arguments, checkpoint=database, return_exceptions=True)
+            except CheckpointError as error:
+                print(error, flush=True)
+                return []
+            for number, result in enumerate(results):
+                if isinstance(result, TaskInterrupted):
+                    append(f"{log}-reports", str(number))
+            return results
+
+        try_it()
         with sqlite3.connect(database) as connection:
             before = connection.execute("SELECT count(*) FROM items WHERE state = 'done'").fetchone()[0]
         connection.close()
         print("recorded", before, flush=True)
-        try:
-            group.map(padded, *arguments, checkpoint=database, return_exceptions=True)
-        except CheckpointError as error:
-            print(error, flush=True)
+        try_it()
         subprocess.run(["mount", "-o", "remount,size=100M", folder], check=True)
-        results = group.map(padded, *arguments, checkpoint=database, return_exceptions=True)
-        for number, result in enumerate(results):
-            if isinstance(result, TaskInterrupted):
-                append(f"{log}-reports", str(number))
-        results = group.map(padded, *arguments, checkpoint=database)
-    print(results == [padded_result(number) for number in range(300)], flush=True)
+        try_it()
+        print(try_it() == [padded_result(number) for number in range(300)], flush=True)
 
 
 def padded(log: str, number: int) -> bytes:

@@ -28,6 +28,7 @@ from procorch import (
     TaskInterrupted,
     WorkerCrashed,
 )
+from procorch._checkpoints.ledger import Ledger
 from procorch.aio import AsyncProcessGroup
 from procorch.engines import ExecutorEngine
 from procorch.testing import FakeEngine
@@ -113,12 +114,15 @@ def test_engines(engine: Callable[[ExitStack], Any], database: Path, log: Path) 
 
 
 def test_what_an_engine_gets_counts_as_begun(database: Path) -> None:
-    from procorch._checkpoints.ledger import Ledger
-
     noted: list[int] = []
     with pytest.MonkeyPatch.context() as patch, ProcessGroup(2, engine=FakeEngine()) as group:
         note = Ledger.note
-        patch.setattr(Ledger, "note", lambda self, positions: (noted.extend(positions), note(self, positions)))
+
+        def listen(self: Ledger, positions: list[int]) -> None:
+            noted.extend(positions)
+            note(self, positions)
+
+        patch.setattr(Ledger, "note", listen)
         stream = group.imap(doubler, [1, LOCK, 3, 4], checkpoint=database, return_exceptions=True, chunksize=2)
         assert [next(stream), type(next(stream)), next(stream)] == [2, NotPicklable, 6]
         assert noted[:2] == [0, 2], "positions, not numbers"

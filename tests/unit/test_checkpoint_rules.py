@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from procorch import Checkpoint, CheckpointError
-from procorch._checkpoints import run as module
 from procorch._checkpoints.journal import Entry, Plainly
 from procorch._checkpoints.run import Decision, Go, Refuse, Report, Run, Skip
+from procorch._checkpoints.store import Store
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_it_begins_again_where_another_process_came_in_between(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = iter([False, True])
-    monkeypatch.setattr(module.Store, "is_ours", lambda self: next(answers))
+    monkeypatch.setattr(Store, "is_ours", lambda self: next(answers))
     assert kinds(decide(begin(), [1])) == [Go]
 
 

@@ -16,7 +16,6 @@ import pytest
 from procorch import CheckpointError, CheckpointMismatch
 from procorch._buffers import loads
 from procorch._checkpoints import journal as module
-from procorch._checkpoints import store as store_module
 from procorch._checkpoints.in_band import hold, in_one
 from procorch._checkpoints.journal import Entry, Journal, Known, Plainly
 from procorch._checkpoints.store import Identity, Row, Store
@@ -147,7 +146,7 @@ def test_a_folder_is_refused(path: Path) -> None:
 def test_without_a_write_ahead_log_it_warns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # SQLite has none of a database in memory: stands for a file system where it can have none.
     connect = sqlite3.connect
-    monkeypatch.setattr(store_module.sqlite3, "connect", lambda path, *args, **kw: connect(":memory:", *args, **kw))
+    monkeypatch.setattr(sqlite3, "connect", lambda path, *args, **kw: connect(":memory:", *args, **kw))
     with pytest.warns(RuntimeWarning, match="no write-ahead log"):
         made = Store(str(path), IDENTITY)
     made.begin_run(b"n" * 16)
@@ -220,7 +219,12 @@ def test_many_are_written_at_once(store: Store, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "_EVERY_SECONDS", 60.0)
     writes: list[int] = []
     write = store.write
-    monkeypatch.setattr(store, "write", lambda rows, settled: (writes.append(len(rows)), write(rows, settled)))
+
+    def count(rows: list[Row], settled: list[Any]) -> None:
+        writes.append(len(rows))
+        write(rows, settled)
+
+    monkeypatch.setattr(store, "write", count)
     journal = Journal(store, "etl", lambda: None)
     for number in range(100):
         journal.put([entry(number)])
