@@ -38,6 +38,9 @@ from procorch._supervisor import Supervisor
 from procorch._verdict import Place, fault_of
 from procorch._watched_stream import WatchedStream
 
+_LATE_SECONDS = 5.0
+"""How long a call's end waits for outcomes that other threads are about to deliver, before it leaves them in doubt."""
+
 _NONE = pickle.dumps(None, PROTOCOL)
 
 
@@ -91,7 +94,7 @@ class RecordedStream(Stream):
         self._is_over = False
         self._reports: dict[int, list[Entry]] = {}  # by index: what is to be recorded once the consumer has got it
         self._reported: list[list[Entry]] = []  # the same, of those that the consumer gets now
-        self._under_way: dict[int, Known] = {}  # by index: what has been handed over and is not recorded
+        self._under_way: dict[int, Go] = {}  # by index: what has been handed over and is not recorded
         if not run.here:
             self._job = _HandedOver(function, style, self._job.spec, self, note=self._note)
 
@@ -108,7 +111,9 @@ class RecordedStream(Stream):
             yield values
             if not self._shape.whole:
                 self._record_reports()  # whoever asks for more has got them
-        self._run.check()
+        self._run.flush()
+        self._run.check()  # a map that raises this tells nobody what is in doubt
+        self._record_reports()
         RecordedStream.close(self)
         with self._news:
             self._supervisor.come_back()
@@ -118,8 +123,8 @@ class RecordedStream(Stream):
     @override
     def close(self) -> None:
         super().close()
-        if self._run.is_open and not self._left:
-            self._record_reports()
+        if not (self._shape.whole and self._shape.return_exceptions):
+            self._record_reports()  # what was opened has been given, or raised
         self._left = self._run.closing = True
         if not self._job.number or self._is_over:
             self._end_run()
@@ -135,10 +140,18 @@ class RecordedStream(Stream):
 
     def _end_run(self) -> None:
         # Who was told to end may not have yet, and may begin something before it does.
-        terminated = self._supervisor.ending.reason != "is closed"
-        self._run.finish(clean=not self._abandoned and not terminated)
+        clean = not self._abandoned and self._supervisor.ending.reason == "is closed"
+        if clean and self._run.is_open:
+            with self._news:  # another thread may be about to deliver what came just before
+                clean = self._news.wait_for(self._is_all_recorded, _LATE_SECONDS)
+        self._run.finish(clean=clean)
         with self._news:
             self._news.notify_all()
+
+    def _is_all_recorded(self) -> bool:
+        """Tell whether nothing that has begun is without an outcome."""
+        going = self._under_way.copy().items()
+        return not going or all(self._run.begun_at(index) <= one.begun for index, one in going)
 
     def _record_reports(self) -> None:
         """Record that what is in doubt has been reported: only now, or it might never have been."""
@@ -207,7 +220,7 @@ class RecordedStream(Stream):
 
     def _go(self, at: int, some: list[Go], items: list[Any]) -> None:
         self._run.prepare(at, some)
-        self._under_way.update((index, one.known) for index, one in enumerate(some, at))
+        self._under_way.update(enumerate(some, at))
         begun, number = some[0].begun, self._numbers
         if begun:
             self._job.begun[number] = begun
@@ -255,17 +268,22 @@ class RecordedStream(Stream):
         each: Iterable[Any] = map(Plainly, outcomes.values) if isinstance(outcomes, Plain) else outcomes
         self._record(indexes, list(each), place)
         super().deliver(items, outcomes, place)
+        if self._is_over:
+            with self._news:
+                self._news.notify_all()
 
     def _record(self, indexes: list[int], outcomes: list[Outcome | Plainly], place: Place | None) -> None:
         now, entries = time.time(), list[Entry]()
-        known = [self._under_way.pop(index, None) for index in indexes]  # None if it is told twice
-        if not any(known):
+        going = [self._under_way.get(index) for index in indexes]  # None if it is told twice
+        if not any(going):
             return
         counts = [count for run in ranges(indexes) for count in self._run.ledger.counts(run)]
-        for index, one, outcome, count in zip(indexes, known, outcomes, counts, strict=True):
+        for index, one, outcome, count in zip(indexes, going, outcomes, counts, strict=True):
             if one is not None and not isinstance(outcome, Dropped):
-                entries.append(self._entry(index, one, outcome, count, now, place))
+                entries.append(self._entry(index, one.known, outcome, count, now, place))
         self._run.record(entries)
+        for index in indexes:
+            self._under_way.pop(index, None)  # only now: the end waits for it
 
     def _entry(self, index: int, known: Known, outcome: Any, attempts: int, now: float, place: Place | None) -> Entry:
         held: Any = None

@@ -346,6 +346,17 @@ class Run:
         with told(self.path, "has no room for what begins"):
             self.ledger.prepare(first, marks, going[0].begun)
 
+    def begun_at(self, position: int) -> int:
+        """Tell how often an item has begun.
+
+        Args:
+            position (int): Its position.
+
+        Returns:
+            int: In earlier runs as well, if it is in doubt.
+        """
+        return self.ledger.counts(range(position, position + 1))[0]
+
     def check(self) -> None:
         """Refuse to go on if nothing can be recorded any more.
 

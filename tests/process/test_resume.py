@@ -431,7 +431,17 @@ def test_a_terminated_group_leaves_items_in_doubt(database: Path, log: Path, gat
         group.join()
     assert left_beside(database)[:2] == ["run.db", "run.db-begun"]
     gate.touch()
+
+    def refused() -> Iterator[int]:
+        yield from arguments[2]
+        raise OSError("no more")
+
     with ProcessGroup(2) as group:
+        with pytest.raises(OSError, match="no more"):
+            # Who gets no list has been told nothing.
+            group.map(
+                wait_for_gate, [str(gate)] * 4, [str(log)] * 4, refused(), checkpoint=database, return_exceptions=True
+            )
         with pytest.raises(TaskInterrupted, match=r"item 0 .* had begun .*The same is true of the item 1\b"):
             group.map(wait_for_gate, *arguments, checkpoint=database)
         assert group.map(wait_for_gate, *arguments, checkpoint=database) == [1, 4, 9]
