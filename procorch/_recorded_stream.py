@@ -13,8 +13,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
-from typing import Any
+from typing import Any, assert_never
 
 import attrs
 from typing_extensions import override
@@ -22,7 +21,7 @@ from typing_extensions import override
 from procorch._arrivals import Arrival, InputFailed
 from procorch._checkpoints.in_band import hold
 from procorch._checkpoints.journal import Entry, Known, Plainly
-from procorch._checkpoints.run import Decision, Go, Refuse, Report, Run, Skip
+from procorch._checkpoints.run import Go, Refuse, Report, Run, Skip
 from procorch._engine import Function
 from procorch._errors import Task, TaskInterrupted
 from procorch._events import Dropped, Outcome, Outcomes, TimedOut
@@ -94,7 +93,7 @@ class RecordedStream(Stream):
         self._is_over = False
         self._reports: dict[int, list[Entry]] = {}  # by index: what is to be recorded once the consumer has got it
         self._reported: list[list[Entry]] = []  # the same, of those that the consumer gets now
-        self._under_way: dict[int, Go] = {}  # by index: what has been handed over and is not recorded
+        self._under_way: dict[int, tuple[Known, int]] = {}  # by index: what has been handed over and is not recorded
         if not run.here:
             self._job = _HandedOver(function, style, self._job.spec, self, note=self._note)
 
@@ -151,7 +150,7 @@ class RecordedStream(Stream):
     def _is_all_recorded(self) -> bool:
         """Tell whether nothing that has begun is without an outcome."""
         going = self._under_way.copy().items()
-        return not going or all(self._run.begun_at(index) <= one.begun for index, one in going)
+        return not going or all(self._run.begun_at(index) <= begun for index, (_, begun) in going)
 
     def _record_reports(self) -> None:
         """Record that what is in doubt has been reported: only now, or it might never have been."""
@@ -193,39 +192,43 @@ class RecordedStream(Stream):
             super()._put(taken)  # the group has ended the job, and nothing more of it is begun
             return
         at = first = self._window.taken
-        decisions = self._run.decide(first, taken, parts=self._parts)
-        for (kind, _), group in groupby(decisions, _group):
-            some = list(group)
-            if kind is Refuse:
-                self._refuse(some[0])
-                return
-            self._settle(at, some, taken[at - first : at - first + len(some)])
-            at += len(some)
+        for decision in self._run.decide(first, taken, parts=self._parts):
+            place = at - first
+            match decision:
+                case Go(knowns):
+                    self._go(at, decision, taken[place : place + len(knowns)])
+                case Skip(results):
+                    values = [Value(_NONE if result is None else result) for result in results]
+                    self._intake.took_plain()  # nothing is to be pickled: so many more may be taken at a time
+                    self._keep(taken[place : place + len(values)])
+                    with self._news:
+                        self._arrivals.settle(at, values, self._kept)
+                case Report():
+                    self._keep([taken[place]])
+                    self._report(at, decision, taken[place])
+                case Refuse(error):
+                    self._intake.over = True
+                    self._put_failed(InputFailed(error))
+                    return
+                case _:
+                    assert_never(decision)
+            at = self._window.taken
 
-    def _settle(self, at: int, some: list[Any], items: list[Any]) -> None:
-        """Take in neighbours about which the same has been decided."""
-        if isinstance(some[0], Go):
-            self._go(at, some, items)
-            return
+    def _keep(self, items: list[Any]) -> None:
+        """Take in items that do not go to the workers."""
         self._window.taken += len(items)
         with self._news:
             self._kept.add(items, plain=self._intake.plain)
             self._arrivals.skip(self._numbers, len(items))
-            if isinstance(some[0], Skip):
-                self._arrivals.settle(
-                    at, [Value(_NONE if one.result is None else one.result) for one in some], self._kept
-                )
-        if isinstance(some[0], Report):
-            self._report(at, some[0], items[0])
 
-    def _go(self, at: int, some: list[Go], items: list[Any]) -> None:
-        self._run.prepare(at, some)
-        self._under_way.update(enumerate(some, at))
-        begun, number = some[0].begun, self._numbers
-        if begun:
-            self._job.begun[number] = begun
+    def _go(self, at: int, go: Go, items: list[Any]) -> None:
+        self._run.prepare(at, go)
+        self._under_way.update((index, (known, go.begun)) for index, known in enumerate(go.knowns, at))
+        number = self._numbers
+        if go.begun:
+            self._job.begun[number] = go.begun
         super()._put(items)
-        if begun and self._numbers == number:
+        if go.begun and self._numbers == number:
             self._job.begun[number] = 0  # it could not be pickled, and the next one gets its number
 
     def _report(self, index: int, report: Report, item: Any) -> None:
@@ -238,14 +241,9 @@ class RecordedStream(Stream):
 
     @override
     def _open(self, index: int, arrival: Arrival, place: Place | None) -> Any:
-        if isinstance(arrival, TaskInterrupted):
+        if self._reports and isinstance(arrival, TaskInterrupted):
             self._reported.append(self._reports.pop(index))
         return super()._open(index, arrival, place)
-
-    def _refuse(self, refusal: Any) -> None:
-        """Let the input end with an error in the turn of the item that is refused."""
-        self._intake.over = True
-        self._put_failed(InputFailed(refusal.error))
 
     @override
     def _fail(self, index: int, error: Any) -> None:
@@ -280,7 +278,7 @@ class RecordedStream(Stream):
         counts = [count for run in ranges(indexes) for count in self._run.ledger.counts(run)]
         for index, one, outcome, count in zip(indexes, going, outcomes, counts, strict=True):
             if one is not None and not isinstance(outcome, Dropped):
-                entries.append(self._entry(index, one.known, outcome, count, now, place))
+                entries.append(self._entry(index, one[0], outcome, count, now, place))
         self._run.record(entries)
         for index in indexes:
             self._under_way.pop(index, None)  # only now: the end waits for it
@@ -305,12 +303,6 @@ class RecordedStream(Stream):
 
 class WatchedRecordedStream(WatchedStream, RecordedStream):
     """One whose progress somebody wants to know, too. What is skipped counts as done."""
-
-
-def _group(decision: Decision) -> tuple[type, object]:
-    """Tell what neighbours are settled together."""
-    alone = isinstance(decision, Report | Refuse) or (isinstance(decision, Go) and decision.begun)
-    return type(decision), decision if alone else None
 
 
 def _reported(known: Known, attempts: int, error: BaseException) -> Entry:

@@ -38,18 +38,18 @@ _INT64 = range(-(1 << 63), 1 << 63)
 
 
 class Go(NamedTuple):
-    """The item is to be begun."""
+    """Neighbours are to be begun."""
 
-    known: Known
+    knowns: list[Known]
     begun: int
-    """How often it has been already, of the tries that it has."""
+    """How often they have been already, of the tries that they have; if they have, there is one."""
 
 
 class Skip(NamedTuple):
-    """The item is done."""
+    """Neighbours are done."""
 
-    result: bytes | None
-    """What it gave, pickled; None if that is not kept."""
+    results: list[bytes | None]
+    """What they gave, pickled; None if that is not kept."""
 
 
 class Report(NamedTuple):
@@ -67,11 +67,6 @@ class Refuse(NamedTuple):
 
 
 Decision: TypeAlias = Go | Skip | Report | Refuse
-
-
-def _differ(recorded: bytes | None, now: bytes | None) -> bool:
-    """Tell whether two fingerprints are known, and not the same."""
-    return recorded is not None and now is not None and recorded != now
 
 
 _news = Condition()
@@ -254,36 +249,64 @@ class Run:
             parts (bool): Whether each is a tuple of arguments.
 
         Yields:
-            Decision: For each; `Refuse` is the last.
+            Decision: For one or more of them, in their order; `Refuse` is the last.
         """
-        assert self._store is not None
-        knowns: list[Known] = []
-        refusal: Exception | None = None
-        for position, item in enumerate(items, first):
-            try:
-                knowns.append(self._know(position, item, parts=parts))
-            except Exception as error:  # noqa: BLE001 - the user's key function may raise anything
-                refusal = error
-                break
+        store = self._store
+        assert store is not None
+        keys, marks, refusal = self._know(first, items, parts=parts)
         found: dict[Key, Found] = {}
-        if self._store.has_items and self._keyed:
-            found = self._store.with_keys([known.key for known in knowns])
-        elif self._store.has_items:
-            found = self._store.between(range(first, first + len(knowns)))
-        for known in knowns:
-            decision = self._decide(known, found.get(known.key))
-            yield decision
-            if isinstance(decision, Refuse):
-                return
+        if store.has_items:
+            found = store.with_keys(keys) if self._keyed else store.between(range(first, first + len(keys)))
+        going, done = list[Known](), list[bytes | None]()
+        for key, mark, item in zip(keys, marks, items, strict=False):
+            one = found.get(key)
+            if one is not None and one.fingerprint is not None and mark is not None and one.fingerprint != mark:
+                refusal = self._other_item(key, one, item)
+                break
+            if one is not None and one.state == "done":
+                if going:
+                    yield Go(going, 0)
+                    going = []
+                done.append(one.result)
+                continue
+            if done:
+                yield Skip(done)
+                done = []
+            begun, certain = self._begun_before(key, mark, one)
+            known = Known(key, mark if self._keyed and mark is not None else cast("int", key), shorten(item), mark)
+            if not begun:
+                going.append(known)
+                continue
+            if going:
+                yield Go(going, 0)
+                going = []
+            yield Go([known], begun) if begun <= self._retries else Report(known, begun, certain)
+        if done:
+            yield Skip(done)
+        if going:
+            yield Go(going, 0)
         if refusal is not None:
             yield Refuse(refusal)
 
-    def _know(self, position: int, item: Any, *, parts: bool) -> Known:
+    def _know(
+        self, first: int, items: Sequence[Any], *, parts: bool
+    ) -> tuple[Sequence[Key], list[bytes | None], Exception | None]:
+        """Give keys and fingerprints of items, up to the first whose key is wrong, and what is wrong with that."""
         call = self._checkpoint.key
         if call is None:
-            return Known(position, position, shorten(item), digest_of(item))
-        key = call(*item) if parts else call(item)
-        if not isinstance(cast("object", key), str | int | bytes) or isinstance(key, bool):
+            return range(first, first + len(items)), list(map(digest_of, items)), None
+        keys, marks = list[Key](), list[bytes | None]()
+        for position, item in enumerate(items, first):
+            try:
+                key = call(*item) if parts else call(item)
+                marks.append(self._mark_of(position, key))
+                keys.append(key)
+            except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+                return keys, marks, error
+        return keys, marks, None
+
+    def _mark_of(self, position: int, key: object) -> bytes:
+        if not isinstance(key, str | int | bytes) or isinstance(key, bool):
             raise TypeError(f"key must give a str, an int or bytes, not {key!r}")
         if isinstance(key, int) and key not in _INT64:
             raise ValueError(f"key must give an int of 64 bits, not {key}")
@@ -292,26 +315,27 @@ class Run:
         before = self._seen.setdefault(mark, position)
         if before != position:
             raise CheckpointError(self.path, f"has one key for two items, {before} and {position}: {key!r}")
-        return Known(key, mark, shorten(item), mark)
+        return mark
 
-    def _decide(self, known: Known, found: Found | None) -> Decision:
-        assert self._store is not None
-        if found is not None and _differ(found.fingerprint, known.fingerprint):
-            return Refuse(self._other_item(known, found))
-        if found is not None and found.state == "done":
-            return Skip(found.result)
-        begun = self._store.doubts.get(known.mark, 0)
-        certain = begun > 0
-        if not begun and self._store.lost_run and (found is None or found.run < self._store.lost_run):
-            begun = 1
-        return Go(known, begun) if begun <= self._retries else Report(known, begun, certain)
+    def _begun_before(self, key: Key, mark: bytes | None, found: Found | None) -> tuple[int, bool]:
+        """Tell how often an item without an outcome had begun, and whether that is certain."""
+        store = self._store
+        assert store is not None
+        lost = store.lost_run
+        if not (store.doubts or lost):
+            return 0, True
+        begun = store.doubts.get(mark if self._keyed and mark is not None else cast("int", key), 0)
+        if not begun and lost and (found is None or found.run < lost):
+            return 1, False
+        return begun, True
 
-    def _other_item(self, known: Known, found: Found) -> CheckpointMismatch:
+    def _other_item(self, key: Key, found: Found, item: Any) -> CheckpointMismatch:
+        recorded, now = str(found.item), shorten(item)
         advice = "take another file for another input, or key= to know items wherever they stand"
-        if found.item == known.item:
+        if recorded == now:
             advice = f"they look the same, but their pickles differ: if that is all, {advice}"
-        reason = f"was made with another item {known.key!r}: {found.item} then, {known.item} now; {advice}"
-        return CheckpointMismatch(self.path, reason, "item", str(found.item), str(known.item))
+        reason = f"was made with another item {key!r}: {recorded} then, {now} now; {advice}"
+        return CheckpointMismatch(self.path, reason, "item", recorded, now)
 
     def other_doubts(self, beyond: int) -> list[Known]:
         """Give the items further on that are to be reported too, where they are known by position.
@@ -329,12 +353,12 @@ class Run:
         )
         return [Known(mark, mark, None, None) for mark in marks]
 
-    def prepare(self, first: int, going: Sequence[Go]) -> None:
+    def prepare(self, first: int, going: Go) -> None:
         """Make ready for neighbours to begin. Waits as long as too much is to be recorded.
 
         Args:
             first (int): Position of the first.
-            going (Sequence[Go]): At least one; if it is in doubt, it is alone.
+            going (Go): They.
 
         Raises:
             CheckpointError: There is no room, or nothing can be recorded.
@@ -342,9 +366,9 @@ class Run:
         assert self._journal is not None
         self._journal.wait_for_room()
         self.check()
-        marks = [one.known.mark if isinstance(one.known.mark, bytes) else None for one in going]
+        marks = [one.mark if isinstance(one.mark, bytes) else None for one in going.knowns]
         with told(self.path, "has no room for what begins"):
-            self.ledger.prepare(first, marks, going[0].begun)
+            self.ledger.prepare(first, marks, going.begun)
 
     def begun_at(self, position: int) -> int:
         """Tell how often an item has begun.

@@ -38,21 +38,33 @@ def begin(path: Path) -> Iterator[Callable[..., Run]]:
 
 
 def decide(run: Run, items: list[Any], first: int = 0) -> list[Decision]:
-    return list(run.decide(first, items, parts=False))
+    """Give a decision for each."""
+    each: list[Decision] = []
+    for decision in run.decide(first, items, parts=False):
+        if isinstance(decision, Go):
+            each += [Go([known], decision.begun) for known in decision.knowns]
+        elif isinstance(decision, Skip):
+            each += [Skip([result]) for result in decision.results]
+        else:
+            each.append(decision)
+    return each
 
 
-def do(run: Run, items: list[Any], *, begun: tuple[int, ...] = (), first: int = 0, **states: list[int]) -> None:
+def do(run: Run, items: list[Any], *, begun: tuple[int, ...] = (), **states: list[int]) -> None:
     """Begin some items, so often, and record some outcomes."""
-    going = [one for one in decide(run, items, first) if isinstance(one, Go)]
-    for one in going:
-        position = first + items.index(one.known.mark) if not isinstance(one.known.mark, int) else one.known.mark
-        run.prepare(position, [one])
-        for _ in range(begun[position - first] if begun else 1):
+    for one in decide(run, items):
+        if not isinstance(one, Go):
+            continue
+        ((known,), _) = one
+        position = known.mark
+        assert isinstance(position, int)
+        run.prepare(position, one)
+        for _ in range(begun[position] if begun else 1):
             run.ledger.note([position])
         for state, positions in states.items():
             if position in positions:
-                held = Plainly(-items[position - first]) if state == "done" else None
-                run.record([Entry(one.known, state, 1, 0.0, None, held)])
+                held = Plainly(-items[position]) if state == "done" else None
+                run.record([Entry(known, state, 1, 0.0, None, held)])
 
 
 def kinds(decisions: list[Decision]) -> list[type]:
@@ -101,7 +113,7 @@ def test_tries_add_up_over_interruptions(begin: Callable[..., Run]) -> None:
         (decision,) = decide(run, [10])
         assert isinstance(decision, Go)
         assert decision.begun == number
-        run.prepare(0, [decision])
+        run.prepare(0, decision)
         run.ledger.note([0])
         run.finish(clean=False)
     assert kinds(decide(begin(retries=2), [10])) == [Report]
@@ -170,11 +182,11 @@ def test_keys(begin: Callable[..., Run]) -> None:
     decisions = decide(run, [10, 11, 12])
     for position, one in enumerate(decisions):
         assert isinstance(one, Go)
-        run.prepare(position, [one])
+        run.prepare(position, one)
     run.ledger.note([0, 1])
     first = decisions[0]
     assert isinstance(first, Go)
-    run.record([Entry(first.known, "done", 1, 0.0, None, Plainly(-10))])
+    run.record([Entry(first.knowns[0], "done", 1, 0.0, None, Plainly(-10))])
     run.finish(clean=False)
     decisions = decide(begin(key=str), [12, 11, 13, 10])
     assert kinds(decisions) == [Go, Report, Go, Skip]
