@@ -446,3 +446,22 @@ def test_a_terminated_group_leaves_items_in_doubt(database: Path, log: Path, gat
             group.map(wait_for_gate, *arguments, checkpoint=database)
         assert group.map(wait_for_gate, *arguments, checkpoint=database) == [1, 4, 9]
     assert executions(log) == {1: 2, 2: 2, 3: 1}
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_tries_of_earlier_runs_count(group: ProcessGroup, database: Path, tmp_path: Path, place: int) -> None:
+    group.map(die_once, [], [], checkpoint=database)
+    with sqlite3.connect(database) as connection:
+        connection.execute("INSERT INTO doubts VALUES (?, 1)", [place])  # as a killed run leaves it
+    connection.close()
+    numbers = [0, 1, 3]
+    numbers[place] = 2
+    results = group.options(retries=2).map(
+        die_once, [str(tmp_path)] * 3, numbers, checkpoint=database, return_exceptions=True, buffersize=1
+    )
+    error = results[place]
+    assert isinstance(error, WorkerCrashed)
+    assert error.attempts == 3
+    assert executions(tmp_path / "log")[2] == 2
+    assert ask(database, f"SELECT state, attempts FROM items WHERE key = {place}") == [("crashed", 3)]
+    assert ask(database, "SELECT * FROM doubts") == []
