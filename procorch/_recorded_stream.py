@@ -19,9 +19,10 @@ import attrs
 from typing_extensions import override
 
 from procorch._arrivals import Arrival, InputFailed
+from procorch._checkpoints.decisions import Go, Refuse, Report, Skip
 from procorch._checkpoints.in_band import hold
 from procorch._checkpoints.journal import Entry, Known, Plainly
-from procorch._checkpoints.run import Go, Refuse, Report, Run, Skip
+from procorch._checkpoints.run import Run
 from procorch._engine import Function
 from procorch._errors import Task, TaskInterrupted
 from procorch._events import Dropped, Outcome, Outcomes, TimedOut
@@ -90,7 +91,7 @@ class RecordedStream(Stream):
         self._run = run
         self._parts = style is Style.MANY
         self._left = False  # by the consumer
-        self._is_over = False
+        self._is_over = self._ends = False
         self._reports: dict[int, list[Entry]] = {}  # by index: what is to be recorded once the consumer has got it
         self._reported: list[list[Entry]] = []  # the same, of those that the consumer gets now
         self._under_way: dict[int, tuple[Known, int]] = {}  # by index: what has been handed over and is not recorded
@@ -138,6 +139,10 @@ class RecordedStream(Stream):
             self._end_run()
 
     def _end_run(self) -> None:
+        with self._news:
+            if self._ends:
+                return  # another thread is at it
+            self._ends = True
         # Who was told to end may not have yet, and may begin something before it does.
         clean = not self._abandoned and self._supervisor.ending.reason == "is closed"
         if clean and self._run.is_open:
@@ -192,7 +197,7 @@ class RecordedStream(Stream):
             super()._put(taken)  # the group has ended the job, and nothing more of it is begun
             return
         at = first = self._window.taken
-        for decision in self._run.decide(first, taken, parts=self._parts):
+        for decision in self._run.decisions.decide(first, taken, parts=self._parts):
             place = at - first
             match decision:
                 case Go(knowns):
@@ -232,7 +237,7 @@ class RecordedStream(Stream):
             self._job.begun[number] = 0  # it could not be pickled, and the next one gets its number
 
     def _report(self, index: int, report: Report, item: Any) -> None:
-        others = self._run.other_doubts(index) if self._stops else []
+        others = self._run.decisions.other_doubts(index) if self._stops else []
         attempts = report.begun if report.certain else 0
         places = tuple(one.mark for one in others if isinstance(one.mark, int))
         error = TaskInterrupted(self._task(index, item), attempts, self._run.path, report.certain, places)

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from procorch._checkpoint import Key
+from procorch._checkpoints.files import reason_of
 from procorch._checkpoints.in_band import Beside, in_one
-from procorch._checkpoints.store import Row, Store, reason_of
+from procorch._checkpoints.store import Row, Store
 from procorch._errors import CheckpointError
 from procorch._messages import Failure
 from procorch._outcome import PROTOCOL, read_report

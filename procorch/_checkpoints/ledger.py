@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ class Ledger:
         self.is_new: bool = not os.fstat(self._file.fd).st_size
         """Whether there is nothing in it of an earlier run."""
         self._room = 0
+        self._lock = threading.Lock()  # any thread may ask for counts, and any may close
 
     # --- what an earlier run left -------------------------------------------------------------------------------------
 
@@ -148,6 +150,12 @@ class Ledger:
         Returns:
             list[int]: For each.
         """
+        with self._lock:
+            return self._counts(positions)
+
+    def _counts(self, positions: range) -> list[int]:
+        if self._file.fd < 0:
+            return [0] * len(positions)  # it is closed, and nobody records any more
         at = place_of(positions.start, self.stride)
         data = os.pread(self._file.fd, (len(positions) - 1) * self.stride + 1, at)
         return list(data[:: self.stride])
@@ -158,9 +166,10 @@ class Ledger:
         Args:
             positions (Iterable[int]): Theirs.
         """
-        for position in positions:
-            (count,) = self.counts(range(position, position + 1))
-            os.pwrite(self._file.fd, bytes((min(count + 1, MOST),)), place_of(position, self.stride))
+        with self._lock:
+            for position in positions if self._file.fd >= 0 else ():
+                (count,) = self._counts(range(position, position + 1))
+                os.pwrite(self._file.fd, bytes((min(count + 1, MOST),)), place_of(position, self.stride))
 
     def remove(self) -> None:
         """Remove the file: everything that is in it has been recorded."""
@@ -170,10 +179,11 @@ class Ledger:
 
     def close(self) -> None:
         """Leave the file to who comes next."""
-        if self._file.fd >= 0:
-            with contextlib.suppress(OSError):
-                fcntl.flock(self._file.fd, fcntl.LOCK_UN)  # a forked copy of this process may have it open, too
-            self._file.close()
+        with self._lock:
+            if self._file.fd >= 0:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(self._file.fd, fcntl.LOCK_UN)  # a forked copy of this process may have it open, too
+                self._file.close()
 
 
 def _locked(path: str, until: float) -> Descriptor:

@@ -1,14 +1,6 @@
 """One call with a checkpoint: what is skipped, tried again or in doubt, and what is recorded.
 
-    ledger locked -> database opened -> what the last run left is settled -> this run is under way -> ... -> over
-
-An item's state when it comes to its turn, and what becomes of it:
-
-    done -----------------------> skipped, its recorded result is given
-    failed, or reported --------> begun, with all its tries
-    in doubt, a try is left ----> begun, with those that are left
-    in doubt, no try is left ---> reported (`TaskInterrupted`); that is recorded
-    unknown --------------------> begun
+ledger locked -> database opened -> what the last run left is settled -> this run is under way -> ... -> over
 """
 
 from __future__ import annotations
@@ -16,58 +8,23 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias, cast
+from collections.abc import Callable
+from typing import Any
 
-from procorch._checkpoint import Checkpoint, Key
+from procorch._checkpoint import Checkpoint
 from procorch._checkpoints.code import fingerprint
-from procorch._checkpoints.digests import BYTES, digest_of
-from procorch._checkpoints.journal import Entry, Journal, Known
+from procorch._checkpoints.decisions import Decisions, Go
+from procorch._checkpoints.digests import BYTES
+from procorch._checkpoints.files import told
+from procorch._checkpoints.journal import Entry, Journal
 from procorch._checkpoints.ledger import InUse, Ledger
-from procorch._checkpoints.store import Found, Identity, Store, told
-from procorch._errors import CheckpointError, CheckpointMismatch
+from procorch._checkpoints.store import Identity, Store
+from procorch._errors import CheckpointError
 from procorch._noting import Noting
-from procorch._verdict import shorten
 from procorch._waits import Condition
 
 _PATIENCE_SECONDS = 10.0
 """How long the processes of a run that was killed are waited for: they end within 2 s."""
-
-_INT64 = range(-(1 << 63), 1 << 63)
-"""What SQLite takes as a number."""
-
-
-class Go(NamedTuple):
-    """Neighbours are to be begun."""
-
-    knowns: list[Known]
-    begun: int
-    """How often they have been already, of the tries that they have; if they have, there is one."""
-
-
-class Skip(NamedTuple):
-    """Neighbours are done."""
-
-    results: list[bytes | None]
-    """What they gave, pickled; None if that is not kept."""
-
-
-class Report(NamedTuple):
-    """The item is in doubt, and is not to be begun."""
-
-    known: Known
-    begun: int
-    certain: bool
-
-
-class Refuse(NamedTuple):
-    """The call ends here."""
-
-    error: Exception
-
-
-Decision: TypeAlias = Go | Skip | Report | Refuse
-
 
 _news = Condition()
 _under_way: dict[tuple[int, str], Run] = {}
@@ -99,7 +56,7 @@ class Run:
         name, code = fingerprint(fn)
         version = code if checkpoint.version is None else str(checkpoint.version)
         self._identity = Identity(name, version, checkpoint.key is not None, checkpoint.results)
-        self._seen: dict[bytes, int] = {}  # position of each key's fingerprint, of this run's items
+        self._decisions: Decisions | None = None
         self._ledger: Ledger | None = None
         self._store: Store | None = None
         self._journal: Journal | None = None
@@ -141,6 +98,12 @@ class Run:
         return self._ledger
 
     @property
+    def decisions(self) -> Decisions:
+        """What becomes of its items; once it is open."""
+        assert self._decisions is not None
+        return self._decisions
+
+    @property
     def error(self) -> CheckpointError | None:
         """Why nothing is recorded any more."""
         return self._journal.error if self._journal is not None else None
@@ -166,6 +129,7 @@ class Run:
             self._leave()
             raise
         assert self._store is not None
+        self._decisions = Decisions(self._store, self._checkpoint.key, self._retries)
         self._journal = Journal(self._store, name, failed)
 
     def _enter(self) -> None:
@@ -238,120 +202,7 @@ class Run:
         finally:
             self._leave()
 
-    # --- deciding -----------------------------------------------------------------------------------------------------
-
-    def decide(self, first: int, items: Sequence[Any], *, parts: bool) -> Iterator[Decision]:
-        """Decide what becomes of items.
-
-        Args:
-            first (int): Position of the first.
-            items (Sequence[Any]): Some neighbours.
-            parts (bool): Whether each is a tuple of arguments.
-
-        Yields:
-            Decision: For one or more of them, in their order; `Refuse` is the last.
-        """
-        store = self._store
-        assert store is not None
-        keys, marks, refusal = self._know(first, items, parts=parts)
-        found: dict[Key, Found] = {}
-        if store.has_items:
-            found = store.with_keys(keys) if self._keyed else store.between(range(first, first + len(keys)))
-        going, done = list[Known](), list[bytes | None]()
-        for key, mark, item in zip(keys, marks, items, strict=False):
-            one = found.get(key)
-            if one is not None and one.fingerprint is not None and mark is not None and one.fingerprint != mark:
-                refusal = self._other_item(key, one, item)
-                break
-            if one is not None and one.state == "done":
-                if going:
-                    yield Go(going, 0)
-                    going = []
-                done.append(one.result)
-                continue
-            if done:
-                yield Skip(done)
-                done = []
-            begun, certain = self._begun_before(key, mark, one)
-            known = Known(key, mark if self._keyed and mark is not None else cast("int", key), shorten(item), mark)
-            if not begun:
-                going.append(known)
-                continue
-            if going:
-                yield Go(going, 0)
-                going = []
-            yield Go([known], begun) if begun <= self._retries else Report(known, begun, certain)
-        if done:
-            yield Skip(done)
-        if going:
-            yield Go(going, 0)
-        if refusal is not None:
-            yield Refuse(refusal)
-
-    def _know(
-        self, first: int, items: Sequence[Any], *, parts: bool
-    ) -> tuple[Sequence[Key], list[bytes | None], Exception | None]:
-        """Give keys and fingerprints of items, up to the first whose key is wrong, and what is wrong with that."""
-        call = self._checkpoint.key
-        if call is None:
-            return range(first, first + len(items)), list(map(digest_of, items)), None
-        keys, marks = list[Key](), list[bytes | None]()
-        for position, item in enumerate(items, first):
-            try:
-                key = call(*item) if parts else call(item)
-                marks.append(self._mark_of(position, key))
-                keys.append(key)
-            except Exception as error:  # noqa: BLE001 - the user's function may raise anything
-                return keys, marks, error
-        return keys, marks, None
-
-    def _mark_of(self, position: int, key: object) -> bytes:
-        if not isinstance(key, str | int | bytes) or isinstance(key, bool):
-            raise TypeError(f"key must give a str, an int or bytes, not {key!r}")
-        if isinstance(key, int) and key not in _INT64:
-            raise ValueError(f"key must give an int of 64 bits, not {key}")
-        mark = digest_of(key)
-        assert mark is not None
-        before = self._seen.setdefault(mark, position)
-        if before != position:
-            raise CheckpointError(self.path, f"has one key for two items, {before} and {position}: {key!r}")
-        return mark
-
-    def _begun_before(self, key: Key, mark: bytes | None, found: Found | None) -> tuple[int, bool]:
-        """Tell how often an item without an outcome had begun, and whether that is certain."""
-        store = self._store
-        assert store is not None
-        lost = store.lost_run
-        if not (store.doubts or lost):
-            return 0, True
-        begun = store.doubts.get(mark if self._keyed and mark is not None else cast("int", key), 0)
-        if not begun and lost and (found is None or found.run < lost):
-            return 1, False
-        return begun, True
-
-    def _other_item(self, key: Key, found: Found, item: Any) -> CheckpointMismatch:
-        recorded, now = str(found.item), shorten(item)
-        advice = "take another file for another input, or key= to know items wherever they stand"
-        if recorded == now:
-            advice = f"they look the same, but their pickles differ: if that is all, {advice}"
-        reason = f"was made with another item {key!r}: {recorded} then, {now} now; {advice}"
-        return CheckpointMismatch(self.path, reason, "item", recorded, now)
-
-    def other_doubts(self, beyond: int) -> list[Known]:
-        """Give the items further on that are to be reported too, where they are known by position.
-
-        Args:
-            beyond (int): A position.
-
-        Returns:
-            list[Known]: In their order.
-        """
-        assert self._store is not None
-        doubts = self._store.doubts.items()
-        marks = sorted(
-            mark for mark, begun in doubts if isinstance(mark, int) and mark > beyond and begun > self._retries
-        )
-        return [Known(mark, mark, None, None) for mark in marks]
+    # --- beginning and recording --------------------------------------------------------------------------------------
 
     def prepare(self, first: int, going: Go) -> None:
         """Make ready for neighbours to begin. Waits as long as too much is to be recorded.
@@ -390,8 +241,6 @@ class Run:
         error = self.error
         if error is not None:
             raise CheckpointError(error.path, error.reason) from error.__cause__
-
-    # --- recording ----------------------------------------------------------------------------------------------------
 
     def record(self, entries: list[Entry]) -> None:
         """Record outcomes, soon. Any thread.

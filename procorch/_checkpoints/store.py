@@ -10,15 +10,14 @@ import os
 import platform
 import socket
 import sqlite3
-import stat
 import time
 import warnings
 from collections.abc import Generator, Iterable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from procorch._checkpoint import Key
+from procorch._checkpoints.files import make_sure, told
 from procorch._errors import CheckpointError, CheckpointMismatch
 from procorch._waits import Condition
 
@@ -33,7 +32,6 @@ _BUSY_SECONDS = 30.0
 """How long somebody else's lock on the database is waited for."""
 _AT_ONCE = 256
 """Keys in one query."""
-_BESIDE = ("-wal", "-shm", "-journal", "-begun")
 
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value);
@@ -98,7 +96,7 @@ class Store:
         """
         self.path = path
         self._lock = Condition()
-        _look_at(path)
+        make_sure(path)
         with told(path, "cannot be opened"):
             self._connection = sqlite3.connect(path, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
@@ -291,56 +289,6 @@ class Store:
         """Close it."""
         with self._lock:
             self._connection.close()
-
-
-@contextlib.contextmanager
-def told(path: str, what: str) -> Generator[None]:
-    """Turn what the system or SQLite says into an error of ours.
-
-    Args:
-        path (str): The checkpoint.
-        what (str): What has failed.
-    """
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        raise CheckpointError(path, f"{what}: {reason_of(error)}") from error
-
-
-def reason_of(error: Exception) -> str:
-    """Say what the system or SQLite said.
-
-    Args:
-        error (Exception): An OSError, or one of sqlite3.
-
-    Returns:
-        str: Without the file's name.
-    """
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-
-
-def _look_at(path: str) -> None:
-    """Make the file if there is none, and refuse one that others may have written: it holds pickles, which is code.
-
-    It is not opened if it is there: to close it would let go of the locks that another connection here may hold.
-    """
-    with told(path, "cannot be made"), contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    for file in (path, *(f"{path}{end}" for end in _BESIDE)):
-        with told(path, "cannot be opened"), contextlib.suppress(FileNotFoundError):
-            _check_owner(path, file, Path(file).stat())
-
-
-def _check_owner(path: str, file: str, found: os.stat_result) -> None:
-    its = "" if file == path else f"has a file beside it, {file!r}, which "
-    if not stat.S_ISREG(found.st_mode):
-        raise CheckpointError(path, f"{its}is no file")
-    if found.st_uid != os.geteuid():
-        raise CheckpointError(path, f"{its}belongs to user {found.st_uid}, not to {os.geteuid()}, and is not trusted")
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise CheckpointError(
-            path, f"{its}may be written by others (mode {stat.S_IMODE(found.st_mode):04o}), and is not trusted"
-        )
 
 
 def _difference(path: str, what: str, recorded: Any, now: Any) -> tuple[str, str, str, str]:

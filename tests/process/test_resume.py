@@ -465,3 +465,14 @@ def test_tries_of_earlier_runs_count(group: ProcessGroup, database: Path, tmp_pa
     assert executions(tmp_path / "log")[2] == 2
     assert ask(database, f"SELECT state, attempts FROM items WHERE key = {place}") == [("crashed", 3)]
     assert ask(database, "SELECT * FROM doubts") == []
+
+
+def test_a_stream_that_is_left_open_is_recorded_when_the_block_ends(database: Path, log: Path) -> None:
+    with ProcessGroup(2) as group:
+        stream = group.imap(square_logged, [str(log)] * 100, range(100), checkpoint=database)
+        assert next(stream) == 0
+    begun = executions(log)
+    assert dict(ask(database, "SELECT key, attempts FROM items")) == begun
+    assert left_beside(database) == ["run.db"]
+    with pytest.raises(GroupClosed):
+        list(stream)

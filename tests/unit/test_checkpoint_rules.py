@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from procorch import Checkpoint, CheckpointError
+from procorch._checkpoints.decisions import Decision, Go, Refuse, Report, Skip
 from procorch._checkpoints.journal import Entry, Plainly
-from procorch._checkpoints.run import Decision, Go, Refuse, Report, Run, Skip
+from procorch._checkpoints.run import Run
 from procorch._checkpoints.store import Store
 
 
@@ -40,7 +41,7 @@ def begin(path: Path) -> Iterator[Callable[..., Run]]:
 def decide(run: Run, items: list[Any], first: int = 0) -> list[Decision]:
     """Give a decision for each."""
     each: list[Decision] = []
-    for decision in run.decide(first, items, parts=False):
+    for decision in run.decisions.decide(first, items, parts=False):
         if isinstance(decision, Go):
             each += [Go([known], decision.begun) for known in decision.knowns]
         elif isinstance(decision, Skip):
@@ -127,7 +128,7 @@ def test_doubts_last_until_they_are_settled(begin: Callable[..., Run]) -> None:
         run = begin()
         decisions = decide(run, [10])
         assert kinds(decisions) == [Report]
-        assert [known.mark for known in run.other_doubts(0)] == [1, 2]
+        assert [known.mark for known in run.decisions.other_doubts(0)] == [1, 2]
         run.finish(clean=clean)
     run = begin()
     decisions = decide(run, [10, 11, 12])
