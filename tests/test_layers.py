@@ -376,6 +376,12 @@ def test_a_group_of_processes_loads_nothing_for_other_engines() -> None:
     assert loaded & {f"procorch.{other}" for other in others} == set()
 
 
+def test_only_calls_that_keep_what_they_have_done_load_a_database() -> None:
+    loaded = loaded_by("from procorch import Checkpoint, ProcessGroup; Checkpoint('x'); ProcessGroup(1).imap(abs, [])")
+    assert loaded & {"sqlite3", "procorch._recorded_stream", "procorch._noting"} == set()
+    assert loaded_by("import procorch._process, procorch._noting") & HEAVY == set()
+
+
 def test_an_engine_for_executors_needs_no_library_of_a_cluster() -> None:
     loaded = loaded_by("import procorch.engines")
     assert loaded & {"distributed", "dask", "ray", "procorch.engines.dask"} == set()
