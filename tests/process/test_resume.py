@@ -29,6 +29,7 @@ from procorch import (
     WorkerCrashed,
 )
 from procorch._checkpoints.ledger import Ledger
+from procorch._recorded_stream import RecordedStream
 from procorch.aio import AsyncProcessGroup
 from procorch.engines import ExecutorEngine
 from procorch.testing import FakeEngine
@@ -476,3 +477,26 @@ def test_a_stream_that_is_left_open_is_recorded_when_the_block_ends(database: Pa
     assert left_beside(database) == ["run.db"]
     with pytest.raises(GroupClosed):
         list(stream)
+
+
+def test_an_end_may_overtake_outcomes(
+    group: ProcessGroup, database: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Other threads deliver them: here, only once the end has been told.
+    deliver = RecordedStream.deliver
+    threads: list[threading.Thread] = []
+
+    def late(self: RecordedStream, *arguments: Any) -> None:
+        def do() -> None:
+            wait_until(lambda: self._is_over)
+            deliver(self, *arguments)
+
+        threads.append(threading.Thread(target=do))
+        threads[-1].start()
+
+    monkeypatch.setattr(RecordedStream, "deliver", late)
+    assert group.map(square_logged, [str(log)] * 9, range(9), checkpoint=database) == SQUARES[:9]
+    assert ask(database, "SELECT state, count(*) FROM items GROUP BY 1") == [("done", 9)]
+    assert left_beside(database) == ["run.db"]
+    for thread in threads:
+        thread.join()
