@@ -98,7 +98,9 @@ class Store:
         self._lock = Condition()
         make_sure(path)
         with told(path, "cannot be opened"):
-            self._connection = sqlite3.connect(path, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
         try:
             with told(path, "cannot be read"):
                 if self._ask("SELECT count(*) FROM sqlite_master")[0][0]:
