@@ -141,8 +141,11 @@ def _add_tree(found: blake2b, node: object) -> None:
             if field is None or field == [] or name in _LAYOUT:
                 continue
             found.update(f"{name}=".encode())
-            body = name == "body" and isinstance(node, _HAVE_TEXTS)
-            _add_tree(found, _without_text(field) if body else field)
+            if name == "body" and isinstance(node, _HAVE_TEXTS):
+                field = _without_text(field)  # noqa: PLW2901 - what of it counts
+            elif isinstance(node, ast.JoinedStr):
+                field = _whole_texts(field)  # noqa: PLW2901 - likewise
+            _add_tree(found, field)
         found.update(b")")
     elif isinstance(node, list):
         found.update(b"[")
@@ -159,6 +162,19 @@ def _without_text(body: list[ast.stmt]) -> list[ast.stmt]:
         isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
     )
     return body[1:] if is_text else body
+
+
+def _whole_texts(values: list[ast.expr]) -> list[ast.expr | str]:
+    """Put the texts in an f-string together, which some versions of Python cut in two, or have empty."""
+    whole: list[ast.expr | str] = []
+    for value in values:
+        if not isinstance(value, ast.Constant):
+            whole.append(value)
+        elif whole and isinstance(whole[-1], str):
+            whole[-1] += str(value.value)
+        elif value.value:
+            whole.append(str(value.value))
+    return whole
 
 
 def _add_bytecode(found: blake2b, code: types.CodeType) -> None:

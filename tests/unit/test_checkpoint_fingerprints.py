@@ -77,6 +77,16 @@ def test_all_of_these_functions_differ(tmp_path: Path) -> None:
     assert len(codes) == len(OTHER)
 
 
+def test_it_is_the_same_on_every_version_of_python(tmp_path: Path) -> None:
+    source = """
+    def work(x: int, *args: int, k: int = 3, **kw: int) -> object:
+        y = f"{x!r:>{k}} and {x}" "more" f"{y=}"
+        with open(x) as f, open(y) as g:
+            return [i for i in f if i] or {**kw}, lambda z: z + 1.5
+    """
+    assert fingerprint(load(tmp_path, f"if True:{source}").work).code == "code:a72bc11ded0b4fc8"
+
+
 def test_a_function_without_source_is_known_by_its_bytecode() -> None:
     def make(source: str) -> str:
         names: dict[str, Any] = {"__name__": "nowhere"}
