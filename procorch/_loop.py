@@ -57,6 +57,7 @@ class Loop(Core):
         )
         self._thread: threading.Thread | None = None
         self._has_thread = False  # whether it runs, and did not just seem to
+        self._has_left = False  # whether it is about to close the engine, or has
         self._deliveries: Deliveries = deque()  # of that thread
         self._crowded_at = -1.0  # when several callers had work under way
         self._spin = Spin()  # of callers in its place
@@ -102,6 +103,7 @@ class Loop(Core):
             with self._lock:
                 # With a limit, as an interrupt may have let one go unnoticed.
                 self._lock.wait_for(lambda: self._helper is None, 4 * _SLICE_SECONDS)
+                self._has_left = True
             now = self._tally.ended = self._place.clock()
             self._place.close()
             if self._observer is not None:
@@ -197,7 +199,12 @@ class Loop(Core):
         While it does that the supervisor's thread would have to wait for the interpreter's lock, up to 5 ms each time.
         """
         if self._place.shareable and self._helper is None:
-            self._act(partial(self._take_in, self._place.wait(0.0)))
+            self._act(self._attend)
+
+    def _attend(self, deliveries: Deliveries) -> None:
+        """Take in what there is now. Called under the lock, so that nobody takes the engine away meanwhile."""
+        if not self._has_left:
+            self._take_in(self._place.wait(0.0), deliveries)
 
     def help(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Wait for workers in the place of the supervisor's thread, in a caller's: that saves the way between the two.

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -22,7 +23,8 @@ from helpers import Method
 from hypothesis import HealthCheck, settings
 from targets import doubler
 
-from procorch import ProcessGroup
+from procorch import ProcessGroup, _group
+from procorch._policy import Limits
 
 METHODS: tuple[Method, ...] = ("forkserver", "spawn", "fork")
 
@@ -163,6 +165,12 @@ def method(request: pytest.FixtureRequest) -> Method:
     """Each start method."""
     param: Method = request.param
     return param
+
+
+@pytest.fixture
+def soon_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process's groups kill soon after SIGTERM: for what does not depend on how long they wait."""
+    monkeypatch.setattr(_group, "Limits", partial(Limits, kill_grace=0.2))
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""What process tests share: waiting for a thing instead of sleeping, and reading the log of executions."""
+"""What process tests share: waiting for a thing instead of sleeping, and reading the log of executions.
+
+Workers import it with their functions: of procorch it takes what they have anyhow, see `targets`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
-from procorch import ProcessGroup, ProcessInfo
+import procorch
 
 Method: TypeAlias = Literal["forkserver", "spawn", "fork"]
 
@@ -33,7 +36,7 @@ def executions(log: Path) -> Counter[int]:
     return Counter(int(line.split()[0]) for line in log.read_text().splitlines())
 
 
-def the_worker(group: ProcessGroup, state: str = "idle") -> ProcessInfo:
+def the_worker(group: procorch.ProcessGroup, state: str = "idle") -> procorch.ProcessInfo:
     """Wait until the group's only process is in a state, and give it."""
     wait_until(lambda: [info.state for info in group.processes] == [state])
     return group.processes[0]

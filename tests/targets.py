@@ -1,4 +1,8 @@
-"""The functions that tests run in worker processes. Importable there by name, whatever the start method."""
+"""The functions that tests run in worker processes. Importable there by name, whatever the start method.
+
+Each of thousands of workers imports this, so it imports what a worker has anyhow: names of procorch's face are loaded
+when they are used, which most functions never do.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,22 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing import current_process, util
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from helpers import Method
 
-from procorch import ProcessGroup, _sender, _wire
+import procorch
+from procorch import _sender, _wire
 from procorch._messages import Bytes, Kind, Large
 from procorch._sender import Sender
 from procorch._wire import Piece, WithDescriptor
 from procorch._writer import Writer
-from procorch.testing import crash
+
+
+def crash(exitcode: int = -signal.SIGKILL) -> NoReturn:
+    from procorch import testing  # here: it brings all that a fake engine needs
+
+    testing.crash(exitcode)
 
 
 def doubler(number: Any) -> Any:
@@ -153,12 +163,12 @@ def fork_and_return(_: int) -> int:
 
 
 def nested(numbers: list[int], method: Method) -> list[int]:
-    with ProcessGroup(2, mp_context=method) as group:
+    with procorch.ProcessGroup(2, mp_context=method) as group:
         return group.map(doubler, numbers)
 
 
 def nested_left_open(method: Method) -> int:
-    group = ProcessGroup(1, mp_context=method)
+    group = procorch.ProcessGroup(1, mp_context=method)
     result: int = group.submit(doubler, 21).result()
     return result
 
@@ -370,7 +380,7 @@ def fail_at_thirty(number: int) -> float:
 def submit_as_daemon() -> int:
     current_process()._config["daemon"] = True  # type: ignore[attr-defined]  # as a worker of multiprocessing.Pool
     try:
-        with ProcessGroup(1) as group:
+        with procorch.ProcessGroup(1) as group:
             result: int = group.submit(doubler, 1).result()
             return result
     finally:

@@ -6,7 +6,8 @@ import multiprocessing
 import os
 from typing import Any
 
-from procorch import ProcessGroup, Shared, _agent
+import procorch
+from procorch import _agent
 from procorch._assignments import Answer, Assignment
 
 
@@ -14,13 +15,13 @@ def where(_: object) -> int:
     return os.getpid()
 
 
-def value_of(shared: Shared[Any]) -> Any:
+def value_of(shared: procorch.Shared[Any]) -> Any:
     return shared.value
 
 
 def map_here(numbers: list[int]) -> list[int]:
     """Use a group, in whatever process this is."""
-    with ProcessGroup(2) as group:
+    with procorch.ProcessGroup(2) as group:
         return group.map(abs, numbers)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import targets
 
-from procorch import Shared
+import procorch
 
 
 def here(_: object = None) -> int:
@@ -67,7 +67,7 @@ def add_one(array: Any) -> Any:
     return array
 
 
-def at(shared: Shared[Any], place: int) -> Any:
+def at(shared: procorch.Shared[Any], place: int) -> Any:
     return shared.value[place]
 
 

@@ -6,10 +6,9 @@ import importlib
 from pathlib import Path
 from typing import NoReturn
 
-from targets import append, begin_and_wait, wait_for
+from targets import append, begin_and_wait, crash, wait_for
 
-from procorch import ProcessGroup
-from procorch.testing import crash
+import procorch
 
 
 class FalseError(Exception):
@@ -97,5 +96,5 @@ def make_deap_classes() -> None:
 
 
 def use_an_executor() -> int:
-    with ProcessGroup(1) as group, group.as_executor() as executor:
+    with procorch.ProcessGroup(1) as group, group.as_executor() as executor:
         return executor.submit(pow, 2, 3).result()

@@ -10,7 +10,8 @@ from typing import Any
 
 import targets
 
-from procorch import NotPicklable, ProcessGroup, Shared, _buffers
+import procorch
+from procorch import _buffers
 
 
 def lower_threshold(least: int) -> None:
@@ -87,27 +88,27 @@ def count_memfds() -> int:
 # --- shared -----------------------------------------------------------------------------------------------------------
 
 
-def value_at(shared: Shared[Any], index: int) -> Any:
+def value_at(shared: procorch.Shared[Any], index: int) -> Any:
     return shared.value[index]
 
 
-def same_each_time(shared: Shared[Any], _: int) -> tuple[int, bool]:
+def same_each_time(shared: procorch.Shared[Any], _: int) -> tuple[int, bool]:
     return os.getpid(), shared.value is shared.value
 
 
-def write_to(shared: Shared[Any], index: int) -> Any:
+def write_to(shared: procorch.Shared[Any], index: int) -> Any:
     shared.value[index] = -1
     return os.getpid(), list(shared.value)
 
 
-def die_with(shared: Shared[Any], mark: str) -> Any:
+def die_with(shared: procorch.Shared[Any], mark: str) -> Any:
     if not Path(mark).exists():
         Path(mark).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return shared.value
 
 
-def private_bytes(shared: Shared[Any]) -> tuple[int, int]:
+def private_bytes(shared: procorch.Shared[Any]) -> tuple[int, int]:
     """Tell how much of this process's memory is its own alone, before and after all of what is shared is read."""
     before = _own()
     assert max(shared.value[::4096]) == 1
@@ -119,7 +120,7 @@ def _own() -> int:
     return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Anonymous:")) << 10
 
 
-def wait_and_use(log: str, gate: str, shared: Shared[Any]) -> Any:
+def wait_and_use(log: str, gate: str, shared: procorch.Shared[Any]) -> Any:
     targets.begin_and_wait(log, gate)
     return shared.value
 
@@ -135,11 +136,11 @@ def not_here() -> None:
     raise LookupError("not here")
 
 
-def pass_on(shared: Shared[Any], method: Any) -> tuple[Any, str]:
+def pass_on(shared: procorch.Shared[Any], method: Any) -> tuple[Any, str]:
     """Use it here, and try to use it in a worker of this worker."""
     value = shared.value[0]
-    with ProcessGroup(1, mp_context=method) as group:
+    with procorch.ProcessGroup(1, mp_context=method) as group:
         try:
             return value, group.submit(value_at, shared, 0).result()
-        except NotPicklable as error:
+        except procorch.NotPicklable as error:
             return value, str(error)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from helpers import Method
 from targets import append, wait_for
 
-from procorch import ProcessGroup
+import procorch
 
 Way = Literal["sleep", "gil", "subprocess", "spin"]
 
@@ -170,7 +170,7 @@ def leave_behind(_: object = None) -> int:
 def nested_and_busy(log: str, method: Method, way: Way) -> None:
     """Run a group whose workers are busy with families of their own."""
     append(log, str(os.getpid()))
-    with ProcessGroup(1, mp_context=method) as group:
+    with procorch.ProcessGroup(1, mp_context=method) as group:
         group.submit(family, log, way).result()
 
 

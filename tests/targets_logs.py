@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from helpers import Method
 from targets import Unloadable, append
 
-from procorch import ProcessGroup
+import procorch
 
 log = logging.getLogger("tests.logs")
 
@@ -197,7 +197,7 @@ def leave_thread_that_says(text: str) -> None:
 
 
 def say_in_nested(text: str, method: Method) -> None:
-    with ProcessGroup(1, mp_context=method, name="inner") as group:
+    with procorch.ProcessGroup(1, mp_context=method, name="inner") as group:
         group.map(say, [text])
         group.submit(say_at_exit, "bye").result()
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from procorch import ProcessGroup
+import procorch
 
 AT_IMPORT = os.environ.get("OMP_NUM_THREADS")
 """What the environment said when this module was loaded."""
@@ -21,7 +21,7 @@ def bind_to_one() -> None:
 
 
 def workers_of_a_group() -> int:
-    with ProcessGroup() as group:
+    with procorch.ProcessGroup() as group:
         return group._workers
 
 
@@ -62,7 +62,7 @@ def threads_allowed_to_libraries() -> list[int]:
 
 
 def threads_in_a_group_inside() -> int:
-    with ProcessGroup(1) as group:
+    with procorch.ProcessGroup(1) as group:
         return group.submit(threads_of_numpy).result()
 
 

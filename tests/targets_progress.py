@@ -9,7 +9,7 @@ from pathlib import Path
 
 import targets
 
-from procorch import ProcessGroup, Progress
+import procorch
 
 
 def wait_in(folder: str, number: int) -> int:
@@ -24,10 +24,10 @@ def wait_or_double(gate: str, number: int) -> int:
     return 2 * number
 
 
-def writer(path: str) -> Callable[[Progress], None]:
+def writer(path: str) -> Callable[[procorch.Progress], None]:
     """Write each progress as a line of JSON."""
 
-    def write(progress: Progress) -> None:
+    def write(progress: procorch.Progress) -> None:
         with Path(path).open("a") as file:
             print(json.dumps([progress.done, progress.failed, progress.last]), file=file)
 
@@ -38,7 +38,7 @@ def main(log: str, call: str, heard: str) -> None:
     """Begin items that never end, and wait for them until interrupted."""
     progress = True if heard == "bar" else writer(heard)
     items: range | map[int] = range(50) if call == "map" else map(int, range(50))
-    with ProcessGroup(2) as group:
+    with procorch.ProcessGroup(2) as group:
         wait = [log] * 50, ["never"] * 50
         if call == "map":
             group.map(begin_or_wait, *wait, items, progress=progress)

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -272,8 +273,9 @@ def path_of(file: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def imports_of(file: str) -> list[Import]:
-    return list(_imports(file, ast.parse(path_of(file).read_text()), at_top=True))
+@cache
+def imports_of(file: str) -> tuple[Import, ...]:
+    return tuple(_imports(file, ast.parse(path_of(file).read_text()), at_top=True))
 
 
 def _imports(file: str, node: ast.AST, *, at_top: bool) -> Iterator[Import]:

@@ -136,6 +136,7 @@ async def crash_later() -> None:
         ("future", ta.log_and_wait),
     ],
 )
+@pytest.mark.usefixtures("soon_killed")
 def test_cancelling_stops_the_process(way: str, target: Any, log: Path, tmp_path: Path) -> None:
     gate = str(tmp_path / "gate")
 

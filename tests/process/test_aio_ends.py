@@ -68,6 +68,7 @@ def test_leaving_waits_for_what_is_still_to_be_pickled() -> None:
     run(main())
 
 
+@pytest.mark.usefixtures("soon_killed")
 @pytest.mark.parametrize("target", [ta.log_and_wait, ta.log_and_wait_stubbornly])
 def test_leaving_by_an_exception_terminates(target: Any, log: Path, tmp_path: Path) -> None:
     async def main() -> None:
@@ -114,6 +115,7 @@ def test_who_forgets_what_a_terminated_group_never_got_hears_nothing_of_it() -> 
     run(main())
 
 
+@pytest.mark.usefixtures("soon_killed")
 @pytest.mark.parametrize(("when", "cancels"), [("inside", 5), ("leaving", 1), ("leaving", 5)])
 def test_cancelled_again_and_again_it_still_ends_everything(cancels: int, when: str, log: Path, tmp_path: Path) -> None:
     async def use() -> None:
@@ -129,7 +131,7 @@ def test_cancelled_again_and_again_it_still_ends_everything(cancels: int, when: 
         for _ in range(cancels):
             task.cancel()
             for _ in range(5):
-                await asyncio.sleep(0)  # it is to be in the middle of it; SIGKILL comes 1.5 s after the first
+                await asyncio.sleep(0)  # it is to be in the middle of it; SIGKILL comes 0.2 s after the first
         with pytest.raises(asyncio.CancelledError):
             await task
         assert all(map(is_gone, pids(log)))

@@ -39,6 +39,7 @@ def test_an_item_that_runs_too_long_is_stopped(method: Method, way: tl.Way, log:
     assert "ran longer than its limit of 0.2 s in process 'w-1'" in str(error)
 
 
+@pytest.mark.usefixtures("soon_killed")
 @pytest.mark.parametrize("stubborn", [tl.ignore_sigterm_and_hold_the_gil, tl.handle_sigterm_and_hold_the_gil])
 def test_it_is_stopped_although_sigterm_does_nothing(method: Method, stubborn: object) -> None:
     with ProcessGroup(1, mp_context=method) as group, pytest.raises(TaskTimeout):
@@ -62,8 +63,8 @@ def test_in_a_chunk_it_costs_nobody_else_anything(method: Method, log: Path) -> 
     assert set(executions(log).values()) == {1}
 
 
-def test_every_item_of_a_chunk_has_its_own_time(method: Method) -> None:
-    with ProcessGroup(1, mp_context=method) as group:
+def test_every_item_of_a_chunk_has_its_own_time() -> None:
+    with ProcessGroup(1) as group:
         assert group.options(timeout=0.5).map(time.sleep, [0.15] * 8, chunksize=8) == [None] * 8
 
 

@@ -294,6 +294,13 @@ def test_the_fork_server_may_die(gate: Path) -> None:
         assert group.submit(targets.doubler, 3).result() == 6
 
 
+def test_a_caller_who_comes_when_the_group_has_just_ended_finds_nothing(method: Method) -> None:
+    """As one whose map of an infinite input another thread ends, by terminating the group."""
+    with make_group(method, 1) as group:
+        assert group.submit(targets.doubler, 1).result() == 2
+    group._supervisor.attend()
+
+
 def test_a_failing_map_does_not_drop_its_deck_under_the_supervisors_hands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between finding something in the deck and taking it, nobody else takes of it. A delay makes room to try."""
     honest = Supervisor._take

@@ -175,9 +175,9 @@ GUARD = "if __name__ == '__main__':\n    "
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_what_lives_in_main_goes_by_value(place: Place, method: Method, tmp_path: Path) -> None:
-    done = run(place, tmp_path, PROGRAM + WORK.format(method, True))
-    assert done.stdout == "['good']\n"
+def test_what_lives_in_main_goes_by_value(place: Place, tmp_path: Path) -> None:
+    done = run(place, tmp_path, PROGRAM + "".join(WORK.format(method, True) for method in METHODS))
+    assert done.stdout == "['good']\n" * len(METHODS)
     if place is as_session:
         assert "Error" not in done.stderr  # the prompts are there
     else:
