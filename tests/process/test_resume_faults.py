@@ -17,7 +17,7 @@ from targets_resume import kill_parent_at, square_logged
 from procorch import CheckpointError, ProcessGroup, TaskInterrupted
 
 TESTS = Path(__file__).parents[1]
-PROGRAM = ("-c", "import targets_resume; targets_resume.main()")
+PROGRAM = ("-c", "import programs_resume; programs_resume.main()")
 
 
 def read(process: subprocess.Popen[str]) -> str:
