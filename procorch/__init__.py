@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from procorch._checkpoint import Checkpoint as Checkpoint
     from procorch._current import CurrentProcess as CurrentProcess
     from procorch._current import StopRequest as StopRequest
     from procorch._current import current_process as current_process
+    from procorch._errors import CheckpointError as CheckpointError
+    from procorch._errors import CheckpointMismatch as CheckpointMismatch
     from procorch._errors import GroupClosed as GroupClosed
     from procorch._errors import NotPicklable as NotPicklable
     from procorch._errors import NotRunning as NotRunning
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from procorch._errors import ProcorchError as ProcorchError
     from procorch._errors import Task as Task
     from procorch._errors import TaskError as TaskError
+    from procorch._errors import TaskInterrupted as TaskInterrupted
     from procorch._errors import TaskTimeout as TaskTimeout
     from procorch._errors import TooManyRestarts as TooManyRestarts
     from procorch._errors import WorkerCrashed as WorkerCrashed
@@ -44,6 +48,9 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "AsyncResult": "_executors.async_result",
+    "Checkpoint": "_checkpoint",
+    "CheckpointError": "_errors",
+    "CheckpointMismatch": "_errors",
     "CpuLimit": "_usable",
     "CurrentProcess": "_current",
     "GroupClosed": "_errors",
@@ -66,6 +73,7 @@ _HOMES = {
     "StopRequest": "_current",
     "Task": "_errors",
     "TaskError": "_errors",
+    "TaskInterrupted": "_errors",
     "TaskTimeout": "_errors",
     "TooManyRestarts": "_errors",
     "UsableCpus": "_usable",
@@ -78,6 +86,9 @@ _HOMES = {
 
 __all__ = [
     "AsyncResult",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointMismatch",
     "CpuLimit",
     "CurrentProcess",
     "GroupClosed",
@@ -100,6 +111,7 @@ __all__ = [
     "StopRequest",
     "Task",
     "TaskError",
+    "TaskInterrupted",
     "TaskTimeout",
     "TooManyRestarts",
     "UsableCpus",

@@ -6,13 +6,13 @@ once an item before it could not be handed over. Not safe for several threads: i
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from procorch._errors import NotPicklable
+from procorch._errors import TaskError
 from procorch._events import Dropped, Outcome, Outcomes
+from procorch._gaps import Gaps
 from procorch._items import Items, ranges
 from procorch._messages import Plain, Value
 from procorch._verdict import Place
@@ -24,7 +24,7 @@ class InputFailed(NamedTuple):
     error: Exception
 
 
-Arrival: TypeAlias = Outcome | NotPicklable | InputFailed
+Arrival: TypeAlias = Outcome | TaskError | InputFailed
 
 
 class Segment(NamedTuple):
@@ -50,7 +50,7 @@ class Arrivals:
         self._ordered = ordered
         self._segments: dict[int, Segment] = {}  # by the index of the first
         self._order: deque[int] = deque()  # the same, as they came; kept only if that is asked for
-        self._missing: list[int] = []  # of each index that has no number: the number that the next one got
+        self._gaps = Gaps()  # indexes that have no number
         self._next = 0  # the index whose turn it is
         self._closed = False
         self.held = 0
@@ -64,16 +64,17 @@ class Arrivals:
 
     # --- indexes ------------------------------------------------------------------------------------------------------
 
-    def skip(self, number: int) -> None:
-        """Take in that an index has no number.
+    def skip(self, number: int, count: int = 1) -> None:
+        """Take in that the next indexes have no number.
 
         Args:
-            number (int): What it would have been; the index after it gets that.
+            number (int): What the first would have been; the index after them gets that.
+            count (int): How many.
         """
-        insort(self._missing, number)
+        self._gaps.skip(number, count)
 
     def index_of(self, number: int) -> int:
-        """Tell an item's index.
+        """Tell an item's index. Needs no lock.
 
         Args:
             number (int): Its number.
@@ -81,7 +82,7 @@ class Arrivals:
         Returns:
             int: From 0.
         """
-        return number + bisect_right(self._missing, number)
+        return self._gaps.index_of(number)
 
     # --- what arrives -------------------------------------------------------------------------------------------------
 
@@ -95,10 +96,10 @@ class Arrivals:
             wanted (Items): The indexes whose results are not given yet: what is told twice counts once. Those that were
                 put where workers found them a moment ago are added to it soon.
         """
-        if isinstance(numbers, range) and not self._missing:
+        if isinstance(numbers, range) and not self._gaps:
             self._take_in(Segment(numbers.start, outcomes, place), wanted)
             return
-        indexes = [self.index_of(number) for number in numbers] if self._missing else numbers
+        indexes = [self.index_of(number) for number in numbers] if self._gaps else numbers
         at = 0
         for run in ranges(indexes):
             where = slice(at, at + len(run))
@@ -128,15 +129,25 @@ class Arrivals:
         self._segments[start] = segment
         self.held += len(arrivals)
 
-    def fail(self, index: int, error: NotPicklable | InputFailed, wanted: Items) -> None:
+    def fail(self, index: int, error: TaskError | InputFailed, wanted: Items) -> None:
         """Take in that an item has an error for its outcome without having been handed over.
 
         Args:
             index (int): Its index.
-            error (NotPicklable | InputFailed): The error.
+            error (TaskError | InputFailed): The error.
             wanted (Items): As above.
         """
-        self._take_in(Segment(index, [error], None), wanted)
+        self.settle(index, [error], wanted)
+
+    def settle(self, index: int, arrivals: Sequence[Arrival] | Plain, wanted: Items) -> None:
+        """Take in outcomes of neighbours that were not handed over.
+
+        Args:
+            index (int): Index of the first.
+            arrivals (Sequence[Arrival] | Plain): One for each.
+            wanted (Items): As above.
+        """
+        self._take_in(Segment(index, arrivals, None), wanted)
 
     # --- what is given ------------------------------------------------------------------------------------------------
 

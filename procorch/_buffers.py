@@ -197,7 +197,7 @@ def loads(payload: Data | Parcel) -> Any:
 def _load(parcel: Parcel) -> Any:
     if parcel.descriptor is None:
         raise OSError(errno.EMFILE, "the process that was to get it has too many open files")
-    spans, start = _spans(parcel.text)
+    spans, start = spans_of(parcel.text)
     descriptor = parcel.descriptor
     memory = descriptor.memory or into_memory(descriptor.fd, max(stop for _, stop in spans), lasting=parcel.lasting)
     if parcel.once:
@@ -208,8 +208,15 @@ def _load(parcel: Parcel) -> Any:
     return pickle.loads(head, buffers=buffers)
 
 
-def _spans(text: Data) -> tuple[list[tuple[int, int]], int]:
-    """Read where the buffers are, and where the rest of the text begins."""
+def spans_of(text: Data) -> tuple[list[tuple[int, int]], int]:
+    """Read where the buffers are, and where the rest of the text begins.
+
+    Args:
+        text (Data): Of a parcel.
+
+    Returns:
+        tuple[list[tuple[int, int]], int]: Where each begins and ends in the file, and where the text goes on.
+    """
     (count,) = struct.unpack_from("=Q", text)
     words = struct.unpack_from(f"={2 * count}Q", text, 8)
     return [(begin, begin + length) for begin, length in zip(words[::2], words[1::2], strict=True)], 8 + 16 * count

@@ -55,7 +55,7 @@ class Core:
             make_engine (Callable[[], Engine]): Gives the place where workers run.
             limits (Limits): For the scheduler.
             capabilities (Capabilities): What that place keeps.
-            engine_name (str): Names it, for messages.
+            engine_name (str): Names it, for messages; empty for processes of our own on this machine.
             on_event (Callable[[Event], object] | None): Told what happens, in the thread for callbacks; None for
                 nobody.
         """
@@ -65,6 +65,8 @@ class Core:
         self._make_engine = make_engine
         self.capabilities: Capabilities = capabilities
         self._engine_name = engine_name
+        self.is_here: bool = not engine_name
+        """Whether its workers are processes of our own, on this machine."""
         self._engine: Engine | None = None
         self.names: Iterator[str] = map(f"{name}-".__add__, map(str, itertools.count(1)))
         """Gives the next numbered name; made of C parts, so that threads need no lock for it."""
@@ -183,7 +185,7 @@ class Core:
         """Take what is in a job's deck."""
         count = job.take()
         if count:
-            self._tell(e.ItemsOffered(job.number, count), deliveries)
+            self._tell(e.ItemsOffered(job.number, count, job.take_begun()), deliveries)
 
     def _look_at_room(self, deliveries: Deliveries) -> None:
         """Tell how much the engine can take, if that has changed."""

@@ -283,6 +283,82 @@ class NotPicklable(TaskError):
         return f"the {self.what} of {self.task} cannot {verb} {way}: {self.detail}. {self.remedy}"
 
 
+@public
+@attrs.define(eq=False, slots=False)
+class TaskInterrupted(TaskError):
+    """The work had begun, and had no recorded outcome, when an earlier run ended: whether it took effect is not known.
+
+    Comes from `map` and `imap` with a checkpoint, in the place of the item's result. It was not run again, since it had
+    no try left (``options(retries=)``); as it has been reported now, the next call with the checkpoint tries it again.
+
+    Attributes:
+        checkpoint (str): The checkpoint's path.
+        certain (bool): Whether it is known that it had begun. If not, what had begun is lost: the file beside the
+            checkpoint was removed or replaced.
+        others (tuple[int, ...]): Positions of other items of which the same is true, where this error ends the call
+            before their turn: they are reported by this.
+    """
+
+    checkpoint: str
+    certain: bool = True
+    others: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        """Say what is not known of which item, and what the next call does.
+
+        Returns:
+            str: Two sentences, or three.
+        """
+        began = f"had begun ({self.attempts} attempt{'s' * (self.attempts != 1)})"
+        if not self.certain:
+            began = "may have begun (what had is not known)"
+        text = (
+            f"{self.task} {began} when an earlier run with the checkpoint {self.checkpoint!r} ended, and no outcome of "
+            "it is recorded: whether it took effect is not known. The next call tries it again"
+        )
+        if self.others:
+            text += f". The same is true of the item{'s' * (len(self.others) > 1)} {', '.join(map(str, self.others))}"
+        return text
+
+
+@public
+@attrs.define(eq=False, slots=False)
+class CheckpointError(ProcorchError):
+    """The file of a call's checkpoint cannot be used: nothing more was begun, and what is recorded in it stays.
+
+    Attributes:
+        path (str): The file.
+        reason (str): Why, as the end of the sentence "the checkpoint ...".
+    """
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Say which file and why.
+
+        Returns:
+            str: One sentence.
+        """
+        return f"the checkpoint {self.path!r} {self.reason}"
+
+
+@public
+@attrs.define(eq=False, slots=False)
+class CheckpointMismatch(CheckpointError):
+    """The checkpoint was made by another call: what it has recorded is not what this call would have done.
+
+    Attributes:
+        what (str): What differs: ``"function"``, ``"code"``, ``"version"``, ``"key"``, ``"results"`` or ``"item"``.
+        recorded (str): What it was then.
+        now (str): What it is now.
+    """
+
+    what: str
+    recorded: str
+    now: str
+
+
 def describe_exit(exitcode: int | None) -> str:
     """Put an exit code into words, with signals by name.
 

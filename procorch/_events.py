@@ -6,7 +6,7 @@ numbered from 0. A slot is the place of one worker; the process in it may be rep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -132,6 +132,8 @@ class JobOpened:
     """The first of its items, which are there to be run."""
     sealed: bool = False
     """Whether these are all."""
+    begun: Mapping[int, int] = attrs.field(factory=dict[int, int])
+    """As of `ItemsOffered`."""
 
 
 @attrs.frozen
@@ -140,6 +142,8 @@ class ItemsOffered:
 
     job: int
     count: int
+    begun: Mapping[int, int] = attrs.field(factory=dict[int, int])
+    """How often some items, of these or of those to come, had begun in vain before the job: so many tries fewer."""
 
 
 @attrs.frozen

@@ -81,7 +81,8 @@ class ProcessGroup(Facades):
     map: ClassVar[_Map] = _Map()
     """Run ``fn`` on every item and give the list of results, in the order of the input.
 
-    ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False, progress=None)``
+    ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False, progress=None,
+    checkpoint=None)``
 
     On the class, ``ProcessGroup.map(fn, items)`` makes a group with the defaults for this one call.
 
@@ -92,6 +93,7 @@ class ProcessGroup(Facades):
     ``chunksize`` is the number of items handed to a worker at once, at least 1; None adapts it to what they cost.
     ``buffersize`` bounds how many inputs are taken whose results are not known; None lets the group choose.
     ``progress`` shows how far it has come: a bar if True, else it is called with a `Progress` each time, as for `imap`.
+    ``checkpoint`` is a file that keeps what is done, so that the next call with it skips that, see `Checkpoint`.
     Raises at the call as `imap` does.
     """
 
@@ -199,7 +201,7 @@ class ProcessGroup(Facades):
             place.make_engine,
             limits,
             capabilities=place.capabilities,
-            engine_name=repr(engine),
+            engine_name="" if engine is None else repr(engine),
             on_event=on_event,
         )
         super().__init__(supervisor, Functions(have_main=place.have_main), workers, TaskOptions(), Handles())

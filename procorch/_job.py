@@ -34,6 +34,10 @@ class Batch(NamedTuple):
     """Whether all are plain data."""
 
 
+NONE_BEGUN: dict[int, int] = {}
+"""Shared, and never changed."""
+
+
 class Sink:
     """Where the outcomes of a job go. Called without the lock, by whichever thread learnt of them."""
 
@@ -108,6 +112,9 @@ class Job:
     deck: deque[Any] = attrs.field(factory=deque[Any])
     """The arguments of items that nobody else knows of yet: each entry a `Batch`, or plain data of one item. Its owner
     appends without a lock; the supervisor takes all that is there, under its own."""
+    begun: dict[int, int] = attrs.field(factory=dict[int, int])
+    """How often items had begun before they came here, for those that had, by number. Set before they are in the deck,
+    where the items are put next."""
     items: Items = attrs.field(factory=Items)
     """The arguments of the items without an outcome: plain data as they are, others `Packed`."""
 
@@ -131,6 +138,16 @@ class Job:
         if single:
             self.items.add(single, plain=True)
         return self.items.count - before
+
+    def take_begun(self) -> dict[int, int]:
+        """Take what is known of items that had begun before. Called under the lock, after `take`.
+
+        Returns:
+            dict[int, int]: By number; perhaps also of some that are still to come.
+        """
+        if not self.begun:
+            return NONE_BEGUN
+        return {number: self.begun.pop(number) for number in list(self.begun)}
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Let the arguments of items go.

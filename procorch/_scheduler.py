@@ -139,8 +139,8 @@ class Scheduler:
             list[e.Order]: To be carried out in this order.
         """
         match event:
-            case e.ItemsOffered(job, count):
-                self._offered(self._jobs[job], count)
+            case e.ItemsOffered(job, count, begun):
+                self._offered(self._jobs[job], count, begun)
                 self._go_on(self._jobs[job], now)
             case e.Recorded(slot, outcomes):
                 self._recorded(self.slots[slot], outcomes, now)
@@ -220,12 +220,13 @@ class Scheduler:
                 self._services.open(number, spec.restart)
             self._roster.start(self._roster.add(spec.name, number))
         if opened.items:
-            self._offered(job, opened.items)
+            self._offered(job, opened.items, opened.begun)
         if opened.sealed:
             self._sealed(number)
 
-    def _offered(self, job: Job, count: int) -> None:
+    def _offered(self, job: Job, count: int, begun: Mapping[int, int]) -> None:
         items = range(job.offered, job.offered + count)
+        job.tries.update(begun)
         job.offered += count
         if job.sealed or self._refusing:
             self._drop(job, items)

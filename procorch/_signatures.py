@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Literal, Protocol, TypeVar, overload
 
+from procorch._checkpoint import Given
 from procorch._progress import Progress
 
 T1 = TypeVar("T1")
@@ -31,6 +32,7 @@ class MapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[R]: ...
 
     @overload
@@ -44,6 +46,7 @@ class MapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[R | BaseException]: ...
 
     @overload
@@ -58,6 +61,7 @@ class MapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[R]: ...
 
     @overload
@@ -72,6 +76,7 @@ class MapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[R | BaseException]: ...
 
     @overload
@@ -87,6 +92,7 @@ class MapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[R]: ...
 
     @overload
@@ -102,6 +108,7 @@ class MapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[R | BaseException]: ...
 
     @overload
@@ -118,6 +125,7 @@ class MapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[R]: ...
 
     @overload
@@ -134,6 +142,7 @@ class MapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[R | BaseException]: ...
 
 
@@ -152,6 +161,7 @@ class ImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Generator[R, None, None]: ...
 
     @overload
@@ -166,6 +176,7 @@ class ImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Generator[R | BaseException, None, None]: ...
 
     @overload
@@ -181,6 +192,7 @@ class ImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Generator[R, None, None]: ...
 
     @overload
@@ -196,6 +208,7 @@ class ImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Generator[R | BaseException, None, None]: ...
 
     @overload
@@ -212,6 +225,7 @@ class ImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Generator[R, None, None]: ...
 
     @overload
@@ -228,6 +242,7 @@ class ImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Generator[R | BaseException, None, None]: ...
 
     @overload
@@ -245,6 +260,7 @@ class ImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Generator[R, None, None]: ...
 
     @overload
@@ -262,4 +278,5 @@ class ImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Generator[R | BaseException, None, None]: ...

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from procorch._arrivals import Arrival, InputFailed, Segment
-from procorch._errors import NotPicklable
+from procorch._errors import NotPicklable, TaskError
 from procorch._events import Dropped
 from procorch._items import Items
 from procorch._messages import Plain, Value
@@ -143,7 +143,7 @@ class Stream(Supply):
             raise arrival.error
         # Only what became of the item is ever given as a value: what comes in between (a Ctrl-C) goes its own way.
         fault: BaseException
-        if isinstance(arrival, NotPicklable):
+        if isinstance(arrival, TaskError):
             fault = arrival
         elif isinstance(arrival, Value):
             try:

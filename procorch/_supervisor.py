@@ -86,7 +86,7 @@ class Supervisor(Loop):
         job.number = next(self._numbers)
         self._look_at_room(deliveries)
         self._hands.add(job, sealed=sealed)
-        self._tell(e.JobOpened(job.number, job.spec, job.take(), sealed), deliveries)
+        self._tell(e.JobOpened(job.number, job.spec, job.take(), sealed, job.take_begun()), deliveries)
         if len(self._hands.jobs) > 1:
             self.come_back()  # no caller does, see `_loop`
 

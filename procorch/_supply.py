@@ -15,7 +15,7 @@ from typing_extensions import override
 from procorch._arrivals import Arrivals, InputFailed
 from procorch._chunks import Window
 from procorch._engine import Function
-from procorch._errors import NotPicklable, Task
+from procorch._errors import NotPicklable, Task, TaskError
 from procorch._events import Dropped, Outcomes
 from procorch._intake import Intake
 from procorch._items import Items
@@ -221,9 +221,11 @@ class Supply(Sink):
             self._kept.add(taken, plain=intake.plain)
         if intake.plain:
             intake.took_plain()
-            packed = taken
+            packed = self._sent_as(taken, first)
         else:
-            each = intake.pack(taken, lambda place: self._task(first + place, taken[place]), self._now)
+            each = intake.pack(
+                self._sent_as(taken, first), lambda place: self._task(first + place, taken[place]), self._now
+            )
             packed = self._packed(each, first)
         self._numbers += len(packed)
         size = self._shape.chunksize
@@ -236,6 +238,10 @@ class Supply(Sink):
         whole = len(self._pending) - len(self._pending) % size
         if whole:
             self._put_pending(whole)
+
+    def _sent_as(self, taken: list[Any], first: int) -> list[Any]:
+        """Give inputs as they go to the workers."""
+        return taken
 
     def _put_pending(self, count: int) -> None:
         part = self._pending[:count]
@@ -261,7 +267,7 @@ class Supply(Sink):
         self._window.taken += 1
         self._fail(index, error)
 
-    def _fail(self, index: int, error: NotPicklable | InputFailed) -> None:
+    def _fail(self, index: int, error: TaskError | InputFailed) -> None:
         """Let an item that goes to no worker have an error for its outcome."""
         with self._news:
             self._arrivals.fail(index, error, self._kept)

@@ -6,9 +6,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from functools import partial
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple, overload
 
+import attrs
+
 from procorch._bar import teller
+from procorch._checkpoint import Checkpoint, Given, checked_checkpoint
 from procorch._chunks import Window
 from procorch._errors import NotPicklable, Task
 from procorch._fed_intake import FedIntake
@@ -290,7 +294,7 @@ class Tasks:
         """Give results one by one, while later items run and further inputs are taken.
 
         ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False,
-        progress=None)``
+        progress=None, checkpoint=None)``
 
         Nothing begins before the first result is asked for. Inputs are taken in the thread that asks for results, at
         most so far ahead of it as the bound allows; so the input may be infinite. Leaving the loop early closes the
@@ -312,12 +316,16 @@ class Tasks:
                 asks for results: at the beginning, then at most every 0.1 s as items finish and at least every second
                 while a result is waited for, and once at the end, in whatever way that comes. What it raises is raised
                 here, and ends the stream.
+            checkpoint (str | PathLike[str] | Checkpoint | None): A file that keeps what is done, so that the next call
+                with it skips that and gives the results of then; see `Checkpoint`.
 
         Returns:
             Generator[R, None, None]: Raises what an item raised in its turn, with a note that names item, index,
             process and pid, and ends with that; likewise what the iterable raises.
 
         Raises:
+            CheckpointError: The checkpoint cannot be used, or (`CheckpointMismatch`) was made by another call; when the
+                first result is asked for, or later.
             GroupClosed: The group has been closed or left, or cannot start its workers.
             ImportError: ``progress`` is True, and tqdm is not installed.
             NotPicklable: ``fn`` cannot be pickled.
@@ -337,10 +345,12 @@ class Tasks:
         buffersize: int | None = None,
         return_exceptions: bool = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Generator[Any, None, None]:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
-        make = stream_class(progress, fn, iterables)
-        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, make).results()
+        kept = checked_checkpoint(checkpoint)
+        make = stream_class(progress, fn, iterables, kept)
+        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, make, checkpoint=kept).results()
 
     def _imap_fed(
         self, fn: Callable[..., Any], feed: Feed, *, ordered: bool, progress: bool | Callable[[Progress], object] | None
@@ -361,10 +371,12 @@ class Tasks:
         buffersize: int | None = None,
         return_exceptions: bool = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[Any]:
         shape = Shape(True, return_exceptions, True, chunksize, eager=buffersize is None)
-        make = stream_class(progress, fn, iterables)
-        stream = self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, make)
+        kept = checked_checkpoint(checkpoint)
+        make = stream_class(progress, fn, iterables, kept)
+        stream = self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, make, checkpoint=kept)
         try:
             return stream.collect()
         except NotPicklable as error:
@@ -383,6 +395,7 @@ class Tasks:
         *,
         star: bool = False,
         feed: Callable[[Pickles], Intake] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> S:
         check_callable("fn", fn)
         inputs = _inputs(call, iterables) if feed is None else []
@@ -397,28 +410,50 @@ class Tasks:
         self._supervisor.check_open()
         name = name_of(fn)
         pickles = self._functions.pickles()
-        function = self._functions.get(fn, pickles, lambda: Task(name, "..."), self._options.raises_again)
+        runs, travelling = self._begin_run(checkpoint, fn)
+        function = self._functions.get(travelling, pickles, lambda: Task(name, "..."), self._options.raises_again)
         if isinstance(function, NotPicklable):
             raise function
+        if travelling is not fn:
+            function = attrs.evolve(function, name=name)
         style = Style.ONE if len(iterables) == 1 and not star else Style.MANY
         if feed is not None:
             intake = feed(pickles)
         else:
             ready = all(type(iterable) in HAVE_THEIR_ITEMS for iterable in iterables)
             intake = Intake(inputs, style, pickles, ready=ready, star=star)
-        return make(self._supervisor, function, style, intake, shape, self._options, window, self)
+        return make(*runs, self._supervisor, function, style, intake, shape, self._options, window, self)
+
+    def _begin_run(
+        self, checkpoint: Checkpoint | None, fn: Callable[..., Any]
+    ) -> tuple[tuple[object, ...], Callable[..., Any]]:
+        """Give what a stream needs that keeps what it has done, and what travels in the place of the function."""
+        if checkpoint is None:
+            return (), fn
+        here = self._supervisor.is_here
+        run = _recording().Run(checkpoint, fn, retries=self._options.retries, here=here)
+        return (run,), run.noting(fn) if here else fn
 
 
-def stream_class(progress: object, fn: Callable[..., object], iterables: tuple[Any, ...]) -> Callable[..., Stream]:
+def _recording() -> ModuleType:
+    from procorch import _recorded_stream  # here: it loads a database, and few calls keep what they have done
+
+    return _recorded_stream
+
+
+def stream_class(
+    progress: object, fn: Callable[..., object], iterables: tuple[Any, ...], checkpoint: Checkpoint | None = None
+) -> Callable[..., Stream]:
     """Choose what a call with this ``progress=`` is; it knows how many items there are, if the iterables do.
 
     Args:
         progress (object): As given by the user.
         fn (Callable[..., object]): Likewise.
         iterables (tuple[Any, ...]): Likewise.
+        checkpoint (Checkpoint | None): Likewise, checked.
 
     Returns:
-        Callable[..., Stream]: Makes a stream.
+        Callable[..., Stream]: Makes a stream; with a checkpoint, it takes the run first.
 
     Raises:
         ImportError: A bar is wanted, and tqdm is not installed.
@@ -426,7 +461,14 @@ def stream_class(progress: object, fn: Callable[..., object], iterables: tuple[A
     """
     check_callable("fn", fn)
     tell = teller(progress, name_of(fn))
-    return Stream if tell is None else partial(WatchedStream, Reporter(tell, total_of(iterables)))
+    if checkpoint is None:
+        return Stream if tell is None else partial(WatchedStream, Reporter(tell, total_of(iterables)))
+    kinds = _recording()
+    if tell is None:
+        plain: Callable[..., Stream] = kinds.RecordedStream
+        return plain
+    watched: Callable[..., Stream] = kinds.WatchedRecordedStream
+    return partial(watched, Reporter(tell, total_of(iterables)))
 
 
 def _inputs(call: str, iterables: tuple[Any, ...]) -> list[Iterator[Any]]:

@@ -222,7 +222,7 @@ def _name_and_pid(place: Place | None) -> tuple[str, int | None]:
 
 
 _OUR_FRAMES = re.compile(
-    r'(?m)^  File ".*\Wprocorch\W_(?:child|current|queue)\.py", '
+    r'(?m)^  File ".*\Wprocorch\W_(?:child|current|noting|queue)\.py", '
     r"line \d+ in (?:__call__|_outcome|fill|<lambda>)\n(?:  File .*\n)*"
 )
 """In a stack as `faulthandler` writes it, most recent call first: the call of the item's function, and its callers."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
+from procorch._checkpoint import Given
 from procorch._progress import Progress
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -48,6 +50,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...
 
     @overload
@@ -62,6 +65,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -76,6 +80,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...
 
     @overload
@@ -91,6 +96,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -106,6 +112,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...
 
     @overload
@@ -121,6 +128,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -136,6 +144,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...
 
     @overload
@@ -152,6 +161,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -168,6 +178,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...
 
     @overload
@@ -184,6 +195,7 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R, None]: ...
 
     @overload
@@ -200,4 +212,5 @@ class AsyncImapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[R | BaseException, None]: ...

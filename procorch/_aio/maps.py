@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
+from procorch._checkpoint import Given
 from procorch._progress import Progress
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -46,6 +48,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
@@ -59,6 +62,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -72,6 +76,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
@@ -86,6 +91,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -100,6 +106,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
@@ -114,6 +121,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -128,6 +136,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
@@ -143,6 +152,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -158,6 +168,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...
 
     @overload
@@ -173,6 +184,7 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: Literal[False] = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     @overload
@@ -188,4 +200,5 @@ class AsyncMapCall(Protocol):
         buffersize: int | None = None,
         return_exceptions: bool,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> Coroutine[Any, Any, list[R | BaseException]]: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, TypeVarTuple, overload
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, cast, overload
 
 from procorch._aio.bridge import Bridge
 from procorch._aio.handle import AsyncProcessHandle
@@ -13,6 +13,7 @@ from procorch._aio.imaps import AsyncImapCall
 from procorch._aio.maps import AsyncMapCall
 from procorch._aio.stream_handle import AsyncProcessStream
 from procorch._aio.streams import AsyncStream, is_async
+from procorch._checkpoint import Given, checked_checkpoint
 from procorch._handle import ProcessHandle
 from procorch._policy import check_callable, check_count, check_name
 from procorch._process_stream import ProcessStream
@@ -165,8 +166,7 @@ class AsyncTasks:
         handle = await self._bridge.start(start)
         ways = self._bridge.ways()
         if isinstance(handle, ProcessStream):
-            stream: Any = handle
-            return AsyncProcessStream[Any, Any](stream, ways.hops, ways.threads)
+            return AsyncProcessStream[Any, Any](cast("Any", handle), ways.hops, ways.threads)
         return AsyncProcessHandle(handle, ways.hops, ways.threads)
 
     @property
@@ -204,6 +204,7 @@ class AsyncTasks:
             return_exceptions (bool): Give the exceptions of items as if they were results.
             progress (bool | Callable[[Progress], object] | None): As for `ProcessGroup.imap`; a callable is called in a
                 thread.
+            checkpoint (str | PathLike[str] | Checkpoint | None): As for `ProcessGroup.imap`.
 
         Returns:
             AsyncGenerator[Any, None]: Raises as that of `ProcessGroup.imap` does, and `NotPicklable` if ``fn`` cannot
@@ -226,9 +227,10 @@ class AsyncTasks:
         buffersize: int | None = None,
         return_exceptions: bool = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> AsyncGenerator[Any, None]:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
-        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, progress).results()
+        return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, progress, checkpoint).results()
 
     async def _map(
         self,
@@ -239,10 +241,11 @@ class AsyncTasks:
         buffersize: int | None = None,
         return_exceptions: bool = False,
         progress: bool | Callable[[Progress], object] | None = None,
+        checkpoint: Given = None,
     ) -> list[Any]:
         eager = buffersize is None and not any(map(is_async, iterables))
         shape = Shape(True, return_exceptions, True, chunksize, eager=eager)
-        return await self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, progress).collect()
+        return await self._stream("map", fn, iterables, shape, buffersize, MAP_AHEAD, progress, checkpoint).collect()
 
     def _stream(
         self,
@@ -253,6 +256,7 @@ class AsyncTasks:
         buffersize: int | None,
         ahead: int,
         progress: object,
+        checkpoint: object,
     ) -> AsyncStream:
         check_callable("fn", fn)
         _check_iterables(call, iterables)
@@ -260,8 +264,11 @@ class AsyncTasks:
             if count is not None:
                 check_count(name, count, least=1)
         self._bridge.check_open()
-        kind = stream_class(progress, fn, iterables)
-        make = partial(self._tasks._stream, call, runnable(fn), iterables, shape, buffersize, ahead, kind)
+        kept = checked_checkpoint(checkpoint)
+        kind = stream_class(progress, fn, iterables, kept)
+        make = partial(
+            self._tasks._stream, call, runnable(fn), iterables, shape, buffersize, ahead, kind, checkpoint=kept
+        )
         return AsyncStream(self._bridge, iterables, make)
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -71,7 +72,7 @@ def test_rare_results_are_told_as_they_come(call: str, tmp_path: Path) -> None:
     # Each item waits until the end of the one before has been told.
     (tmp_path / "0").touch()
     listener = Listener(lambda progress: (tmp_path / str(progress.done)).touch())
-    keywords = {} if call != "unordered" else {"ordered": False}
+    keywords: dict[str, Any] = {} if call != "unordered" else {"ordered": False}
     with ProcessGroup(1) as group:
         run = group.map if call == "map" else group.imap
         results = run(wait_in, [str(tmp_path)] * 12, range(12), progress=listener, **keywords)

@@ -16,6 +16,7 @@ from distributed import Client
 
 from procorch import (
     AsyncResult,
+    Checkpoint,
     CpuLimit,
     GroupClosed,
     GroupExecutor,
@@ -153,6 +154,12 @@ def show_number(done: int) -> None: ...
 
 
 assert_type(group.map(doubler, numbers, progress=True), list[int])
+assert_type(group.map(doubler, numbers, checkpoint="run.db"), list[int])
+assert_type(
+    group.imap(join, numbers, texts, checkpoint=Checkpoint(Path("run.db"), version=2)), Generator[str, None, None]
+)
+assert_type(view.map(doubler, numbers, return_exceptions=True, checkpoint=None), list[int | BaseException])
+group.map(doubler, numbers, checkpoint=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 assert_type(group.map(join, numbers, texts, progress=show), list[str])
 assert_type(view.map(doubler, numbers, return_exceptions=True, progress=False), list[int | BaseException])
 assert_type(ProcessGroup.map(doubler, numbers, progress=show), list[int])

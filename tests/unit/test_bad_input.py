@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import targets
 
-from procorch import NotPicklable, ProcessGroup
+from procorch import Checkpoint, NotPicklable, ProcessGroup
 
 CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda _: ProcessGroup(0), ValueError, "max_workers must be at least 1, not 0"),
@@ -40,6 +40,18 @@ CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda group: group.imap(targets.doubler, [], buffersize=0), ValueError, "buffersize must be at least 1"),
     (lambda group: group.map(targets.doubler, [], buffersize="3"), TypeError, "buffersize must be an int"),
     (lambda group: group.map(targets.doubler, [], timeout=3), TypeError, "timeout"),
+    (
+        lambda group: group.map(targets.doubler, [], checkpoint=3),
+        TypeError,
+        "checkpoint must be a path, a Checkpoint or None, not 3",
+    ),
+    (lambda group: group.imap(targets.doubler, [], checkpoint=b"x"), TypeError, "checkpoint must be a path"),
+    (lambda _: ProcessGroup.map(targets.doubler, [], checkpoint=""), ValueError, "must name a file, not ''"),
+    (lambda _: Checkpoint("a\0b"), ValueError, "must name a file"),
+    (lambda _: Checkpoint("x", key=3), TypeError, "key must be callable, not 3"),
+    (lambda _: Checkpoint("x", version=1.5), TypeError, "version must be a str, an int or None, not 1.5"),
+    (lambda _: Checkpoint("x", version=True), TypeError, "version must be a str, an int or None"),
+    (lambda _: Checkpoint("x", results=1), TypeError, "results must be True or False, not 1"),
     (
         lambda group: group.map(targets.doubler, [], progress=3),
         TypeError,

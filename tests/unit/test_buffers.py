@@ -111,7 +111,7 @@ def test_small_and_large_buffers_in_one() -> None:
     arrays = [np.arange(size) for size in (3, 5000, 0, 777, 10, 2000)]
     packed = dumps(arrays)
     assert isinstance(packed, Parcel)
-    spans, _ = _buffers._spans(packed.text)
+    spans, _ = _buffers.spans_of(packed.text)
     # The large ones, and nothing else, each at the beginning of a line.
     assert [end - begin for begin, end in spans] == [8 * 5000, 8 * 777, 8 * 2000]
     assert all(begin % 64 == 0 for begin, _ in spans)

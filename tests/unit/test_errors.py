@@ -11,6 +11,8 @@ import pytest
 
 import procorch
 from procorch import (
+    CheckpointError,
+    CheckpointMismatch,
     GroupClosed,
     NotPicklable,
     NotRunning,
@@ -18,6 +20,7 @@ from procorch import (
     ProcorchError,
     Task,
     TaskError,
+    TaskInterrupted,
     TaskTimeout,
     TooManyRestarts,
     WorkerCrashed,
@@ -89,6 +92,25 @@ TEXTS: list[tuple[ProcorchError, str]] = [
         NotPicklable(ITEM, 1, "result", "loads", "ValueError: no", "Return plain data"),
         "the result of item 3 (7) of module.double cannot be rebuilt from its pickle on its way back:"
         " ValueError: no. Return plain data",
+    ),
+    (
+        TaskInterrupted(ITEM, 1, "run.db"),
+        "item 3 (7) of module.double had begun (1 attempt) when an earlier run with the checkpoint 'run.db' ended, and"
+        " no outcome of it is recorded: whether it took effect is not known. The next call tries it again",
+    ),
+    (
+        TaskInterrupted(ITEM, 0, "run.db", False, (5, 9)),
+        "item 3 (7) of module.double may have begun (what had is not known) when an earlier run with the checkpoint"
+        " 'run.db' ended, and no outcome of it is recorded: whether it took effect is not known. The next call tries it"
+        " again. The same is true of the items 5, 9",
+    ),
+    (
+        CheckpointError("run.db", "cannot be opened: Permission denied"),
+        "the checkpoint 'run.db' cannot be opened: Permission denied",
+    ),
+    (
+        CheckpointMismatch("run.db", "was made with another version: 1 then, 2 now", "version", "1", "2"),
+        "the checkpoint 'run.db' was made with another version: 1 then, 2 now",
     ),
 ]
 BASES: list[ProcorchError] = [ProcorchError(), TaskError(ITEM, 2)]

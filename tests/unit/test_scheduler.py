@@ -1279,3 +1279,21 @@ def test_unoccupied_is_without_work_and_without_processes_of_their_own() -> None
     mind.hear(e.WorkerDied(2, 0, 0))
     assert [*seen, mind.scheduler.unoccupied] == [True, False, True, False, True]
     assert mind.phase(1) is Phase.IDLE
+
+
+# --- items that had begun before the job ------------------------------------------------------------------------------
+
+
+def test_tries_of_before_count() -> None:
+    mind = Mind()
+    mind.hear(e.JobOpened(1, e.JobSpec(chunksize=1, retries=2)))
+    mind.hear(e.ItemsOffered(1, 2, {0: 2, 1: 1, 5: 2}), e.JobSealed(1), *ready(1))
+    assert outcomes(mind.hear(e.WorkerDied(1, -9, 1))) == {0: e.Lost(1, -9, 3)}
+    assert of(e.CountRetry, mind.hear(*ready(1), e.WorkerDied(1, -9, 1))) == [e.CountRetry(1, 1, 1, 2, "crashed")]
+    assert outcomes(mind.hear(*ready(1), e.WorkerDied(1, -9, 1))) == {1: e.Lost(1, -9, 3)}
+
+
+def test_tries_of_before_count_of_the_first_items_too() -> None:
+    mind = Mind()
+    mind.hear(e.JobOpened(1, e.JobSpec(retries=1), 1, True, {0: 1}), *ready(1))
+    assert outcomes(mind.hear(e.WorkerDied(1, -9, 1))) == {0: e.Lost(1, -9, 2)}

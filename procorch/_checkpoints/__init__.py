@@ -1,0 +1,1 @@
+"""How a long call keeps what it has done in a file, and goes on from there. Loaded only by calls that do."""

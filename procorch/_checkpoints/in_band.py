@@ -1,0 +1,81 @@
+"""Results as they are recorded: pickles in one piece, which plain `pickle.loads` reads in any later process.
+
+What came as a pickle with its large buffers beside it is put together without being opened: each place where the pickle
+takes the next buffer gets that buffer's bytes instead. So none of the user's code runs.
+"""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import struct
+from typing import NamedTuple
+
+from procorch._buffers import spans_of
+from procorch._memory import into_memory
+from procorch._messages import Bytes
+from procorch._parcel import Data, Descriptor, Parcel
+
+
+class Beside(NamedTuple):
+    """A parcel, held so that it can be read even when its receiver has let go of the file."""
+
+    text: Data
+    descriptor: Descriptor | None
+
+
+def hold(payload: Bytes | Parcel) -> bytes | Beside:
+    """Hold a result until it is recorded.
+
+    Args:
+        payload (Bytes | Parcel): Its pickle, before anybody has opened it.
+
+    Returns:
+        bytes | Beside: For `in_one`.
+    """
+    return Beside(payload.text, payload.descriptor) if isinstance(payload, Parcel) else bytes(payload)
+
+
+def in_one(held: bytes | Beside) -> bytes:
+    """Give the pickle in one piece.
+
+    Args:
+        held (bytes | Beside): From `hold`.
+
+    Returns:
+        bytes: For `pickle.loads`.
+
+    Raises:
+        OSError: Its buffers were lost on the way.
+    """
+    if isinstance(held, bytes):
+        return held
+    file = held.descriptor
+    if file is None:
+        raise OSError("too many files were open when it came")
+    spans, start = spans_of(held.text)
+    memory = file.memory or into_memory(file.fd, max(stop for _, stop in spans))
+    buffers = [memory[begin:end] for begin, end in spans]
+    text = memoryview(held.text)
+    return _joined(bytes(text[start:] if start < len(text) else buffers.pop(0)), buffers)
+
+
+def _joined(head: bytes, buffers: list[memoryview]) -> bytes:
+    if not buffers:
+        return head
+    pieces: list[bytes | memoryview] = []
+    rest = iter(buffers)
+    at = 0
+    for code, _, position in pickletools.genops(head):
+        if code.name not in {"NEXT_BUFFER", "READONLY_BUFFER", "FRAME"}:
+            continue
+        assert position is not None
+        pieces.append(head[at:position])
+        at = position + (9 if code.name == "FRAME" else 1)  # frames, whose lengths change, are no more than a help
+        if code.name == "NEXT_BUFFER":
+            buffer = next(rest)
+            read_only = head[at : at + 1] == pickle.READONLY_BUFFER
+            pieces.append((pickle.BINBYTES8 if read_only else pickle.BYTEARRAY8) + struct.pack("<Q", len(buffer)))
+            pieces.append(buffer)
+    pieces.append(head[at:])
+    return b"".join(pieces)
