@@ -38,9 +38,9 @@ def dies(slot: int, exitcode: int | None = -9, begun: int = 1) -> e.WorkerDied:
     return e.WorkerDied(slot, exitcode, begun)
 
 
-def running(*restarts: Restart, **limits: Any) -> Mind:
+def running(*restarts: Restart, **limits: Any) -> Keeper:
     """Services, each with its function running."""
-    mind = Mind(**limits)
+    mind = Keeper(**limits)
     for number, restart in enumerate(restarts, 1):
         mind.hear(up(number, restart), *ready(number))
     return mind
@@ -48,6 +48,18 @@ def running(*restarts: Restart, **limits: Any) -> Mind:
 
 def restarted(orders: Sequence[e.Order]) -> list[tuple[int, float, events.Reason]]:
     return [(order.restarts, order.seconds, order.reason) for order in of(e.Restarted, orders)]
+
+
+class Keeper(Mind):
+    """A mind with services. That one is to come to its end, which its handle is told first, stands apart."""
+
+    stopping: tuple[int, ...] = ()
+    """The jobs of which that was told, in this order."""
+
+    def hear(self, *heard: e.Event) -> list[e.Order]:
+        orders = super().hear(*heard)
+        self.stopping += tuple(order.job for order in of(e.Stopping, orders))
+        return [order for order in orders if not isinstance(order, e.Stopping)]
 
 
 # --- Restart ----------------------------------------------------------------------------------------------------------
@@ -181,7 +193,7 @@ def test_a_service_whose_process_died_is_started_again() -> None:
 
 
 def test_a_service_that_was_stopped_for_its_time_is_started_again() -> None:
-    mind = Mind()
+    mind = Keeper()
     mind.hear(up(1, timeout=5.0), *ready(1))
     mind.at(5.0)
     mind.hear(looked(1, 1, 0.0), looked(1, 1, 0.0), looked(1, 1, 0.0, stack=True))
@@ -189,7 +201,7 @@ def test_a_service_that_was_stopped_for_its_time_is_started_again() -> None:
 
 
 def test_a_service_that_makes_an_error_of_the_end_of_its_time_is_started_again() -> None:
-    mind = Mind(kill_grace=1.5)
+    mind = Keeper(kill_grace=1.5)
     mind.hear(up(1, timeout=5.0), *ready(1))
     mind.at(5.0)
     mind.hear(looked(1, 1, 0.0), looked(1, 1, 0.0), looked(1, 1, 0.0, stack=True))
@@ -288,7 +300,7 @@ def test_a_service_that_returned_a_plain_value_too_often_is_given_up() -> None:
 
 
 def test_a_service_whose_time_was_up_too_often_is_given_up() -> None:
-    mind = Mind()
+    mind = Keeper()
     mind.hear(up(1, NEVER, timeout=5.0), *ready(1))
     mind.at(5.0)
     mind.hear(looked(1, 1, 0.0), looked(1, 1, 0.0), looked(1, 1, 0.0, stack=True))
@@ -367,7 +379,7 @@ def test_a_function_that_ends_while_it_is_stopped_keeps_its_outcome(restart: Res
 
 
 def test_any_dedicated_process_can_be_asked_to_stop() -> None:
-    mind = Mind()
+    mind = Keeper()
     mind.hear(*call(1, dedicated=True, name="own", retries=5), *ready(1))
     assert mind.hear(e.StopAsked(1)) == [e.Cease(1)]
     assert outcomes(mind.hear(dies(1))) == {0: e.Lost(1, -9, 1)}
@@ -389,7 +401,7 @@ def test_that_it_did_not_listen_is_nothing_once_it_has_ended(meanwhile: tuple[e.
 
 
 def test_a_process_that_is_starting_gets_the_ladder_at_once() -> None:
-    mind = Mind(kill_grace=1.5)
+    mind = Keeper(kill_grace=1.5)
     mind.hear(up(1))
     assert mind.hear(e.StopAsked(1, 100.0)) == [e.Terminate(1)]
     assert mind.at(1.5) == [e.Kill(1)]
@@ -418,7 +430,7 @@ def test_a_service_that_is_to_be_replaced_is_not_once_it_is_asked_to_stop() -> N
 @pytest.mark.parametrize("timeout", [None, 2.0])
 @pytest.mark.parametrize("heard", [(), (e.ChunkEnded(1, 0.1),)])
 def test_a_process_whose_function_has_ended_gets_a_deadline(timeout: float | None, heard: tuple[e.Event, ...]) -> None:
-    mind = Mind(stop_grace=5.0)
+    mind = Keeper(stop_grace=5.0)
     mind.hear(up(1, timeout=timeout), *ready(1), e.Recorded(1, [DONE]), *heard)
     assert mind.hear(e.StopAsked(1, 100.0)) == []
     assert mind.at(5.0) == [e.Terminate(1)]
@@ -445,7 +457,7 @@ def test_to_ask_for_the_stop_of_one_that_was_sent_a_signal_is_to_have_it_ended()
 
 
 def test_a_service_that_is_ended_for_its_time_is_not_put_off_by_being_asked_to_stop() -> None:
-    mind = Mind(stack_look=0.01)
+    mind = Keeper(stack_look=0.01)
     mind.hear(up(1, timeout=5.0), *ready(1))
     mind.at(5.0)
     mind.hear(looked(1, 1, 0.0), looked(1, 1, 0.0))
@@ -482,6 +494,7 @@ def test_closing_stops_services_one_after_the_other_the_last_first() -> None:
     assert mind.hear(*finish(2, DONE), dies(2, 0, 0))[-1:] == [e.Cease(1)]
     mind.hear(*finish(1, FAILED), dies(1, 1, 0))
     assert mind.scheduler.finished
+    assert mind.stopping == (3, 2, 1)
 
 
 def test_closing_waits_for_all_other_jobs_and_processes_first() -> None:
@@ -581,7 +594,7 @@ def test_without_workers_that_can_start_there_are_no_restarts_and_nothing_hangs(
 
 
 def test_a_service_of_a_group_that_takes_nothing_is_over_at_once() -> None:
-    mind = Mind()
+    mind = Keeper()
     mind.hear(TERMINATE)
     orders = mind.hear(up(1))
     assert of(e.ProcessOver, orders) == [e.ProcessOver(1, None)]
