@@ -224,13 +224,12 @@ service = group.start(doubler, 1, restart=Restart("always", max_restarts=None))
 assert_type(service, ProcessHandle[int])
 service.send(1, timeout=2)
 assert_type(service.receive(int), int)
-for text in service.messages(str):
-    assert_type(text, str)
+for word in service.messages(str):
+    assert_type(word, str)
 me = current_process()
 assert_type(me.receive(bytes, timeout=1), bytes)
 assert_type(me.stopping.wait(1), bool)
 Restart(on="never")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-group.start(lines, "path", restart=Restart())  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 
 
 group.start(doubler, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
