@@ -57,6 +57,7 @@ NOT_FOR_USERS = "Not for users"
 
 ASSET = re.compile(
     r"""<(?:script|img|iframe|source|audio|video|embed|object)\b[^>]*?\b(?:src|srcset|data)=["']?(?:https?:)?//[^>]*>
+    |<(?:image|use)\b[^>]*?\bhref=["']?(?:https?:)?//[^>]*>
     |<link\b(?=[^>]*\brel=["']?(?:stylesheet|preload|preconnect|icon|shortcut))[^>]*\bhref=["']?(?:https?:)?//[^>]*>
     |@import\s+(?:url\()?["']?(?:https?:)?//[^;]*|url\(["']?(?:https?:)?//[^)]*\)""",
     re.VERBOSE,
@@ -92,9 +93,9 @@ def read_docstring(app: Sphinx, what: str, name: str, obj: object, options: obje
 def sign(
     app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """Leave out how a class is made which users do not make."""
+    """Leave out how a class is made which users do not make, and what the text of `ProcessGroup.map` says better."""
     made_here = what == "class" and (getattr(obj.__init__, "__doc__", None) or "").startswith(NOT_FOR_USERS)
-    return ("" if made_here else signature), returns
+    return ("" if made_here or name == "procorch.ProcessGroup.map" else signature), returns
 
 
 def find(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement) -> nodes.Element | None:
