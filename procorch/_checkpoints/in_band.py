@@ -23,6 +23,11 @@ class Beside(NamedTuple):
     text: Data
     descriptor: Descriptor | None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return max(stop for _, stop in spans_of(self.text)[0]) if self.descriptor is not None else 0
+
 
 def hold(payload: Bytes | Parcel) -> bytes | Beside:
     """Hold a result until it is recorded.
@@ -54,7 +59,7 @@ def in_one(held: bytes | Beside) -> bytes:
     if file is None:
         raise OSError("too many files were open when it came")
     spans, start = spans_of(held.text)
-    memory = file.memory or into_memory(file.fd, max(stop for _, stop in spans))
+    memory = file.memory or into_memory(file.fd, held.size)
     buffers = [memory[begin:end] for begin, end in spans]
     text = memoryview(held.text)
     return _joined(bytes(text[start:] if start < len(text) else buffers.pop(0)), buffers)
