@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from procorch._checkpoint import Key
 from procorch._checkpoints.files import reason_of
-from procorch._checkpoints.in_band import Beside, in_one
+from procorch._checkpoints.in_band import Beside, lasting
 from procorch._checkpoints.store import Row, Store
 from procorch._errors import CheckpointError
 from procorch._messages import Failure
@@ -203,8 +203,8 @@ class Journal:
                 pass
             case _:
                 try:
-                    result = in_one(held)
-                except OSError as error:
+                    result = lasting(held)
+                except Exception as error:  # noqa: BLE001 - the user's code may raise anything
                     state, kind, text = "failed", _name_of(error), str(error)
         if result is not None and len(result) > self._store.most_bytes - 4096:
             kind, text = "procorch.CheckpointError", f"the result is too large to be recorded ({len(result)} bytes)"

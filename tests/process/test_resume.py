@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Method, executions, wait_until
+from helpers import Method, executions, script, wait_until
 from targets import doubler
 from targets_resume import die_once, fail_once, key_of, large, later, parts, square_logged, wait_for_gate
 
@@ -307,6 +308,34 @@ def test_large_results(group: ProcessGroup, database: Path) -> None:
     assert first == group.map(large, range(4), checkpoint=database)
     results = [pickle.loads(result) for (result,) in ask(database, "SELECT result FROM items ORDER BY key")]
     assert results == first
+
+
+OF_MAIN = """
+import dataclasses, sys
+from procorch import ProcessGroup
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    more: object = None
+
+def work(number):
+    return [Point(number), Point(number, lambda: number), bytearray(1_000_000)][:number + 1]
+
+with ProcessGroup(1, mp_context=sys.argv[2]) as group:
+    results = group.map(work, range(3), checkpoint=sys.argv[1])
+print([[getattr(one, "x", None) for one in result] for result in results], type(results[0][0]) is Point)
+"""
+
+
+def test_results_of_classes_of_the_main_module(method: Method, database: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(OF_MAIN)
+    for _ in range(2):  # the second time from what is recorded, in another process
+        with script(str(program), str(database), method, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.read() == "[[0], [1, 1], [2, 2, None]] True\n"
+    assert ask(database, "SELECT state, attempts, count(*) FROM items GROUP BY 1") == [("done", 1, 3)]
 
 
 def test_results_may_be_left_out(group: ProcessGroup, database: Path, log: Path) -> None:
