@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from helpers import Method, executions, script, wait_until
 from targets import doubler
-from targets_resume import die_once, fail_once, key_of, large, later, parts, square_logged, wait_for_gate
+from targets_resume import die_once, die_or_fail, fail_once, key_of, large, later, parts, square_logged, wait_for_gate
 
 from procorch import (
     Checkpoint,
@@ -476,6 +476,25 @@ def test_a_terminated_group_leaves_items_in_doubt(database: Path, log: Path, gat
             group.map(wait_for_gate, *arguments, checkpoint=database)
         assert group.map(wait_for_gate, *arguments, checkpoint=database) == [1, 4, 9]
     assert executions(log) == {1: 2, 2: 2, 3: 1}
+
+
+def test_a_try_in_vain_counts_though_the_item_was_dropped_before_the_next(database: Path, tmp_path: Path) -> None:
+    arguments = [str(tmp_path)] * 2, range(2)
+    with ProcessGroup(2) as group, ThreadPoolExecutor(1) as thread:
+
+        def open_gate() -> None:
+            wait_until(lambda: group.stats().retried == 1)
+            (tmp_path / "gate").touch()
+
+        opened = thread.submit(open_gate)
+        with pytest.raises(ValueError, match="the other"):
+            group.options(retries=1, backoff=60).map(die_or_fail, *arguments, checkpoint=database, chunksize=1)
+        opened.result()
+    with ProcessGroup(2) as group:
+        first, _ = group.map(die_or_fail, *arguments, checkpoint=database, return_exceptions=True)
+    assert isinstance(first, TaskInterrupted)
+    assert first.attempts == 1
+    assert executions(tmp_path / "log") == {0: 1, 1: 2}
 
 
 @pytest.mark.parametrize("place", [0, 2])

@@ -270,9 +270,10 @@ def test_an_interrupt_while_it_opens_lets_go_of_it(
     def interrupt(self: object) -> None:
         raise KeyboardInterrupt
 
-    for where in ((Run, "_enter"), (Ledger, "share"), (Store, "is_ours"), (Journal, "start")):
+    places: list[tuple[type, str]] = [(Run, "_enter"), (Ledger, "share"), (Store, "is_ours"), (Journal, "start")]
+    for owner, name in places:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(*where, interrupt)
+            patch.setattr(owner, name, interrupt)
             begin()
     run = begin()
     assert kinds(decide(run, [1, 2])) == [Go, Go], "nothing had begun"

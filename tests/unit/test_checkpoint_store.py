@@ -205,7 +205,7 @@ Begin: TypeAlias = Callable[..., Journal]
 def begin(store: Store) -> Iterator[Begin]:
     journals: list[Journal] = []
 
-    def make(failed: Callable[[], object] = bool) -> Journal:
+    def make(failed: Callable[[], None] = lambda: None) -> Journal:
         journal = Journal(store, "etl", failed)
         journal.start()
         journals.append(journal)
