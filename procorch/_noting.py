@@ -65,8 +65,8 @@ class Noting:
         file = self._file
         if file is None or file.fd < 0:  # closed in a process that an item has forked
             file = self._file = Descriptor(os.open(self._path, os.O_RDWR | os.O_CLOEXEC))
-        self._begin(file.fd, slot)
         try:
+            self._begin(file.fd, slot)
             return self._fn(*parts)
         finally:
             if file.fd >= 0:
@@ -75,10 +75,10 @@ class Noting:
     def _begin(self, fd: int, slot: int) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            is_ours = os.pread(fd, NONCE.stop - NONCE.start, NONCE.start) == self._nonce
         except BlockingIOError:
-            raise RuntimeError("another run has taken over the checkpoint, and this item is its business") from None
-        if os.pread(fd, NONCE.stop - NONCE.start, NONCE.start) != self._nonce:
-            fcntl.flock(fd, fcntl.LOCK_UN)
+            is_ours = False
+        if not is_ours:
             raise RuntimeError("another run has taken over the checkpoint, and this item is its business")
         at = place_of(slot, self._stride)
         begun = os.pread(fd, 1, at)

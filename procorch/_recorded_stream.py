@@ -91,7 +91,8 @@ class RecordedStream(Stream):
         self._run = run
         self._parts = style is Style.MANY
         self._left = False  # by the consumer
-        self._is_over = self._ends = False
+        self._is_over = False
+        self._has_lost_tries = False  # whether an item was dropped that had begun in vain, and waited for another try
         self._reports: dict[int, list[Entry]] = {}  # by index: what is to be recorded once the consumer has got it
         self._reported: list[list[Entry]] = []  # the same, of those that the consumer gets now
         self._under_way: dict[int, tuple[Known, int]] = {}  # by index: what has been handed over and is not recorded
@@ -115,19 +116,20 @@ class RecordedStream(Stream):
         self._run.check()  # a map that raises this tells nobody what is in doubt
         self._record_reports()
         RecordedStream.close(self)
-        with self._news:
-            self._supervisor.come_back()
-            self._news.wait_for(lambda: self._run.done)
+        self._supervisor.come_back()
+        self._run.wait()
         self._run.check()
 
     @override
     def close(self) -> None:
-        super().close()
-        if not (self._shape.whole and self._shape.return_exceptions):
-            self._record_reports()  # what was opened has been given, or raised
-        self._left = self._run.closing = True
-        if not self._job.number or self._is_over:
-            self._end_run()
+        try:
+            super().close()
+            if not (self._shape.whole and self._shape.return_exceptions):
+                self._record_reports()  # what was opened has been given, or raised
+        finally:
+            self._left = self._run.closing = True
+            if not self._job.number or self._is_over:
+                self._end_run()
 
     @override
     def over(self) -> None:
@@ -139,18 +141,13 @@ class RecordedStream(Stream):
             self._end_run()
 
     def _end_run(self) -> None:
-        with self._news:
-            if self._ends:
-                return  # another thread is at it
-            self._ends = True
         # Who was told to end may not have yet, and may begin something before it does.
-        clean = not self._abandoned and self._supervisor.ending.reason == "is closed"
+        clean = not (self._abandoned or self._has_lost_tries) and self._supervisor.ending.reason == "is closed"
         if clean and self._run.is_open:
             with self._news:  # another thread may be about to deliver what came just before
                 clean = self._news.wait_for(self._is_all_recorded, _LATE_SECONDS)
         self._run.finish(clean=clean)
-        with self._news:
-            self._news.notify_all()
+        self._run.wait()
 
     def _is_all_recorded(self) -> bool:
         """Tell whether nothing that has begun is without an outcome."""
@@ -282,8 +279,12 @@ class RecordedStream(Stream):
             return
         counts = [count for run in ranges(indexes) for count in self._run.ledger.counts(run)]
         for index, one, outcome, count in zip(indexes, going, outcomes, counts, strict=True):
-            if one is not None and not isinstance(outcome, Dropped):
+            if one is None:
+                continue
+            if not isinstance(outcome, Dropped):
                 entries.append(self._entry(index, one[0], outcome, count, now, place))
+            elif count > one[1] and self._run.here:  # elsewhere, it may not have begun where it was handed to
+                self._has_lost_tries = True
         self._run.record(entries)
         for index in indexes:
             self._under_way.pop(index, None)  # only now: the end waits for it

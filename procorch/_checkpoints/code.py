@@ -78,7 +78,8 @@ def _add(found: blake2b, fn: Any, seen: set[int]) -> None:
     inner = _inner(fn)
     if inner is not None:
         if isinstance(fn, functools.partial):
-            _add_values(found, cast("Iterable[object]", (*fn.args, *sorted(fn.keywords.items()))), seen)
+            _add_values(found, cast("Iterable[object]", fn.args), seen)
+            _add_named(found, cast("dict[str, object]", fn.keywords), seen)
         _add(found, inner, seen)
     elif isinstance(fn, types.MethodType):
         _add_values(found, [fn.__self__], seen)
@@ -87,7 +88,10 @@ def _add(found: blake2b, fn: Any, seen: set[int]) -> None:
         _add_function(found, fn, seen)
     elif isinstance(fn, type):
         _add_source(found, fn)
-    elif not isinstance(fn, types.BuiltinFunctionType | types.MethodDescriptorType | types.WrapperDescriptorType):
+    elif isinstance(fn, types.BuiltinFunctionType):
+        if not isinstance(fn.__self__, types.ModuleType):
+            _add_values(found, [fn.__self__], seen)  # a method, of a compiled pattern for one
+    elif not isinstance(fn, types.MethodDescriptorType | types.WrapperDescriptorType):
         _add_values(found, [fn], seen)
         _add(found, cast("Any", type(fn)).__call__, seen)
 
@@ -95,8 +99,8 @@ def _add(found: blake2b, fn: Any, seen: set[int]) -> None:
 def _add_function(found: blake2b, fn: types.FunctionType, seen: set[int]) -> None:
     if not _add_source(found, fn):
         _add_bytecode(found, fn.__code__)
-    keywords = cast("dict[str, object]", fn.__kwdefaults__ or {})
-    _add_values(found, (*(fn.__defaults__ or ()), *sorted(keywords.items())), seen)
+    _add_values(found, fn.__defaults__ or (), seen)
+    _add_named(found, cast("dict[str, object]", fn.__kwdefaults__ or {}), seen)
     _add_values(found, map(_content, fn.__closure__ or ()), seen)
 
 
@@ -105,6 +109,12 @@ def _content(cell: types.CellType) -> object:
         return cell.cell_contents
     except ValueError:
         return None  # nothing is in it yet
+
+
+def _add_named(found: blake2b, values: dict[str, object], seen: set[int]) -> None:
+    for name in sorted(values):
+        found.update(f"{name}=".encode(errors="surrogateescape"))
+        _add_values(found, [values[name]], seen)
 
 
 def _add_values(found: blake2b, values: Iterable[object], seen: set[int]) -> None:

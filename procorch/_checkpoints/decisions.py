@@ -131,18 +131,14 @@ class Decisions:
         keys, marks = list[Key](), list[bytes | None]()
         for position, item in enumerate(items, first):
             try:
-                key = call(*item) if parts else call(item)
+                key = _checked(call(*item) if parts else call(item))
                 marks.append(self._mark_of(position, key))
                 keys.append(key)
             except Exception as error:  # noqa: BLE001 - the user's function may raise anything
                 return keys, marks, error
         return keys, marks, None
 
-    def _mark_of(self, position: int, key: object) -> bytes:
-        if not isinstance(key, str | int | bytes) or isinstance(key, bool):
-            raise TypeError(f"key must give a str, an int or bytes, not {key!r}")
-        if isinstance(key, int) and key not in _INT64:
-            raise ValueError(f"key must give an int of 64 bits, not {key}")
+    def _mark_of(self, position: int, key: Key) -> bytes:
         mark = digest_of(key)
         assert mark is not None
         before = self._seen.setdefault(mark, position)
@@ -183,3 +179,20 @@ class Decisions:
             mark for mark, begun in doubts if isinstance(mark, int) and mark > beyond and begun > self._retries
         )
         return [Known(mark, mark, None, None) for mark in marks]
+
+
+def _checked(key: object) -> Key:
+    """Give a key as SQLite takes it, and gives it back."""
+    if isinstance(key, bytes):
+        return bytes(key)
+    if isinstance(key, str):
+        try:
+            return key.encode().decode()  # of this very type, as all of these
+        except UnicodeEncodeError:
+            raise ValueError(f"key must give a str that UTF-8 can hold, not {key!r}; os.fsencode makes bytes") from None
+    if not isinstance(key, int) or isinstance(key, bool):
+        raise TypeError(f"key must give a str, an int or bytes, not {key!r}")
+    number = int(key)  # for one of a subclass, as of an IntEnum, the range would be searched from end to end
+    if number not in _INT64:
+        raise ValueError(f"key must give an int of 64 bits, not {number}")
+    return number

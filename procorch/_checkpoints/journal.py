@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 from procorch._checkpoint import Key
 from procorch._checkpoints.files import reason_of
-from procorch._checkpoints.in_band import Beside, in_one
+from procorch._checkpoints.in_band import Beside, lasting
 from procorch._checkpoints.store import Row, Store
 from procorch._errors import CheckpointError
 from procorch._messages import Failure
 from procorch._outcome import PROTOCOL, read_report
-from procorch._waits import Condition, join_thread
+from procorch._waits import Condition
 
 _EVERY_SECONDS = 0.02
 """Between two transactions, at least: each costs about 0.2 ms. What ends in this time is in doubt after a SIGKILL."""
@@ -63,7 +63,7 @@ class Entry(NamedTuple):
     def size(self) -> int:
         """About how many bytes wait."""
         if isinstance(self.held, Beside):
-            return self.held.descriptor.size if self.held.descriptor is not None else 0
+            return self.held.size
         return len(self.held) if isinstance(self.held, bytes) else 0
 
 
@@ -71,7 +71,7 @@ class Journal:
     """See the module's text."""
 
     def __init__(self, store: Store, name: str, failed: Callable[[], None]) -> None:
-        """Begin; the thread begins with the first outcome.
+        """Begin; `start` follows.
 
         Args:
             store (Store): Open; closed by the caller.
@@ -79,17 +79,30 @@ class Journal:
             failed (Callable[[], None]): Called in the thread once something could not be written.
         """
         self._store = store
-        self._name = name
         self._failed = failed
-        self._thread: threading.Thread | None = None
+        # A daemon: whoever has to be sure waits for the end.
+        self._thread = threading.Thread(target=self._run, name=f"procorch-{name}-checkpoint", daemon=True)
         self._news = Condition()
         # From here on under its lock.
         self._queue: list[Entry] = []
         self._bytes = 0
         self._is_writing = False
-        self._ending = False
+        self._then: Callable[[bool], None] | None = None
         self.error: CheckpointError | None = None
         """Why nothing is written any more."""
+
+    def start(self) -> None:
+        """Start the thread: before anything begins whose outcome it is to write, as there may be no room for one."""
+        self._thread.start()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is its thread."""
+        return threading.current_thread() is self._thread
+
+    @property
+    def _ending(self) -> bool:
+        return self._then is not None
 
     def put(self, entries: list[Entry]) -> None:
         """Take outcomes in.
@@ -103,10 +116,6 @@ class Journal:
             self._queue += entries
             self._bytes += sum(entry.size for entry in entries)
             self._news.notify_all()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_all, name=f"procorch-{self._name}-checkpoint")
-                self._thread.daemon = True  # whoever has to be sure waits, see `finish`
-                self._thread.start()
 
     def wait_for_room(self) -> None:
         """Wait until not too much is waiting."""
@@ -122,20 +131,24 @@ class Journal:
         with self._news:
             self._news.wait_for(lambda: self.error is not None or not (self._queue or self._is_writing))
 
-    def finish(self) -> bool:
-        """Write what is left, and end.
+    def finish(self, then: Callable[[bool], None]) -> None:
+        """Write what is left, and end, soon. Nothing happens if it has been told before.
 
-        Returns:
-            bool: Whether everything has been written, at last.
+        Args:
+            then (Callable[[bool], None]): Called at last, in the thread, where no Ctrl-C comes in between: with whether
+                everything has been written.
         """
         with self._news:
-            self._ending = True
-            self._news.notify_all()
-        if self._thread is not None:
-            join_thread(self._thread)
-        return not self._queue
+            if self._then is None:
+                self._then = then
+                self._news.notify_all()
 
     # --- in the thread ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._write_all()
+        assert self._then is not None
+        self._then(not self._queue)
 
     def _write_all(self) -> None:
         last = 0.0
@@ -173,7 +186,7 @@ class Journal:
         except Exception as error:  # noqa: BLE001 - there may be no memory for it, to begin with
             reason = f"cannot be written to: {reason_of(error)}. What was recorded before stays; begin again to go on"
             return CheckpointError(self._store.path, reason)
-        return self._too_large(rows)
+        return self._too_large(entries, rows)
 
     def _row(self, entry: Entry) -> Row:
         known, state, attempts, ended, process, held = entry
@@ -190,36 +203,29 @@ class Journal:
                 pass
             case _:
                 try:
-                    result = in_one(held)
-                except OSError as error:
+                    result = lasting(held)
+                except Exception as error:  # noqa: BLE001 - the user's code may raise anything
                     state, kind, text = "failed", _name_of(error), str(error)
         if result is not None and len(result) > self._store.most_bytes - 4096:
             kind, text = "procorch.CheckpointError", f"the result is too large to be recorded ({len(result)} bytes)"
             state, result = "failed", None
-        if text is not None:
-            text = text.encode(errors="replace").decode()  # as SQLite takes it
-        return Row(
-            known.key,
-            known.item,
-            known.fingerprint,
-            state,
-            attempts,
-            self._store.run,
-            ended,
-            process,
-            kind,
-            text,
-            result,
-        )
+        item, kind, text = map(_as_utf8, (known.item, kind, text))
+        run = self._store.run
+        return Row(known.key, item, known.fingerprint, state, attempts, run, ended, process, kind, text, result)
 
-    def _too_large(self, rows: list[Row]) -> CheckpointError | None:
-        for row in rows:
-            if row.error_type == "procorch.CheckpointError":
+    def _too_large(self, entries: list[Entry], rows: list[Row]) -> CheckpointError | None:
+        for entry, row in zip(entries, rows, strict=True):
+            if entry.state == "done" and row.error_type == "procorch.CheckpointError":
                 advice = "Let the item return a path instead, or take Checkpoint(..., results=False)"
                 return CheckpointError(
                     self._store.path, f"cannot keep what item {row.item} gave: {row.error}. {advice}"
                 )
         return None
+
+
+def _as_utf8(text: str | None) -> str | None:
+    """Give a text as SQLite takes it."""
+    return text.encode(errors="replace").decode() if text is not None else None
 
 
 def _name_of(error: BaseException) -> str:

@@ -134,11 +134,11 @@ class Ledger:
     def _make_room(self, more: int) -> None:
         fd, start = self._file.fd, self._room
         try:
-            os.posix_fallocate(fd, start, more)
+            getattr(os, "posix_fallocate", _write_zeros)(fd, start, more)  # macOS has none
         except OSError as error:
             if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
                 raise
-            os.pwrite(fd, bytes(more), start)  # the file system knows no other way
+            _write_zeros(fd, start, more)  # the file system knows no other way
         self._room += more
 
     def counts(self, positions: range) -> list[int]:
@@ -184,6 +184,10 @@ class Ledger:
                 with contextlib.suppress(OSError):
                     fcntl.flock(self._file.fd, fcntl.LOCK_UN)  # a forked copy of this process may have it open, too
                 self._file.close()
+
+
+def _write_zeros(fd: int, start: int, count: int) -> None:
+    os.pwrite(fd, bytes(count), start)
 
 
 def _locked(path: str, until: float) -> Descriptor:

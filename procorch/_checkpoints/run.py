@@ -9,6 +9,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from procorch._checkpoint import Checkpoint
@@ -27,8 +28,18 @@ _PATIENCE_SECONDS = 10.0
 """How long the processes of a run that was killed are waited for: they end within 2 s."""
 
 _news = Condition()
-_under_way: dict[tuple[int, str], Run] = {}
-"""The runs of this process, by its id and the path; under the lock of `_news`."""
+_under_way: dict[str, Run] = {}
+"""The runs of this process, by path; under the lock of `_news`."""
+
+
+def _after_fork_in_child() -> None:
+    """Know nothing of the runs of the process that was copied: they are not this one's, and the lock may be taken."""
+    global _news  # noqa: PLW0603 - it belongs to the process
+    _news = Condition()
+    _under_way.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Run:
@@ -53,6 +64,7 @@ class Run:
         self._checkpoint = checkpoint
         self._retries = retries
         self._nonce = secrets.token_bytes(16)
+        self._pid = os.getpid()
         name, code = fingerprint(fn)
         version = code if checkpoint.version is None else str(checkpoint.version)
         self._identity = Identity(name, version, checkpoint.key is not None, checkpoint.results)
@@ -119,39 +131,44 @@ class Run:
             CheckpointError: It cannot be used.
             CheckpointMismatch: It is another call's.
         """
-        self._enter()
         try:
+            self._enter()
             while not self._try_to_open():
                 pass
+            assert self._store is not None
+            self._decisions = Decisions(self._store, self._checkpoint.key, self._retries)
+            self._journal = Journal(self._store, name, failed)
+            self._journal.start()
         except BaseException:
-            if self._ledger is not None and self._ledger.is_new:
-                self._ledger.remove()
+            journal, self._journal = self._journal, None
+            if journal is not None:
+                journal.finish(lambda written: None)
+            if self._ledger is not None and self._ledger.is_new and not (self._store is not None and self._store.run):
+                self._ledger.remove()  # nothing says that there is a run whose notes these are
             self._leave()
             raise
-        assert self._store is not None
-        self._decisions = Decisions(self._store, self._checkpoint.key, self._retries)
-        self._journal = Journal(self._store, name, failed)
 
     def _enter(self) -> None:
         """Be the only run of this process with this file."""
-        at = os.getpid(), self.path
         with _news:
-            _news.wait_for(lambda: at not in _under_way or not _under_way[at].closing)
-            if at in _under_way:
+            _news.wait_for(lambda: self.path not in _under_way or not _under_way[self.path].closing)
+            if self.path in _under_way:
                 raise CheckpointError(
                     self.path, "is in use by another call of this process, which has not come to its end"
                 )
-            _under_way[at] = self
+            _under_way[self.path] = self
 
     def _leave(self) -> None:
-        for one in (self._store, self._ledger):
-            if one is not None:
-                one.close()
-        with _news:
-            self.done = True
-            if _under_way.get((os.getpid(), self.path)) is self:
-                del _under_way[os.getpid(), self.path]
-            _news.notify_all()
+        try:
+            for one in (self._store, self._ledger):
+                if one is not None:
+                    one.close()
+        finally:
+            with _news:
+                self.done = True
+                if _under_way.get(self.path) is self:
+                    del _under_way[self.path]
+                _news.notify_all()
 
     def _try_to_open(self) -> bool:
         """Open everything; False if another process came in between."""
@@ -172,8 +189,9 @@ class Run:
             store.begin_run(self._nonce)
             if ledger.share() and store.is_ours():
                 return True
-        ledger.close()
         store.close()
+        ledger.close()
+        self._store = self._ledger = None  # they are the other's now
         return False
 
     def flush(self) -> None:
@@ -182,25 +200,35 @@ class Run:
             self._journal.flush()
 
     def finish(self, *, clean: bool) -> None:
-        """Record what is left, and close; if somebody else does it already, nothing happens.
+        """Record what is left, and close, soon: see `wait`. Nothing happens if it has been told before.
 
         Args:
             clean (bool): Whether nothing can run any more that has no outcome. If not, the next run looks.
         """
-        with _news:
-            if self._finishing or self._journal is None or self._store is None or self._ledger is None:
-                return
-            self._finishing = True
+        if os.getpid() != self._pid:
+            return  # in a forked copy of the process: the run is not that one's
+        self._finishing = self.closing = True
+        if self._journal is not None:
+            self._journal.finish(partial(self._end, clean=clean))
+        else:
+            self._leave()
+
+    def _end(self, written: bool, *, clean: bool) -> None:
         try:
-            if self._journal.finish() and clean:
-                try:
-                    self._store.end_run()
-                except sqlite3.Error:
-                    pass  # the next run does it
-                else:
-                    self._ledger.remove()
+            if written and clean:
+                assert self._store is not None
+                self._store.end_run()
+                self.ledger.remove()
+        except sqlite3.Error:
+            pass  # the next run does it
         finally:
             self._leave()
+
+    def wait(self) -> None:
+        """Wait until it is done: after `finish`, or where somebody else is about to call that."""
+        if os.getpid() == self._pid and not (self._journal is not None and self._journal.is_here):
+            with _news:
+                _news.wait_for(lambda: self.done)
 
     # --- beginning and recording --------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Method, executions, wait_until
+from helpers import Method, executions, script, wait_until
 from targets import doubler
-from targets_resume import die_once, fail_once, key_of, large, later, parts, square_logged, wait_for_gate
+from targets_resume import die_once, die_or_fail, fail_once, key_of, large, later, parts, square_logged, wait_for_gate
 
 from procorch import (
     Checkpoint,
@@ -309,6 +310,34 @@ def test_large_results(group: ProcessGroup, database: Path) -> None:
     assert results == first
 
 
+OF_MAIN = """
+import dataclasses, sys
+from procorch import ProcessGroup
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    more: object = None
+
+def work(number):
+    return [Point(number), Point(number, lambda: number), bytearray(1_000_000)][:number + 1]
+
+with ProcessGroup(1, mp_context=sys.argv[2]) as group:
+    results = group.map(work, range(3), checkpoint=sys.argv[1])
+print([[getattr(one, "x", None) for one in result] for result in results], type(results[0][0]) is Point)
+"""
+
+
+def test_results_of_classes_of_the_main_module(method: Method, database: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(OF_MAIN)
+    for _ in range(2):  # the second time from what is recorded, in another process
+        with script(str(program), str(database), method, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.read() == "[[0], [1, 1], [2, 2, None]] True\n"
+    assert ask(database, "SELECT state, attempts, count(*) FROM items GROUP BY 1") == [("done", 1, 3)]
+
+
 def test_results_may_be_left_out(group: ProcessGroup, database: Path, log: Path) -> None:
     kept = Checkpoint(database, results=False)
     assert group.map(square_logged, [str(log)] * 3, range(3), checkpoint=kept) == SQUARES[:3]
@@ -447,6 +476,25 @@ def test_a_terminated_group_leaves_items_in_doubt(database: Path, log: Path, gat
             group.map(wait_for_gate, *arguments, checkpoint=database)
         assert group.map(wait_for_gate, *arguments, checkpoint=database) == [1, 4, 9]
     assert executions(log) == {1: 2, 2: 2, 3: 1}
+
+
+def test_a_try_in_vain_counts_though_the_item_was_dropped_before_the_next(database: Path, tmp_path: Path) -> None:
+    arguments = [str(tmp_path)] * 2, range(2)
+    with ProcessGroup(2) as group, ThreadPoolExecutor(1) as thread:
+
+        def open_gate() -> None:
+            wait_until(lambda: group.stats().retried == 1)
+            (tmp_path / "gate").touch()
+
+        opened = thread.submit(open_gate)
+        with pytest.raises(ValueError, match="the other"):
+            group.options(retries=1, backoff=60).map(die_or_fail, *arguments, checkpoint=database, chunksize=1)
+        opened.result()
+    with ProcessGroup(2) as group:
+        first, _ = group.map(die_or_fail, *arguments, checkpoint=database, return_exceptions=True)
+    assert isinstance(first, TaskInterrupted)
+    assert first.attempts == 1
+    assert executions(tmp_path / "log") == {0: 1, 1: 2}
 
 
 @pytest.mark.parametrize("place", [0, 2])

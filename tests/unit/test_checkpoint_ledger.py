@@ -115,6 +115,20 @@ def test_a_worker_of_an_earlier_run_begins_nothing(path: Path, share: bool) -> N
     other.close()
 
 
+def test_a_worker_that_cannot_note_keeps_nobody_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = ledger(path)
+
+    def refuse(fd: int, data: bytes, at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(os, "pwrite", refuse)
+        work = noting(path)
+        work(0, 7, 2)
+    ours.close()
+    Ledger(str(path), 0.0).close()
+
+
 def test_another_run_may_come_in_between(path: Path) -> None:
     ours = Ledger(str(path), 0.0)
     ours.begin(NONCE, keyed=False)

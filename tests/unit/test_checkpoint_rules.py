@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import operator
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 import pytest
 
 from procorch import Checkpoint, CheckpointError
+from procorch._checkpoints import run as module
 from procorch._checkpoints.decisions import Decision, Go, Refuse, Report, Skip
-from procorch._checkpoints.journal import Entry, Plainly
+from procorch._checkpoints.journal import Entry, Journal, Plainly
+from procorch._checkpoints.ledger import Ledger
 from procorch._checkpoints.run import Run
 from procorch._checkpoints.store import Store
 
@@ -36,6 +40,7 @@ def begin(path: Path) -> Iterator[Callable[..., Run]]:
     yield make
     for run in runs:
         run.finish(clean=True)
+        run.wait()
 
 
 def decide(run: Run, items: list[Any], first: int = 0) -> list[Decision]:
@@ -239,3 +244,75 @@ def test_a_path_may_be_a_link(begin: Callable[..., Run], path: Path, tmp_path: P
     path.symlink_to(elsewhere / "real.db")
     begin()
     assert sorted(file.name for file in elsewhere.iterdir())[:2] == ["real.db", "real.db-begun"]
+
+
+def test_what_another_process_has_got_in_between_is_left_to_it(
+    begin: Callable[..., Run], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[Ledger] = []
+
+    def lose(self: Ledger) -> bool:
+        self.close()  # as the kernel does, for a moment, to change a lock
+        others.append(Ledger(self.path, 0.0))
+        return False
+
+    monkeypatch.setattr(Ledger, "share", lose)
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.0)
+    with pytest.raises(CheckpointError, match="is in use by process"):
+        begin()
+    assert Path(f"{path}-begun").exists()
+    others[0].close()
+
+
+def test_an_interrupt_while_it_opens_lets_go_of_it(
+    begin: Callable[..., Run], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self: object) -> None:
+        raise KeyboardInterrupt
+
+    places: list[tuple[type, str]] = [(Run, "_enter"), (Ledger, "share"), (Store, "is_ours"), (Journal, "start")]
+    for owner, name in places:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(owner, name, interrupt)
+            begin()
+    run = begin()
+    assert kinds(decide(run, [1, 2])) == [Go, Go], "nothing had begun"
+
+
+def test_a_forked_copy_of_the_process_ends_nothing(begin: Callable[..., Run], path: Path) -> None:
+    run = begin()
+    do(run, [10])
+    pid = os.fork()
+    if not pid:
+        run.finish(clean=True)
+        run.wait()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert Path(f"{path}-begun").exists()
+    run.finish(clean=False)
+    assert kinds(decide(begin(), [10])) == [Report]
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Name(str):
+    __slots__ = ()
+
+
+def test_keys_of_subclasses_are_those_of_their_types(begin: Callable[..., Run]) -> None:
+    items: list[Any] = [Number.ONE, Name("one")]
+    run = begin(key=lambda item: item)
+    for position, one in enumerate(decide(run, items)):
+        assert isinstance(one, Go)
+        run.prepare(position, one)
+        run.record([Entry(one.knowns[0], "done", 1, 0.0, None, Plainly(0))])
+    run.finish(clean=True)
+    assert kinds(decide(begin(key=lambda item: item), ["one", 1])) == [Skip, Skip]
+
+
+def test_a_key_that_no_text_can_hold_is_refused(begin: Callable[..., Run]) -> None:
+    refused = decide(begin(key=str), ["a", "\udc80"])[1]
+    assert isinstance(refused, Refuse)
+    assert "a str that UTF-8 can hold, not '\\udc80'" in str(refused.error)

@@ -7,9 +7,9 @@ import os
 import pickle
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -198,6 +198,32 @@ def entry(key: int, held: Any = None, state: str = "done") -> Entry:
     return Entry(Known(key, key, repr(key), None), state, 1, 0.0, "etl-1", held)
 
 
+Begin: TypeAlias = Callable[..., Journal]
+
+
+@pytest.fixture
+def begin(store: Store) -> Iterator[Begin]:
+    journals: list[Journal] = []
+
+    def make(failed: Callable[[], None] = lambda: None) -> Journal:
+        journal = Journal(store, "etl", failed)
+        journal.start()
+        journals.append(journal)
+        return journal
+
+    yield make
+    for journal in journals:
+        end(journal)
+
+
+def end(journal: Journal) -> bool:
+    """Give whether everything has been written."""
+    written: list[bool] = []
+    journal.finish(written.append)
+    journal._thread.join()
+    return bool(written) and written[0]
+
+
 def recorded(path: Path) -> list[tuple[Any, ...]]:
     with sqlite3.connect(path) as other:
         rows = other.execute("SELECT key, state, error_type, error, result FROM items ORDER BY key").fetchall()
@@ -205,17 +231,17 @@ def recorded(path: Path) -> list[tuple[Any, ...]]:
     return rows
 
 
-def test_outcomes_are_written(path: Path, store: Store) -> None:
-    journal = Journal(store, "etl", lambda: None)
+def test_outcomes_are_written(path: Path, begin: Begin, store: Store) -> None:
+    journal = begin()
     journal.put([entry(1, Plainly(7)), entry(2, pickle.dumps("text")), entry(3, ValueError("no"), "failed"), entry(4)])
     journal.flush()
     rows = recorded(path)
     assert [pickle.loads(one[4]) for one in rows[:2]] == [7, "text"]
     assert rows[2:] == [(3, "failed", "ValueError", "no", None), (4, "done", None, None, None)]
-    assert journal.finish()
+    assert end(journal)
 
 
-def test_many_are_written_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_are_written_at_once(begin: Begin, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_EVERY_SECONDS", 60.0)
     writes: list[int] = []
     write = store.write
@@ -225,20 +251,20 @@ def test_many_are_written_at_once(store: Store, monkeypatch: pytest.MonkeyPatch)
         write(rows, settled)
 
     monkeypatch.setattr(store, "write", count)
-    journal = Journal(store, "etl", lambda: None)
+    journal = begin()
     for number in range(100):
         journal.put([entry(number)])
-    assert journal.finish()
+    assert end(journal)
     assert sum(writes) == 100
     assert len(writes) <= 2
 
 
-def test_it_takes_no_more_than_it_can(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_takes_no_more_than_it_can(begin: Begin, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     write = store.write
     monkeypatch.setattr(store, "write", lambda rows, settled: (gate.wait(), write(rows, settled)))
     monkeypatch.setattr(module, "_MOST_BYTES", 100)
-    journal = Journal(store, "etl", lambda: None)
+    journal = begin()
     journal.put([entry(0)])
     while journal._queue:
         pass
@@ -249,15 +275,15 @@ def test_it_takes_no_more_than_it_can(store: Store, monkeypatch: pytest.MonkeyPa
     assert waiter.is_alive()
     gate.set()
     waiter.join()
-    assert journal.finish()
+    assert end(journal)
 
 
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("database or disk is full"), MemoryError("none left")])
 def test_what_cannot_be_written_stays_and_is_tried_once_more(
-    path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+    begin: Begin, path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     failed = threading.Event()
-    journal = Journal(store, "etl", failed.set)
+    journal = begin(failed.set)
     journal.put([entry(0)])
     journal.flush()
 
@@ -273,52 +299,74 @@ def test_what_cannot_be_written_stays_and_is_tried_once_more(
         journal.flush()
         assert str(error) in str(journal.error)
         assert len(recorded(path)) == 1
-    assert journal.finish(), "there is room now"
+    assert end(journal), "there is room now"
     assert len(recorded(path)) == 3
     assert journal.error is not None
 
 
-def test_what_cannot_be_written_at_last_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_at_last_is_told(begin: Begin, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(rows: object, settled: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(store, "write", refuse)
-    journal = Journal(store, "etl", lambda: None)
+    journal = begin()
     journal.put([entry(0)])
-    assert not journal.finish()
+    assert not end(journal)
 
 
-def test_a_full_database_loses_nothing(path: Path, store: Store) -> None:
+def test_a_full_database_loses_nothing(path: Path, begin: Begin, store: Store) -> None:
     failed = threading.Event()
     pages = store._ask("PRAGMA page_count")[0][0]
     store._ask(f"PRAGMA max_page_count = {pages + 4}")
-    journal = Journal(store, "etl", failed.set)
+    journal = begin(failed.set)
     for number in range(100):
         journal.put([entry(number, Plainly("x" * 100_000 if number else "x"))])
         if not number:
             journal.flush()
     assert failed.wait(10)
-    assert not journal.finish()
+    assert not end(journal)
     assert "database or disk is full" in str(journal.error)
     assert recorded(path)[0][0] == 0
 
 
-def test_a_result_that_is_too_large_is_told(path: Path, store: Store) -> None:
+def test_a_result_that_is_too_large_is_told(path: Path, begin: Begin, store: Store) -> None:
     store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
     failed = threading.Event()
-    journal = Journal(store, "etl", failed.set)
+    journal = begin(failed.set)
     journal.put([entry(1), entry(2, Plainly("x" * 20_000))])
     assert failed.wait(10)
     assert "cannot keep what item 2 gave: the result is too large" in str(journal.error)
-    journal.finish()
+    end(journal)
     assert [one[:3] for one in recorded(path)] == [(1, "done", None), (2, "failed", "procorch.CheckpointError")]
 
 
-def test_what_no_text_can_hold_is_replaced(path: Path, store: Store) -> None:
-    journal = Journal(store, "etl", lambda: None)
+def test_what_no_text_can_hold_is_replaced(path: Path, begin: Begin, store: Store) -> None:
+    journal = begin()
     journal.put([entry(1, ValueError("\udc80"), "failed")])
-    assert journal.finish()
+    assert end(journal)
     assert recorded(path)[0][3] == "?"
+
+
+def test_a_repr_that_no_text_can_hold_is_replaced(path: Path, begin: Begin, store: Store) -> None:
+    journal = begin()
+    journal.put([entry(1)._replace(known=Known(1, 1, "\udc80", None))])
+    assert end(journal)
+    assert store.between(range(2))[1].item == "?"
+
+
+def test_what_an_item_raises_is_its_own_business(path: Path, begin: Begin, store: Store) -> None:
+    journal = begin()
+    journal.put([entry(1, CheckpointError("another.db", "is in use"), "failed")])
+    assert end(journal)
+    assert journal.error is None
+
+
+def test_large_results_that_wait_are_counted(begin: Begin, store: Store) -> None:
+    payload = pack(LARGE)
+    assert isinstance(payload, Parcel)
+    assert payload.descriptor is not None
+    payload.descriptor.size = 0  # as where it has come from another process
+    assert entry(1, hold(payload)).size >= len(LARGE)
 
 
 # --- results in one piece ---------------------------------------------------------------------------------------------
@@ -369,10 +417,10 @@ def test_buffers_come_back_as_they_were(kind: type) -> None:
     assert [again[1], again[3]] == [7, "x" * 70_000]
 
 
-def test_what_was_lost_on_the_way_has_failed(path: Path, store: Store) -> None:
+def test_what_was_lost_on_the_way_has_failed(path: Path, begin: Begin, store: Store) -> None:
     payload = pack(LARGE)
     assert isinstance(payload, Parcel)
-    journal = Journal(store, "etl", lambda: None)
+    journal = begin()
     journal.put([entry(1, hold(Parcel(payload.text, None)))])
-    assert journal.finish()
+    assert end(journal)
     assert recorded(path)[0][1:4] == (1, "failed", "OSError", "too many files were open when it came")[1:]
