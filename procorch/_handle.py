@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
 import time
 import weakref
@@ -27,6 +29,9 @@ from procorch._waits import Condition, SafeFuture
 R = TypeVar("R")
 T = TypeVar("T")
 
+
+_ENDS = {0, -signal.SIGTERM, -signal.SIGKILL}
+"""Exit codes of a process that was asked to stop, and did not crash."""
 
 @public
 class ProcessHandle(Generic[R]):
@@ -344,7 +349,7 @@ class ProcessHandle(Generic[R]):
             self._change.notify_all()
         self._tell_launched()
 
-    def _set_stopping(self) -> None:
+    def _set_stopping(self, *, rests: bool) -> None:
         self._asked_to_stop = True
 
     def _set_restarted(self) -> None:
@@ -392,8 +397,8 @@ class ProcessHandle(Generic[R]):
         if self._collected or self._asked_to_end or not self._future.done():
             return None
         error = self._future.exception()
-        if self._asked_to_stop and isinstance(error, WorkerCrashed):
-            return None  # it was ended for not coming to its end
+        if self._asked_to_stop and isinstance(error, WorkerCrashed) and error.exitcode in _ENDS:
+            return None  # it has come to its end in another way than by returning, or was ended for not doing so
         if isinstance(error, GroupClosed) or (isinstance(error, SystemExit) and error.code in {None, 0}):
             return None
         return error
@@ -522,8 +527,8 @@ class HandleSink(Sink):
         self._handle._set_started(pid)
 
     @override
-    def stopping(self) -> None:
-        self._handle._set_stopping()
+    def stopping(self, *, rests: bool) -> None:
+        self._handle._set_stopping(rests=rests)
 
     @override
     def restarted(self) -> None:

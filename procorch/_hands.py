@@ -209,8 +209,8 @@ class Hands:
                 self.workers[slot].show_stack()
             case e.Ask(slot):
                 self.workers[slot].ask()
-            case e.Stopping(number):
-                self._owners[number].stopping()
+            case e.Stopping(number, rests):
+                self._owners[number].stopping(rests=rests)
             case e.Cease(slot):
                 self._let_cease(slot)
             case e.Terminate() | e.Kill():
