@@ -408,6 +408,11 @@ class ProcessHandle(Generic[R]):
 
         Returns:
             str: Such as ``<ProcessHandle 'doubler-1' pid=4711 ended, exit code 0>``.
+    def _forget_call(self, call: Callable[[ProcessHandle[R]], object]) -> None:
+        """Call that no more: who wanted to know may be gone long before a service is."""
+        with self._change, contextlib.suppress(ValueError):  # it has been called
+            self._when_over.remove(call)
+
         """
         with self._change:
             if not self._over:
@@ -452,6 +457,10 @@ class _Watcher:
 
 class Handles:
     """The handles of one group. Those that are over and collected are kept only as long as somebody else does."""
+
+    def leave(self, handle: ProcessHandle[Any]) -> None:
+        """Give this handle no more."""
+        handle._forget_call(self._add)
 
     def __init__(self) -> None:
         """Begin empty."""
@@ -512,6 +521,8 @@ class HandleSink(Sink):
         Args:
             handle (ProcessHandle[Any]): Where they go.
             task (Callable[[], Task]): Names the work.
+                for handle in (*self._kept, *self._settled):
+                    watcher.leave(handle)
             ending (Ending): Of the group.
         """
         self._handle = handle
