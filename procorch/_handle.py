@@ -350,6 +350,11 @@ class ProcessHandle(Generic[R]):
         self._tell_launched()
 
     def _set_stopping(self, *, rests: bool) -> None:
+    @property
+    def _talk_for_job(self) -> Talk | None:
+        """What its job is to have; None where nobody can talk with what runs."""
+        return self._talk if self._supervisor.capabilities.converse else None
+
         self._asked_to_stop = True
 
     def _set_restarted(self) -> None:
