@@ -187,6 +187,10 @@ class Worker(Protocol):
         """Count the messages that items of its process have taken."""
         return 0
 
+    def want_receipts(self, wanted: bool) -> None:
+        """Let items tell at once, or not, when they have taken a message; `taken` may know more already."""
+        return
+
     def look(self) -> list[WorkerEvent]:
         """Collect finished items that it may not have announced yet, and tell by `Looked` what runs."""
         ...

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from typing_extensions import override
 
+from procorch._condition import Condition
 from procorch._current import checked
 from procorch._errors import GroupClosed, NotPicklable, NotRunning, Task, WorkerCrashed
 from procorch._events import Outcome, Outcomes, ProcessStopped, StopAsked
@@ -24,14 +25,14 @@ from procorch._public import public
 from procorch._supervisor import Supervisor
 from procorch._talk import Over, Talk
 from procorch._verdict import Ending, Place, open_value, settle, shorten
-from procorch._waits import Condition, SafeFuture
+from procorch._waits import SafeFuture
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-
 _ENDS = {0, -signal.SIGTERM, -signal.SIGKILL}
 """Exit codes of a process that was asked to stop, and did not crash."""
+
 
 @public
 class ProcessHandle(Generic[R]):
@@ -75,7 +76,10 @@ class ProcessHandle(Generic[R]):
 
     @property
     def pid(self) -> int | None:
-        """The process id. Waits the moment until the system has made the process; None if it refused to."""
+        """The process id. Waits the moment until the system has made the process; None if it refused to.
+
+        Of a service that of its present process; between two of them that of the last, which is gone.
+        """
         with self._change:
             self._change.wait_for(lambda: self._launched or self._over)
             return self._pid
@@ -243,10 +247,19 @@ class ProcessHandle(Generic[R]):
             bool: Whether that is so; False if the time was up, or the process has ended for good without taking all.
 
         Raises:
+            NotSupported: The engine cannot talk to what it runs.
             TypeError: ``timeout`` is neither a number nor None.
             ValueError: ``timeout`` is negative or not a number.
         """
-        return self._talk.wait(lambda: not self._talk.untaken, check_wait("timeout", timeout))
+        wait = check_wait("timeout", timeout)
+        self._check_talks("flush")
+        talk = self._talk
+        talk.watch(1)
+        try:
+            self._supervisor.say(talk)
+            return talk.wait(lambda: not talk.untaken, wait)
+        finally:
+            talk.watch(-1)
 
     @overload
     def receive(self, kind: type[T], timeout: float | None = None) -> T: ...
@@ -319,6 +332,7 @@ class ProcessHandle(Generic[R]):
     def _check_talks(self, method: str) -> None:
         if not self._supervisor.capabilities.converse:
             raise self._supervisor.unsupported(f"ProcessHandle.{method}()", "cannot talk to what it runs")
+        self._supervisor.check_own()
 
     def _not_running(self) -> NotRunning:
         return NotRunning(self._name, self.exitcode)
@@ -336,6 +350,11 @@ class ProcessHandle(Generic[R]):
         self._future.set_exception(error)
         self._set_over(None)
 
+    @property
+    def _talk_for_job(self) -> Talk | None:
+        """What its job is to have; None where nobody can talk with what runs."""
+        return self._talk if self._supervisor.capabilities.converse else None
+
     def _bind(self, job: Job) -> None:
         """Take in which job it is."""
         self._number = job.number
@@ -350,22 +369,19 @@ class ProcessHandle(Generic[R]):
         self._tell_launched()
 
     def _set_stopping(self, *, rests: bool) -> None:
-    @property
-    def _talk_for_job(self) -> Talk | None:
-        """What its job is to have; None where nobody can talk with what runs."""
-        return self._talk if self._supervisor.capabilities.converse else None
-
         self._asked_to_stop = True
+        self._asked_to_end |= rests
 
     def _set_restarted(self) -> None:
         self._restarts += 1
 
     def _set_over(self, exitcode: int | None) -> None:
+        self._exitcode = exitcode
+        self._talk.over()  # whoever learns that the process has ended finds nothing left of it
         with self._change:
-            self._over, self._exitcode = True, exitcode
+            self._over = True
             calls, self._when_over = self._when_over, []
             self._change.notify_all()
-        self._talk.over()
         self._tell_launched()
         for call in calls:
             call(self)
@@ -392,6 +408,11 @@ class ProcessHandle(Generic[R]):
                 return
         call(self)
 
+    def _forget_call(self, call: Callable[[ProcessHandle[R]], object]) -> None:
+        """Call that no more: who wanted to know may be gone long before a service is."""
+        with self._change, contextlib.suppress(ValueError):  # it has been called
+            self._when_over.remove(call)
+
     @property
     def _is_settled(self) -> bool:
         """Whether the process has ended and its result was asked for."""
@@ -413,11 +434,6 @@ class ProcessHandle(Generic[R]):
 
         Returns:
             str: Such as ``<ProcessHandle 'doubler-1' pid=4711 ended, exit code 0>``.
-    def _forget_call(self, call: Callable[[ProcessHandle[R]], object]) -> None:
-        """Call that no more: who wanted to know may be gone long before a service is."""
-        with self._change, contextlib.suppress(ValueError):  # it has been called
-            self._when_over.remove(call)
-
         """
         with self._change:
             if not self._over:
@@ -442,6 +458,10 @@ class _Watcher:
         self._watched += 1
         handle._call_when_over(self._add)
 
+    def leave(self, handle: ProcessHandle[Any]) -> None:
+        """Give this handle no more."""
+        handle._forget_call(self._add)
+
     def _add(self, handle: ProcessHandle[Any]) -> None:
         with self._change:
             self._ended.append(handle)
@@ -462,10 +482,6 @@ class _Watcher:
 
 class Handles:
     """The handles of one group. Those that are over and collected are kept only as long as somebody else does."""
-
-    def leave(self, handle: ProcessHandle[Any]) -> None:
-        """Give this handle no more."""
-        handle._forget_call(self._add)
 
     def __init__(self) -> None:
         """Begin empty."""
@@ -505,6 +521,8 @@ class Handles:
         finally:
             with self._lock:
                 self._watchers.remove(watcher)
+                for handle in (*self._kept, *self._settled):
+                    watcher.leave(handle)
 
     def uncollected_failures(self) -> list[BaseException]:
         """Collect what nobody has asked for.
@@ -526,8 +544,6 @@ class HandleSink(Sink):
         Args:
             handle (ProcessHandle[Any]): Where they go.
             task (Callable[[], Task]): Names the work.
-                for handle in (*self._kept, *self._settled):
-                    watcher.leave(handle)
             ending (Ending): Of the group.
         """
         self._handle = handle

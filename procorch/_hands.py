@@ -93,6 +93,8 @@ class Hands:
         self.jobs.clear()
         self.streams.clear()
         self._owners.clear()
+        for talk in self.talks.values():
+            talk.lost()  # now: soon there will be nothing left to say it to
         self.talks.clear()
         return deliveries
 

@@ -123,7 +123,7 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
 
     @override
     def stop(self, grace: float | None = None) -> None:
-        """Close the stream: see `close`. What its generator may ask, whether it is to stop, is for other functions.
+        """Close the stream: see `close`. A generator that runs finds `CurrentProcess.stopping` set.
 
         Args:
             grace (float | None): Seconds, more than 0, or None; for a stream they are always 5.
