@@ -346,7 +346,8 @@ def current_process() -> CurrentProcess:
     with _lock:
         if _current is None:
             current = CurrentProcess(_mail.line)
-            if not _mail.line.mail.listen(current._hear):
+            # Once the function has returned, the main thread is about to read for itself, if it does not yet.
+            if not (_signals.in_item and _mail.line.mail.listen(current._hear)):
                 raise RuntimeError("current_process() was called for the first time after the function had returned")
             _mail.line.page.listen()
             _current = current

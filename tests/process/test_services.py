@@ -332,7 +332,7 @@ def test_who_has_looked_for_ended_processes_is_not_kept_by_those_that_stay_up() 
             other.join()
             done = group.as_completed()
             assert other in (next(done) for _ in range(number + 1))
-            done.close()
+            del done
         assert service._when_over == []
 
 
