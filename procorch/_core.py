@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from procorch import _events as e
 from procorch._callbacks import Callbacks
+from procorch._condition import Condition
 from procorch._engine import ALL, Capabilities, Engine, Room
 from procorch._errors import GroupClosed, NotSupported
 from procorch._hands import Deliveries, Hands
@@ -29,7 +30,6 @@ from procorch._policy import Limits
 from procorch._scheduler import Scheduler
 from procorch._tally import Tally
 from procorch._verdict import Ending
-from procorch._waits import Condition
 from procorch.events import Event
 
 R = TypeVar("R")

@@ -9,6 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from multiprocessing import current_process as standard_process
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -101,7 +102,8 @@ class StopRequest:
     def _tell_loops(self) -> None:
         for loop, waiting in tuple(self._waiting.items()):
             for asked in tuple(waiting):
-                loop.call_soon_threadsafe(_settle, asked)
+                with suppress(RuntimeError):  # that loop is closed, and nobody waits any more
+                    loop.call_soon_threadsafe(_settle, asked)
 
     def __repr__(self) -> str:
         """Say whether it is set.
@@ -135,7 +137,7 @@ class CurrentProcess:
         self._stopping = StopRequest(line.mail)
         # From here on under the lock of the mail.
         self._messages: deque[m.Payload] = deque()
-        self._taken = self._reported = 0
+        self._heard = self._reported = 0
         self._sent = self._allowed = 0
 
     @property
@@ -150,22 +152,29 @@ class CurrentProcess:
 
     def ready(self) -> None:
         """Tell that it is ready to serve: see `ProcessHandle.wait_ready`."""
+        self._line.mail.check_own()
         self._line.send(m.Serving())
 
-    def send(self, obj: object) -> None:
+    def send(self, obj: object, timeout: float | None = None) -> None:
         """Send a message to the parent, who gets it from the handle: by iterating over it, or `ProcessHandle.receive`.
 
-        Waits while 64 are there that were not taken. What was sent arrives, whatever becomes of this process then.
+        Waits while 64 are there that were not taken, also if the process is asked to stop. What was sent arrives,
+        whatever becomes of this process then.
 
         Args:
             obj (object): Pickled here.
+            timeout (float | None): Seconds to wait for room at most; None for no limit.
 
         Raises:
+            TimeoutError: There was no room within ``timeout`` seconds; the message was not sent.
             BaseException: What pickle, or the object's own code, raises.
         """
         payload = pack(obj)
-        if self._line.mail.wait_for(self._may_send, None):
+        mail = self._line.mail
+        if mail.wait_for(self._may_send, timeout):
             self._line.send(m.Post(payload, self._reported))
+        elif not mail.is_over:
+            raise TimeoutError(f"no room for a message within {timeout} s")
 
     def _may_send(self) -> bool:
         may = self._sent < self._allowed
@@ -173,6 +182,11 @@ class CurrentProcess:
             self._sent += 1
             self._reported = self._taken
         return may
+
+    @property
+    def _taken(self) -> int:
+        """Messages that were taken. Counted by what is left, so that no interrupt can come between the two."""
+        return self._heard - len(self._messages)
 
     @overload
     def receive(self, kind: type[T], timeout: float | None = None) -> T: ...
@@ -194,19 +208,21 @@ class CurrentProcess:
             TypeError: The message is of another type; it has been taken.
         """
         taken: list[m.Payload] = []
+        self._line.mail.check_own()
         self._report()
         self._line.mail.wait_for(lambda: self._stopping._asked or self._take_into(taken), timeout)
         if not taken:
             if self._stopping:
                 raise EOFError("the process was asked to stop")
             raise TimeoutError(f"no message within {timeout} s")
+        if self._line.page.wants_receipts():
+            self._report()  # who waits for that is not to wait for what comes next here
         return checked(loads(taken[0]), kind)
 
     def _take_into(self, taken: list[m.Payload]) -> bool:
         if not self._messages:
             return False
-        self._taken += 1
-        self._line.page.note_taken(self._taken)  # first: who gets it may die of it
+        self._line.page.note_taken(self._taken + 1)  # first: who gets it may die of it
         taken.append(self._messages.popleft())
         return True
 
@@ -250,10 +266,14 @@ class CurrentProcess:
         match message:
             case m.Post(payload):
                 self._messages.append(payload)
+                self._heard += 1
             case m.Allow(total):
                 self._allowed = total
             case m.Cease():
                 self._stopping._set()
+            case m.Stop():
+                self._stopping._set()
+                return False  # a generator is to be closed; the main thread does that
             case m.Share() | m.Unshare():
                 _keep_shared(message)  # a message may refer to it
             case _:
@@ -326,7 +346,8 @@ def current_process() -> CurrentProcess:
     with _lock:
         if _current is None:
             current = CurrentProcess(_mail.line)
-            if not _mail.line.mail.listen(current._hear):
+            # Once the function has returned, the main thread is about to read for itself, if it does not yet.
+            if not (_signals.in_item and _mail.line.mail.listen(current._hear)):
                 raise RuntimeError("current_process() was called for the first time after the function had returned")
             _mail.line.page.listen()
             _current = current

@@ -33,8 +33,8 @@ class Capabilities:
             ``memory_limit`` and ``threads_per_worker``.
         recycle (bool): Whether ``max_tasks_per_child`` replaces processes.
         logs (bool): Whether what items log arrives in this process.
-        converse (bool): Whether a process of `ProcessGroup.start` can be talked to while it runs: streams, messages,
-            and services, which are asked to stop.
+        rows (bool): Whether a process of `ProcessGroup.start` can make row after row: streams.
+        converse (bool): Whether one can be talked to while it runs: messages, and services, which are asked to stop.
     """
 
     kill: bool = False
@@ -48,6 +48,7 @@ class Capabilities:
     prepare: bool = False
     recycle: bool = False
     logs: bool = False
+    rows: bool = False
     converse: bool = False
 
 
@@ -63,6 +64,7 @@ ALL = Capabilities(
     prepare=True,
     recycle=True,
     logs=True,
+    rows=True,
     converse=True,
 )
 """What processes of ours keep."""
@@ -184,6 +186,10 @@ class Worker(Protocol):
     def taken(self) -> int:
         """Count the messages that items of its process have taken."""
         return 0
+
+    def want_receipts(self, wanted: bool) -> None:
+        """Let items tell at once, or not, when they have taken a message; `taken` may know more already."""
+        return
 
     def look(self) -> list[WorkerEvent]:
         """Collect finished items that it may not have announced yet, and tell by `Looked` what runs."""

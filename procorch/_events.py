@@ -377,6 +377,8 @@ class Stopping:
     """The function of a dedicated job is to come to its end: that its process is ended is no news."""
 
     job: int
+    rests: bool = False
+    """Whether it does not run now, so that whatever its process has come to is no news."""
 
 
 @attrs.frozen

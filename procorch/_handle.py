@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
 import time
 import weakref
@@ -11,6 +13,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from typing_extensions import override
 
+from procorch._condition import Condition
 from procorch._current import checked
 from procorch._errors import GroupClosed, NotPicklable, NotRunning, Task, WorkerCrashed
 from procorch._events import Outcome, Outcomes, ProcessStopped, StopAsked
@@ -22,10 +25,13 @@ from procorch._public import public
 from procorch._supervisor import Supervisor
 from procorch._talk import Over, Talk
 from procorch._verdict import Ending, Place, open_value, settle, shorten
-from procorch._waits import Condition, SafeFuture
+from procorch._waits import SafeFuture
 
 R = TypeVar("R")
 T = TypeVar("T")
+
+_ENDS = {0, -signal.SIGTERM, -signal.SIGKILL}
+"""Exit codes of a process that was asked to stop, and did not crash."""
 
 
 @public
@@ -70,7 +76,10 @@ class ProcessHandle(Generic[R]):
 
     @property
     def pid(self) -> int | None:
-        """The process id. Waits the moment until the system has made the process; None if it refused to."""
+        """The process id. Waits the moment until the system has made the process; None if it refused to.
+
+        Of a service that of its present process; between two of them that of the last, which is gone.
+        """
         with self._change:
             self._change.wait_for(lambda: self._launched or self._over)
             return self._pid
@@ -238,10 +247,19 @@ class ProcessHandle(Generic[R]):
             bool: Whether that is so; False if the time was up, or the process has ended for good without taking all.
 
         Raises:
+            NotSupported: The engine cannot talk to what it runs.
             TypeError: ``timeout`` is neither a number nor None.
             ValueError: ``timeout`` is negative or not a number.
         """
-        return self._talk.wait(lambda: not self._talk.untaken, check_wait("timeout", timeout))
+        wait = check_wait("timeout", timeout)
+        self._check_talks("flush")
+        talk = self._talk
+        talk.watch(1)
+        try:
+            self._supervisor.say(talk)
+            return talk.wait(lambda: not talk.untaken, wait)
+        finally:
+            talk.watch(-1)
 
     @overload
     def receive(self, kind: type[T], timeout: float | None = None) -> T: ...
@@ -314,6 +332,7 @@ class ProcessHandle(Generic[R]):
     def _check_talks(self, method: str) -> None:
         if not self._supervisor.capabilities.converse:
             raise self._supervisor.unsupported(f"ProcessHandle.{method}()", "cannot talk to what it runs")
+        self._supervisor.check_own()
 
     def _not_running(self) -> NotRunning:
         return NotRunning(self._name, self.exitcode)
@@ -331,6 +350,11 @@ class ProcessHandle(Generic[R]):
         self._future.set_exception(error)
         self._set_over(None)
 
+    @property
+    def _talk_for_job(self) -> Talk | None:
+        """What its job is to have; None where nobody can talk with what runs."""
+        return self._talk if self._supervisor.capabilities.converse else None
+
     def _bind(self, job: Job) -> None:
         """Take in which job it is."""
         self._number = job.number
@@ -344,18 +368,20 @@ class ProcessHandle(Generic[R]):
             self._change.notify_all()
         self._tell_launched()
 
-    def _set_stopping(self) -> None:
+    def _set_stopping(self, *, rests: bool) -> None:
         self._asked_to_stop = True
+        self._asked_to_end |= rests
 
     def _set_restarted(self) -> None:
         self._restarts += 1
 
     def _set_over(self, exitcode: int | None) -> None:
+        self._exitcode = exitcode
+        self._talk.over()  # whoever learns that the process has ended finds nothing left of it
         with self._change:
-            self._over, self._exitcode = True, exitcode
+            self._over = True
             calls, self._when_over = self._when_over, []
             self._change.notify_all()
-        self._talk.over()
         self._tell_launched()
         for call in calls:
             call(self)
@@ -382,6 +408,11 @@ class ProcessHandle(Generic[R]):
                 return
         call(self)
 
+    def _forget_call(self, call: Callable[[ProcessHandle[R]], object]) -> None:
+        """Call that no more: who wanted to know may be gone long before a service is."""
+        with self._change, contextlib.suppress(ValueError):  # it has been called
+            self._when_over.remove(call)
+
     @property
     def _is_settled(self) -> bool:
         """Whether the process has ended and its result was asked for."""
@@ -392,8 +423,8 @@ class ProcessHandle(Generic[R]):
         if self._collected or self._asked_to_end or not self._future.done():
             return None
         error = self._future.exception()
-        if self._asked_to_stop and isinstance(error, WorkerCrashed):
-            return None  # it was ended for not coming to its end
+        if self._asked_to_stop and isinstance(error, WorkerCrashed) and error.exitcode in _ENDS:
+            return None  # it has come to its end in another way than by returning, or was ended for not doing so
         if isinstance(error, GroupClosed) or (isinstance(error, SystemExit) and error.code in {None, 0}):
             return None
         return error
@@ -426,6 +457,10 @@ class _Watcher:
         """Give this handle too, when its process has ended. Called once for each, under the lock of the handles."""
         self._watched += 1
         handle._call_when_over(self._add)
+
+    def leave(self, handle: ProcessHandle[Any]) -> None:
+        """Give this handle no more."""
+        handle._forget_call(self._add)
 
     def _add(self, handle: ProcessHandle[Any]) -> None:
         with self._change:
@@ -486,6 +521,8 @@ class Handles:
         finally:
             with self._lock:
                 self._watchers.remove(watcher)
+                for handle in (*self._kept, *self._settled):
+                    watcher.leave(handle)
 
     def uncollected_failures(self) -> list[BaseException]:
         """Collect what nobody has asked for.
@@ -522,8 +559,8 @@ class HandleSink(Sink):
         self._handle._set_started(pid)
 
     @override
-    def stopping(self) -> None:
-        self._handle._set_stopping()
+    def stopping(self, *, rests: bool) -> None:
+        self._handle._set_stopping(rests=rests)
 
     @override
     def restarted(self) -> None:

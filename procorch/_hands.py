@@ -93,6 +93,8 @@ class Hands:
         self.jobs.clear()
         self.streams.clear()
         self._owners.clear()
+        for talk in self.talks.values():
+            talk.lost()  # now: soon there will be nothing left to say it to
         self.talks.clear()
         return deliveries
 
@@ -209,8 +211,8 @@ class Hands:
                 self.workers[slot].show_stack()
             case e.Ask(slot):
                 self.workers[slot].ask()
-            case e.Stopping(number):
-                self._owners[number].stopping()
+            case e.Stopping(number, rests):
+                self._owners[number].stopping(rests=rests)
             case e.Cease(slot):
                 self._let_cease(slot)
             case e.Terminate() | e.Kill():

@@ -189,6 +189,14 @@ class Inbox:
         """How many messages the items of the process have taken."""
         return self._page.taken()
 
+    def want_receipts(self, wanted: bool) -> None:
+        """Let items tell at once, or not, when they have taken a message.
+
+        Args:
+            wanted (bool): Whether.
+        """
+        self._page.want_receipts(wanted)
+
     def died(self, exitcode: int | None, remains: Remains) -> list[WorkerEvent]:
         """Take in that the process has ended and that all its messages have been heard.
 

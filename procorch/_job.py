@@ -81,8 +81,12 @@ class Sink:
             pid (int | None): Its process id, if it has one.
         """
 
-    def stopping(self) -> None:
-        """Take in that the process of the job's own is to come to its end. Called under the lock."""
+    def stopping(self, *, rests: bool) -> None:
+        """Take in that the process of the job's own is to come to its end. Called under the lock.
+
+        Args:
+            rests (bool): Whether its function does not run now.
+        """
 
     def restarted(self) -> None:
         """Take in that the process of the job's own has ended, and another is to take its place."""

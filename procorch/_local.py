@@ -234,6 +234,10 @@ class LocalWorker(Worker):
         return self._inbox.taken
 
     @override
+    def want_receipts(self, wanted: bool) -> None:
+        self._inbox.want_receipts(wanted)
+
+    @override
     def look(self) -> list[WorkerEvent]:
         return self._inbox.glance(stack=self.channel.has_stack)
 

@@ -123,7 +123,7 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
 
     @override
     def stop(self, grace: float | None = None) -> None:
-        """Close the stream: see `close`. What its generator may ask, whether it is to stop, is for other functions.
+        """Close the stream: see `close`. A generator that runs finds `CurrentProcess.stopping` set.
 
         Args:
             grace (float | None): Seconds, more than 0, or None; for a stream they are always 5.
@@ -269,7 +269,7 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
         """Make its job, with the rows that there is room for at first; the first of them brings the arguments."""
         spec = options.spec(dedicated=True, streaming=True, stop_on_failure=True, name=self._name)
         sink = _RowSink(self, self._task, self._supervisor.ending)
-        job = self._job = Job(function, Style.ONE, spec, sink, self._talk)
+        job = self._job = Job(function, Style.ONE, spec, sink, self._talk_for_job)
         self._ahead.begin(job, payload)
         return job
 

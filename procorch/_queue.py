@@ -4,7 +4,7 @@ The page is an anonymous shared mapping. Whatever kills the worker, the parent f
 items are finished and with what, and which one had begun. No lock is shared, so a dead writer can block nobody.
 
     words of 8 bytes: 0 SEQ | 1 BEGUN | 2 RECORDS | 3 STARTED | 4 TOUCHED | 5 STOP | 6 SINCE | 7 LOGGED | 8 MARK
-                      9 LISTENS | 10 TAKEN
+                      9 LISTENS | 10 TAKEN | 11 RECEIPTS
     from byte 128:    records, each a word (length << 24 | kind << 16 | items) and a body, at a multiple of 8
 
 A record is the outcome of one item, or a run: the results of several that are plain data (see `_plain`). The last run
@@ -27,7 +27,8 @@ LOGGED counts what was logged, once it is in the socket: so the reader knows how
 lets out what it finds here.
 
 LISTENS is set once the item asks for what the parent has to say to it; TAKEN counts the messages that it has got, each
-before it gets it: so whatever kills it, nobody else gets the same one.
+before it gets it: so whatever kills it, nobody else gets the same one. RECEIPTS is set by the parent while it waits to
+hear of that: the item looks there after TAKEN was counted, the parent looks at TAKEN after this was set.
 
 Loaded in every worker. What the records mean is not decided here. The writer's end is in `_writer`.
 """
@@ -44,7 +45,7 @@ from procorch._plain import read_run
 PAGE_BYTES = 1 << 20
 """Size of a page. The memory is taken as it is written, so a worker with small results costs little of it."""
 
-SEQ, BEGUN, RECORDS, STARTED, TOUCHED, STOP, SINCE, LOGGED, MARK, LISTENS, TAKEN = range(11)
+SEQ, BEGUN, RECORDS, STARTED, TOUCHED, STOP, SINCE, LOGGED, MARK, LISTENS, TAKEN, RECEIPTS = range(12)
 FIRST = 128
 """Where the first record is."""
 MOST_ITEMS = 0xFFFF
@@ -278,6 +279,14 @@ class Reader:
             int: Of this moment.
         """
         return self._words[TAKEN]
+
+    def want_receipts(self, wanted: bool) -> None:
+        """Let the item tell at once, or not, when it has taken a message.
+
+        Args:
+            wanted (bool): Whether.
+        """
+        self._words[RECEIPTS] = wanted
 
     def ask_stop(self, seq: int) -> None:
         """Ask the writer to begin no further item of a chunk. It says with `Ended` how far it came.

@@ -72,7 +72,7 @@ class Roster:
             slot (Slot): One that is GONE.
         """
         slot.phase = Phase.STARTING
-        slot.tasks, slot.expired = 0, None
+        slot.tasks, slot.expired, slot.finalized = 0, None, False
         slot.starts += 1
         self.alive += slot.dedicated is None
         self.starting += slot.dedicated is None

@@ -402,8 +402,9 @@ class Scheduler:
         if self._elastic:
             self._pace.ended(slot, job, busy, now)
         self._release(slot, job, slot.items[slot.done :])
-        if slot.phase is not Phase.BUSY and job.makes_rows and slot.next_step is e.Terminate:
-            self._roster.retire(slot, now)  # it was in a row when it was asked to end
+        has_time = job.makes_rows or (slot.stop_asked and self._limits.finalizes)
+        if slot.phase is not Phase.BUSY and has_time and slot.next_step is e.Terminate:
+            self._roster.retire(slot, now)  # it was in a row when it was asked to end, or its finalizer comes next
         elif slot.phase is not Phase.BUSY:
             self._order(e.Ask(slot.number))  # it was told to end, but by a signal that it made something else of
         elif self._replaces(job) or (slot.dedicated is None and self._is_used_up(slot, worn=worn)):
@@ -478,6 +479,7 @@ class Scheduler:
             # What kills workers may be the item's way to them: it is too large, or loading its function crashes.
             deaths = job.unbegun[rest[0]] = job.unbegun.get(rest[0], 0) + 1
             if deaths >= self._limits.max_unbegun_deaths:
+                self._services.fail(job.number)
                 self._lose(slot, job, rest.pop(0), died.remains, died.exitcode)
         self._give_back(job, rest)
         for item in reversed(culprits):
@@ -534,7 +536,8 @@ class Scheduler:
         return e.GivenUp(slot.number, restart, self._services.restarts(job.number), reason, outcome)
 
     def _stop_asked(self, number: int, grace: float | None, now: float) -> None:
-        self._order(e.Stopping(number))
+        job = self._jobs.get(number)
+        self._order(e.Stopping(number, job is not None and bool(job.waiting or job.resting)))
         for slot in self._dedicated_to(number):
             if slot.stop_asked:
                 continue
@@ -543,10 +546,10 @@ class Scheduler:
                 self._roster.cease(slot, self._limits.stop_grace if grace is None else grace, now)
             elif slot.phase is Phase.STARTING:
                 self._roster.stop(slot, now)  # the function has not begun
-            elif slot.phase is not Phase.GONE:
-                self._roster.ends_by_itself(slot, now)
-            else:
+            elif slot.phase is Phase.GONE:
                 self._settle_dedicated(slot, number, slot.exitcode)  # it rests
+            elif slot.finalized or not self._limits.finalizes:
+                self._roster.ends_by_itself(slot, now)
 
     def _unheard(self, number: int, now: float) -> None:
         slot = self.slots.get(number)
@@ -557,7 +560,7 @@ class Scheduler:
         """Stop those that are up one after the other, the one that was started last first, once it is time for that."""
         services = self._services
         while (number := services.last) is not None and not self._terminated:
-            if not (services.failed or (self._closing and self._only_services_are_left)):
+            if not (services.failed or self._broken or (self._closing and self._only_services_are_left)):
                 return
             if any(slot.stop_asked for slot in self._dedicated_to(number)):
                 return  # the next one's turn comes when it has ended
@@ -588,6 +591,7 @@ class Scheduler:
     def _launch_failed(self, slot: Slot, detail: str) -> None:
         can_go_on = self._roster.refused(slot)
         if slot.dedicated is not None:
+            self._services.fail(slot.dedicated)
             self._forget_dedicated(slot, slot.dedicated, e.NotStarted(slot.number, detail), None)
         elif not can_go_on:
             self._break(e.Broken(slot.number, None, None, detail))
@@ -603,7 +607,8 @@ class Scheduler:
 
     def _finalized(self, slot: Slot, failure: Failure | None, now: float) -> None:
         job = self._jobs.get(slot.dedicated) if slot.dedicated is not None else None
-        if slot.dedicated is None or (job is not None and self._replaces(job)):
+        slot.finalized = True
+        if slot.dedicated is None or slot.stop_asked or (job is not None and self._replaces(job)):
             self._roster.ends_by_itself(slot, now)  # else it may live on, see `Roster.set_idle`
         if failure is not None:
             self._order(e.FinalizerFailed(slot.number, failure))

@@ -21,6 +21,7 @@ class Services:
         self._times: dict[int, deque[float]] = {}  # of restarts, by job, in the order in which the jobs were opened
         self._counts: dict[int, int] = {}
         self._given_up: set[int] = set()
+        self._failed = False
 
     def __contains__(self, job: object) -> bool:
         """Tell whether a job is one that is to stay up."""
@@ -46,6 +47,7 @@ class Services:
         self._counts.pop(job, None)
         if not self._times:
             self._given_up.clear()
+            self._failed = False
 
     def restart(self, job: int, restart: Restart, now: float) -> tuple[int, float] | None:
         """Decide whether it is started again.
@@ -63,10 +65,19 @@ class Services:
         seconds = restart.wait(times, now)
         if seconds is None:
             self._given_up.add(job)
+            self.fail(job)
             return None
         times.append(now + seconds)
         self._counts[job] += 1
         return self._counts[job], seconds
+
+    def fail(self, job: int) -> None:
+        """Take in that it has failed for good, whatever the reason.
+
+        Args:
+            job (int): Its number, or that of any other job.
+        """
+        self._failed |= job in self._times
 
     def restarts(self, job: int) -> int:
         """Count how often it was started again.
@@ -80,7 +91,7 @@ class Services:
         return self._counts[job]
 
     def has_given_up(self, job: int) -> bool:
-        """Tell whether it has failed for good.
+        """Tell whether it was started again too often.
 
         Args:
             job (int): Its number, or that of any other job.
@@ -93,7 +104,7 @@ class Services:
     @property
     def failed(self) -> bool:
         """Whether one has failed for good, and others are still up: these are to stop."""
-        return bool(self._given_up)
+        return self._failed
 
     @property
     def last(self) -> int | None:

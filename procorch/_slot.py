@@ -66,6 +66,8 @@ class Slot:
     """Whether a dedicated job's item is not to be tried again: its process was told to end, or its function to stop."""
     stop_asked: bool = False
     """Whether its function was asked to come to its end, which is done once."""
+    finalized: bool = False
+    """Whether the finalizer of its present process has come to its end."""
     exitcode: int | None = None
     """Of the last process of a dedicated job; None if it is not known."""
 

@@ -56,8 +56,7 @@ class Supervisor(Loop):
             GroupClosed: It was closed, terminated, cannot start workers, or belongs to the process that this one is a
                 forked copy of.
         """
-        if os.getpid() != self._pid:
-            raise self._foreign().closed()
+        self.check_own()
         if self._closing or self.ending.cause is not None:
             raise self.ending.closed()
 
@@ -99,8 +98,7 @@ class Supervisor(Loop):
         Returns:
             bool: False if the job is over; then the deck is left as it is.
         """
-        if os.getpid() != self._pid:
-            raise self._foreign().closed()
+        self.check_own()
         return self._act(partial(self._offer, job))
 
     def _offer(self, job: Job, deliveries: Deliveries) -> bool:
@@ -189,8 +187,16 @@ class Supervisor(Loop):
         Args:
             talk (Talk): With that process.
         """
-        if os.getpid() == self._pid:
-            self._act(lambda _: talk.go_on())
+        self._act(lambda _: talk.go_on())
+
+    def check_own(self) -> None:
+        """Refuse a forked copy of the process: its workers are another's.
+
+        Raises:
+            GroupClosed: This is one.
+        """
+        if os.getpid() != self._pid:
+            raise self._foreign().closed()
 
     def is_running(self, job: Job) -> bool:
         """Tell whether the only item of a job has begun.

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from procorch._arrivals import Arrivals, InputFailed
 from procorch._chunks import Window
+from procorch._condition import Condition
 from procorch._engine import Function
 from procorch._errors import NotPicklable, Task, TaskError
 from procorch._events import Dropped, Outcomes
@@ -27,7 +28,6 @@ from procorch._plain import are_plain
 from procorch._shape import Shape
 from procorch._supervisor import Supervisor
 from procorch._verdict import Place, shorten
-from procorch._waits import Condition
 
 _HOLD_BACK_SECONDS = 0.0005
 """How long inputs are held back to be handed over together, if the next is there for the taking. To hand over costs

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from procorch import _messages as m
+from procorch._condition import Condition
 from procorch._engine import Worker
-from procorch._waits import Condition
 
 MOST = 64
 """Messages each way that have not been taken, at most: who sends more waits."""
@@ -37,7 +37,9 @@ class Talk:
         self._heard: deque[m.Payload] = deque()
         self._allowed = self._allowed_told = 0  # messages that it may have sent
         self._is_over = False
+        self._left = 0  # messages that nobody had taken when it was over
         self._serves = False
+        self._watchers = 0  # of how many messages have not been taken
 
     # --- under the group's lock ---------------------------------------------------------------------------------------
 
@@ -68,6 +70,10 @@ class Talk:
             for payload in islice(self._posts, self._said, None):
                 worker.say(m.Post(payload))
             self._said = len(self._posts)
+            worker.want_receipts(self._watchers > 0)
+            if self._watchers:
+                self._forget_taken(worker.taken())
+                self._change.notify_all()
 
     @property
     def _owes_leave(self) -> bool:
@@ -101,10 +107,12 @@ class Talk:
             self._change.notify_all()
 
     def _forget_taken(self, total: int) -> None:
-        for _ in range(total - self._taken):
+        # Less than is known is no news: what two threads of a process tell may come in another order. And whatever goes
+        # wrong there, no more can have been taken than was sent.
+        for _ in range(min(total - self._taken, self._said)):
             self._posts.popleft()
             self._said -= 1
-        self._taken = total
+        self._taken = max(self._taken, total)
 
     # --- any thread ---------------------------------------------------------------------------------------------------
 
@@ -116,7 +124,9 @@ class Talk:
     def over(self) -> None:
         """Take in that there will be no further process."""
         with self._change:
-            self._is_over = True
+            self._is_over, self._worker = True, None
+            self._left = len(self._posts)
+            self._posts.clear()  # nobody will take them, and each may keep a descriptor
             self._change.notify_all()
 
     @property
@@ -159,10 +169,19 @@ class Talk:
                 self._posts.append(payload)
             return has_room
 
+    def watch(self, count: int) -> None:
+        """Take in that somebody wants to know at once, or not any more, when a message is taken; `go_on` follows.
+
+        Args:
+            count (int): 1 or -1.
+        """
+        with self._change:
+            self._watchers += count
+
     @property
     def untaken(self) -> int:
         """How many messages are not known to have been taken."""
-        return len(self._posts)
+        return len(self._posts) + self._left
 
     def take(self, timeout: float | None) -> tuple[m.Payload | None, bool]:
         """Take the next message, and wait for it.

@@ -232,8 +232,7 @@ class Tasks:
         else:
             spec = self._options.spec(dedicated=True, name=name, restart=restart)
             sink = HandleSink(handle, task, self._supervisor.ending)
-            talk = handle._talk if self._supervisor.capabilities.converse else None
-            job = Call(function, Style.CALL, spec, sink, payload=payload, talk=talk)
+            job = Call(function, Style.CALL, spec, sink, payload=payload, talk=handle._talk_for_job)
             self._supervisor.open(job, sealed=True)
             handle._bind(job)
         self._handles.add(handle)
@@ -266,7 +265,7 @@ class Tasks:
                 f"retries, retry_on and restart are not for a generator function as {name_of(fn)}: "
                 "a fresh process would begin again with the first row"
             )
-        if not supervisor.capabilities.converse:
+        if not supervisor.capabilities.rows:
             raise supervisor.unsupported("start() of a generator function", "cannot have a process make row after row")
         supervisor.check_open()
 

@@ -21,6 +21,7 @@ from procorch._queue import (
     MARK,
     MOST_BASE,
     MOST_ITEMS,
+    RECEIPTS,
     RECORDS,
     SEQ,
     SINCE,
@@ -172,6 +173,14 @@ class Writer:
             count (int): Of all chunks.
         """
         self._words[TAKEN] = count
+
+    def wants_receipts(self) -> bool:
+        """Tell whether the reader waits for messages to be taken.
+
+        Returns:
+            bool: Of this moment; to be looked at after `note_taken`.
+        """
+        return bool(self._words[RECEIPTS])
 
     def touch(self, now_ns: int) -> None:
         """Note how long the chunk's work has taken so far.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,81 @@ def send_from_threads(threads: int, count: int) -> None:
         one.start()
     for one in every:
         one.join()
+
+
+def send_while_taking(threads: int, count: int) -> int:
+    """Send from some threads what this one takes meanwhile."""
+    me = current_process()
+    sys.setswitchinterval(1e-6)
+
+    def send() -> None:
+        for number in range(count):
+            me.send(number)
+
+    every = [threading.Thread(target=send) for _ in range(threads)]
+    for one in every:
+        one.start()
+    for number in range(count):
+        assert me.receive() == number
+    for one in every:
+        one.join()
+    return count
+
+
+def take_one_and_wait(gate: str) -> Any:
+    """Take a message, and ask for no other before a file is there."""
+    message = current_process().receive()
+    wait_until(Path(gate).exists)
+    return message
+
+
+def send_without_waiting() -> int:
+    """Send until there is no room, and tell how often there was."""
+    me = current_process()
+    for number in range(10_000):
+        try:
+            me.send(number, timeout=0)
+        except TimeoutError:
+            return number
+    return -1
+
+
+def serve_and_crash() -> None:
+    """Crash when asked to stop."""
+    serve()
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def double_messages() -> Generator[int]:
+    """Make a row of each message."""
+    for message in current_process().messages(int):
+        yield 2 * message
+
+
+def fail_if_there(file: str) -> None:
+    """Be an initializer that fails from some time on."""
+    if Path(file).exists():
+        raise RuntimeError("no database")
+
+
+def talk_in_a_copy() -> list[str]:
+    """Try in a forked copy what is for this process only."""
+    me = current_process()
+    me.ready()
+    reader, writer = os.pipe()
+    if not os.fork():
+        told: list[str] = []
+        for call in (me.ready, lambda: me.send(1), me.receive, me.stopping.is_set, lambda: me.stopping.wait(1)):
+            try:
+                call()
+            except RuntimeError as error:
+                told.append(str(error))
+        os.write(writer, "\n".join(told).encode())
+        os._exit(0)
+    os.close(writer)
+    os.wait()
+    with os.fdopen(reader) as file:
+        return [*file.read().splitlines(), me.receive()]
 
 
 def take_after(gate: str, count: int) -> list[Any]:

@@ -190,6 +190,7 @@ FLOORS = {
     "engines._dask_members": 1,
     "engines._placement": 1,
     "events": 1,
+    "_condition": 0,
     "_public": 0,
 }
 """A file imports files of lower floors only. `aio`, `testing` and `engines` are annexes: high up, for nobody."""
@@ -412,6 +413,7 @@ def test_a_worker_loads_little_more_than_one_of_the_standard_library(standard_wo
         "procorch",
         "procorch._buffers",
         "procorch._child",
+        "procorch._condition",
         "procorch._cpus",
         "procorch._late_logs",
         "procorch._mail",

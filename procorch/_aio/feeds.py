@@ -19,8 +19,9 @@ from typing import Any
 from typing_extensions import override
 
 from procorch._aio.hops import Hops
+from procorch._condition import Condition
 from procorch._feed import Feed
-from procorch._waits import Condition, join_thread
+from procorch._waits import join_thread
 
 _AT_ONCE = 64
 """Inputs taken of async iterables that never wait, until others in the loop have their turn."""

@@ -17,10 +17,10 @@ from procorch._checkpoint import Key
 from procorch._checkpoints.files import reason_of
 from procorch._checkpoints.in_band import Beside, lasting
 from procorch._checkpoints.store import Row, Store
+from procorch._condition import Condition
 from procorch._errors import CheckpointError
 from procorch._messages import Failure
 from procorch._outcome import PROTOCOL, read_report
-from procorch._waits import Condition
 
 _EVERY_SECONDS = 0.02
 """Between two transactions, at least: each costs about 0.2 ms. What ends in this time is in doubt after a SIGKILL."""

@@ -20,9 +20,9 @@ from procorch._checkpoints.files import told
 from procorch._checkpoints.journal import Entry, Journal
 from procorch._checkpoints.ledger import InUse, Ledger
 from procorch._checkpoints.store import Identity, Store
+from procorch._condition import Condition
 from procorch._errors import CheckpointError
 from procorch._noting import Noting
-from procorch._waits import Condition
 
 _PATIENCE_SECONDS = 10.0
 """How long the processes of a run that was killed are waited for: they end within 2 s."""

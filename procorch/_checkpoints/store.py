@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from procorch._checkpoint import Key
 from procorch._checkpoints.files import make_sure, told
+from procorch._condition import Condition
 from procorch._errors import CheckpointError, CheckpointMismatch
-from procorch._waits import Condition
 
 Connection: TypeAlias = sqlite3.Connection
 

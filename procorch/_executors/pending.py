@@ -8,7 +8,7 @@ import weakref
 from multiprocessing import util
 from typing import Protocol
 
-from procorch._waits import Condition
+from procorch._condition import Condition
 
 
 class Entry(Protocol):

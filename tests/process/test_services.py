@@ -105,6 +105,31 @@ def test_a_service_that_rests_before_its_restart_is_over_at_once(tmp_path: Path)
         assert handle.join(5)
 
 
+def test_one_that_crashes_while_it_is_stopped_is_loud() -> None:
+    def run() -> None:
+        with ProcessGroup() as group:
+            assert group.start(targets.serve_and_crash, restart=QUICK).wait_ready()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run()
+    (error,) = caught.value.exceptions
+    assert isinstance(error, WorkerCrashed)
+    assert error.exitcode == -signal.SIGSEGV
+
+
+def test_a_generator_that_waits_for_messages_is_closed_at_once() -> None:
+    with ProcessGroup() as group:
+        stream = group.start(targets.double_messages)
+        stream.send(1)
+        stream.send(2)
+        rows = iter(stream)
+        assert [next(rows), next(rows)] == [2, 4]
+        stream.close()
+        assert stream.join()
+        assert stream.exitcode == 0
+    assert group.stats().signals == 0
+
+
 # --- restarts ---------------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +261,25 @@ def test_when_one_has_failed_for_good_the_others_stop_and_it_is_loud(log: Path, 
     assert str(error).startswith("service 'web-1' has failed for good after 2 restarts: ")
 
 
+def test_when_none_can_be_started_any_more_the_others_stop_and_it_is_loud(log: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+
+    def run() -> None:
+        with ProcessGroup(initializer=targets.fail_if_there, initargs=(str(broken),)) as group:
+            handles = [group.start(targets.serve, str(log), name=f"s{number}", restart=QUICK) for number in range(2)]
+            assert all(handle.wait_ready() for handle in handles)
+            broken.touch()
+            pid = handles[0].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            assert group.join(10)  # nobody has closed it
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run()
+    assert [str(error) for error in caught.value.exceptions] == ["no database"]
+    assert lines(log) == ["stopped s1", "ended s1"]
+
+
 def test_one_that_returns_too_often_has_failed_for_good(tmp_path: Path) -> None:
     with ProcessGroup() as group:
         restart = Restart("always", max_restarts=1, backoff=0)
@@ -278,6 +322,18 @@ def test_when_the_parent_is_killed_its_services_are_gone(method: Method) -> None
         process.kill()
         process.wait()
         wait_until(lambda: all(map(is_gone, pids)), 2.0)
+
+
+def test_who_has_looked_for_ended_processes_is_not_kept_by_those_that_stay_up() -> None:
+    with ProcessGroup() as group:
+        service = group.start(targets.serve, restart=QUICK)
+        for number in range(3):
+            other = group.start(doubler, number)
+            other.join()
+            done = group.as_completed()
+            assert other in (next(done) for _ in range(number + 1))
+            del done
+        assert service._when_over == []
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

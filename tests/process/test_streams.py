@@ -132,7 +132,7 @@ def test_an_engine_that_cannot_refuses_by_name() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as executor, ProcessGroup(engine=ExecutorEngine(executor, isolate=False)) as group:
-        assert not group._supervisor.capabilities.converse
+        assert not group._supervisor.capabilities.rows
         with pytest.raises(NotSupported, match="generator function"):
             group.start(ts.count_to, 1)
 

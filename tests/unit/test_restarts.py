@@ -55,10 +55,13 @@ class Keeper(Mind):
 
     stopping: tuple[int, ...] = ()
     """The jobs of which that was told, in this order."""
+    resting: tuple[int, ...] = ()
+    """Those of them whose functions did not run."""
 
     def hear(self, *heard: e.Event) -> list[e.Order]:
         orders = super().hear(*heard)
         self.stopping += tuple(order.job for order in of(e.Stopping, orders))
+        self.resting += tuple(order.job for order in of(e.Stopping, orders) if order.rests)
         return [order for order in orders if not isinstance(order, e.Stopping)]
 
 
@@ -259,6 +262,42 @@ def test_a_finalizer_takes_its_time_but_nothing_that_outlives_it_keeps_a_restart
     assert mind.at(105.0) == [e.Terminate(1)]
 
 
+@pytest.mark.parametrize("stop", [e.StopAsked(1, 3.0), CLOSE])
+@pytest.mark.parametrize("early", [False, True])
+def test_the_finalizer_of_a_function_that_was_stopped_takes_its_time(stop: e.Event, early: bool) -> None:
+    mind = running(NOW, finalizes=True, stop_grace=5.0)
+    mind.hear(*((stop, *finish(1, DONE)) if early else (*finish(1, DONE), stop)))
+    assert mind.scheduler.next_deadline() is None
+    mind.now = 100.0
+    assert mind.hear(e.Finalized(1, None)) == []
+    assert mind.at(105.0) == [e.Terminate(1)]
+
+
+def test_who_is_stopped_after_its_finalizer_has_no_more_than_its_time() -> None:
+    mind = running(NOW, finalizes=True, stop_grace=5.0)
+    mind.hear(*finish(1, DONE), e.Finalized(1, None), e.StopAsked(1))
+    assert mind.at(5.0) == [e.Terminate(1)]
+
+
+@pytest.mark.parametrize(
+    ("heard", "rests"),
+    [
+        ((), False),
+        (finish(1, DONE), False),
+        (finish(1, FAILED), True),
+        ((dies(1),), True),
+        ((dies(1), e.TimePassed()), True),
+    ],
+)
+def test_a_handle_is_told_whether_its_function_rests_when_it_is_stopped(
+    heard: tuple[e.Event, ...], rests: bool
+) -> None:
+    mind = running(LATER)
+    mind.hear(*heard, e.StopAsked(1))
+    assert mind.stopping == (1,)
+    assert bool(mind.resting) is rests
+
+
 def test_a_service_that_returned_may_outlive_its_finalizer() -> None:
     mind = running(NOW, finalizes=True)
     mind.hear(*finish(1, DONE), e.Finalized(1, None))
@@ -266,10 +305,12 @@ def test_a_service_that_returned_may_outlive_its_finalizer() -> None:
 
 
 def test_a_process_that_died_before_the_function_began_is_no_restart() -> None:
-    mind = running(NEVER, max_unbegun_deaths=3)
+    mind = running(NEVER, NOW, max_unbegun_deaths=3)
     for _ in range(2):
         assert mind.hear(dies(1, -9, 0), *ready(1)) == [e.StartWorker(1, "s-1"), e.Send(1, 1, range(1))]
-    assert outcomes(mind.hear(dies(1, -9, 0))) == {0: e.Lost(1, -9, 0)}
+    orders = mind.hear(dies(1, -9, 0))
+    assert outcomes(orders) == {0: e.Lost(1, -9, 0)}
+    assert of(e.Cease, orders) == [e.Cease(2)]  # it has failed for good
 
 
 # --- when it is given up ----------------------------------------------------------------------------------------------
@@ -585,9 +626,11 @@ def test_without_workers_that_can_start_there_are_no_restarts_and_nothing_hangs(
     mind.hear(dies(2), *call(4))
     orders = mind.hear(e.SetupFailed(4, FAILED))
     assert of(e.ProcessOver, orders) == [e.ProcessOver(2, -9)]
-    assert outcomes(mind.hear(dies(3))) == {0: e.Lost(3, -9, 1)}
-    mind.hear(dies(4, 1, 0))
-    assert mind.hear(CLOSE) == [e.Cease(1)]
+    assert of(e.Cease, orders) == [e.Cease(3)]  # nobody keeps them up any more
+    orders = mind.hear(dies(3))
+    assert outcomes(orders) == {0: e.Lost(3, -9, 1)}
+    assert orders[-1] == e.Cease(1)
+    mind.hear(dies(4, 1, 0), CLOSE)
     assert outcomes(mind.hear(*finish(1, FAILED))) == {0: FAILED}
     mind.hear(dies(1, 1, 0))
     assert mind.scheduler.finished
@@ -602,12 +645,13 @@ def test_a_service_of_a_group_that_takes_nothing_is_over_at_once() -> None:
     assert mind.scheduler.finished
 
 
-def test_a_service_that_the_system_refuses_a_process_is_over() -> None:
-    mind = running(NOW)
+def test_a_service_that_the_system_refuses_a_process_has_failed_for_good() -> None:
+    mind = running(NOW, NOW)
     mind.hear(dies(1))
     orders = mind.hear(e.LaunchFailed(1, "no room"))
     assert outcomes(orders) == {0: e.NotStarted(1, "no room")}
-    assert mind.hear(CLOSE) == []
+    assert of(e.Cease, orders) == [e.Cease(2)]
+    mind.hear(*finish(2, DONE), dies(2, 0, 0), CLOSE)
     assert mind.scheduler.finished
 
 

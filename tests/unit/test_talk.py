@@ -1,0 +1,114 @@
+"""Unit: what is said between the parent and a process, and how far it is known to have come."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, cast
+
+import pytest
+
+from procorch import _messages as m
+from procorch._engine import Worker
+from procorch._talk import MOST, Over, Talk
+
+
+class Listener:
+    """A worker that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[m.ToWorker] = []
+        self.has_taken = 0
+        self.wanted = False
+
+    def say(self, message: m.ToWorker) -> None:
+        self.told.append(message)
+
+    def taken(self) -> int:
+        return self.has_taken
+
+    def want_receipts(self, wanted: bool) -> None:
+        self.wanted = wanted
+
+    @property
+    def posts(self) -> list[bytes]:
+        return [bytes(cast("Any", one.payload)) for one in self.told if isinstance(one, m.Post)]
+
+
+def talk_of(*payloads: bytes) -> tuple[Talk, Listener]:
+    talk, worker = Talk(), Listener()
+    for payload in payloads:
+        assert talk.put(payload, 0)
+    talk.begin(cast("Worker", worker))
+    return talk, worker
+
+
+def followed(talk: Talk) -> list[bytes]:
+    """Let another worker take the place, and give what it is told."""
+    talk.lost()
+    after = Listener()
+    talk.begin(cast("Worker", after))
+    return after.posts
+
+
+def test_what_was_taken_goes_to_no_other() -> None:
+    talk, worker = talk_of(b"a", b"b", b"c")
+    assert worker.posts == [b"a", b"b", b"c"]
+    talk.hear([m.Taken(1)])
+    worker.has_taken = 2
+    assert followed(talk) == [b"c"]
+
+
+def test_threads_of_a_process_may_tell_in_another_order_how_far_it_is() -> None:
+    talk, worker = talk_of(b"a", b"b", b"c", b"d", b"e")
+    talk.hear([m.Post(b"x", 3), m.Post(b"y", 1), m.Taken(4)])
+    assert talk.untaken == 1
+    worker.has_taken = 4
+    assert followed(talk) == [b"e"]
+
+
+def test_no_more_was_taken_than_was_sent_whatever_a_process_tells() -> None:
+    talk, _ = talk_of(b"a")
+    talk.hear([m.Taken(1000)])
+    assert talk.untaken == 0
+    assert talk.put(b"b", 0)
+    talk.hear([m.Taken(1001)])
+    assert talk.untaken == 1
+
+
+def test_what_nobody_will_take_is_not_kept_but_counted() -> None:
+    talk, _ = talk_of(*[b"a"] * MOST)
+    talk.lost()
+    talk.over()
+    assert not talk._posts
+    assert talk.untaken == MOST
+    with pytest.raises(Over):
+        talk.put(b"b", None)
+
+
+def test_who_waits_for_messages_to_be_taken_is_told_what_is_known_and_what_comes() -> None:
+    talk, worker = talk_of(b"a", b"b")
+    assert not worker.wanted
+    worker.has_taken = 1
+    talk.watch(1)
+    talk.go_on()
+    assert worker.wanted
+    assert talk.untaken == 1
+    talk.lost()
+    after = Listener()
+    talk.begin(cast("Worker", after))
+    assert after.wanted
+    talk.watch(-1)
+    talk.go_on()
+    assert not after.wanted
+
+
+def test_what_becomes_known_wakes_who_waits_for_room() -> None:
+    talk, worker = talk_of(*[b"a"] * MOST)
+    room: list[bool] = []
+    thread = threading.Thread(target=lambda: room.append(talk.put(b"b", 20.0)))
+    thread.start()
+    worker.has_taken = 1
+    talk.watch(1)
+    talk.go_on()
+    thread.join()
+    assert room == [True]
