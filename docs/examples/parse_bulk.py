@@ -1,7 +1,7 @@
 """Parse many files, of which some are no good: each has its limit on time, and its own outcome.
 
-The files are modules of the standard library. Beside them lie three that stop many a parser: one with a mistake, one that is
-nested too deeply, and one that never comes to its end (a named pipe into which nobody writes).
+The files are modules of the standard library. Beside them lie three that stop many a parser: one with a mistake, one
+that is nested too deeply, and one that never comes to its end (a named pipe into which nobody writes).
 """
 
 from __future__ import annotations
