@@ -1,8 +1,9 @@
 """SHA-256 of every file below a folder: a lazy stream, in whatever order; what cannot be read is a value like others.
 
-python digest_tree.py                            of the standard library, tests left out: a summary
-python digest_tree.py --list FOLDER              as sha256sum prints it, for sha256sum -c
-python digest_tree.py --progress FOLDER          with a bar on standard error (extra "progress")
+What it can do:
+    python digest_tree.py                            of the standard library, tests left out: a summary
+    python digest_tree.py --list FOLDER              as sha256sum prints it, for sha256sum -c
+    python digest_tree.py --progress FOLDER          with a bar on standard error (extra "progress")
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def main() -> None:
     """Digest a tree."""
     parser = argparse.ArgumentParser(description="SHA-256 of every file below a folder.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path(sysconfig.get_path("stdlib")))
-    parser.add_argument("--skip", nargs="*", default=["site-packages", "test"], help="folders to leave out, by their names")
+    parser.add_argument("--skip", nargs="*", default=["site-packages", "test"], help="names of folders to leave out")
     parser.add_argument("--list", action="store_true", help="print each digest")
     parser.add_argument("--progress", action="store_true", help="show a bar on standard error")
     options = parser.parse_args()
