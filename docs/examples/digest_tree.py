@@ -73,7 +73,7 @@ def main() -> None:
                 print(f"{text}  {path}")
 
     for error in unreadable:
-        print(f"not read: {error}")
+        print(f"not read: {error}", *error.__notes__)  # a note names the item
     if not options.list:
         whole = hashlib.sha256("".join(found[path] for path in sorted(found)).encode()).hexdigest()
         print(f"{len(found)} files, {size / 1e6:.1f} MB, {len(unreadable)} that could not be read")
