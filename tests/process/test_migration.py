@@ -92,8 +92,8 @@ def run(folder: Path, code: Sequence[str], lines: Sequence[str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def values_here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What all lines of the right give, from one process."""
-    lines = [right.line for section in READ for _, right in section.rows if right]
+    """What all lines of the right give, from one process; one that stands there several times is run once."""
+    lines = list(dict.fromkeys(right.line for section in READ for _, right in section.rows if right))
     code = [*NAMES, *(block for section in READ for block in section.here)]
     return dict(zip(lines, run(tmp_path_factory.mktemp("here"), code, lines), strict=True))
 
