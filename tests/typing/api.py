@@ -31,6 +31,7 @@ from procorch import (
     ProcessStream,
     ProcorchError,
     Progress,
+    Restart,
     Shared,
     SlotStats,
     Task,
@@ -38,6 +39,7 @@ from procorch import (
     UsableCpus,
     WorkerCrashed,
     WorkerStartError,
+    current_process,
     events,
     usable_cpus,
 )
@@ -217,6 +219,17 @@ group.submit("doubler", 1)  # type: ignore[arg-type]  # pyright: ignore[reportAr
 assert_type(group.start(doubler, 1), ProcessHandle[int])
 assert_type(group.start(join, 1, "x", name="joiner"), ProcessHandle[str])
 assert_type(view.start(nothing).result(timeout=1.5), None)
+
+service = group.start(doubler, 1, restart=Restart("always", max_restarts=None))
+assert_type(service, ProcessHandle[int])
+service.send(1, timeout=2)
+assert_type(service.receive(int), int)
+for word in service.messages(str):
+    assert_type(word, str)
+me = current_process()
+assert_type(me.receive(bytes, timeout=1), bytes)
+assert_type(me.stopping.wait(1), bool)
+Restart(on="never")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 group.start(doubler, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
