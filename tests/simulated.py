@@ -472,6 +472,8 @@ class Hands:
             return
         assert process.chunk is None
         process.asked = True
+        if self.limits.finalizes and process.job is not None and process.job.asked and process.kill_at == math.inf:
+            process.terminate_at = math.inf  # the finalizer has its time
         ended = isinstance(self.event, e.ChunkEnded)
         if not self.limits.finalizes and (process.job is None or (ended and self.is_replaced(process.job))):
             self.must_end(process)
@@ -481,8 +483,8 @@ class Hands:
         return job.is_up and bool(self.unsettled(job))
 
     def must_end(self, process: Process) -> None:
-        """Expect the ladder for a process, if it does not end in time; one that was told to cease has its own."""
-        if process.ceased:
+        """Expect the ladder for a process, if it does not end in time; one that was told to cease has its own so far."""
+        if process.ceased and not process.finalized:
             return
         process.terminate_at = min(process.terminate_at, self.now + self.limits.stop_grace)
         if process.terminated and process.kill_at == math.inf:  # by the user, who did not want more than that
@@ -535,7 +537,7 @@ class Hands:
         jobs = self.jobs.values()
         others = any(not job.done or job.over != job.spec.dedicated for job in jobs if job.spec.restart is None)
         up = [job for job in jobs if job.is_up]
-        if not up or self.terminated or not (self.given_up or (self.closed and not others)):
+        if not up or self.terminated or not (self.given_up or self.broken or (self.closed and not others)):
             return None
         return up[-1]
 
@@ -556,7 +558,7 @@ class Hands:
                 assert process.ceased or process.killed or process.expired is not None or process.kill_at < math.inf
             if isinstance(self.event, e.Unheard) and self.event.slot == process.slot and process.chunk is not None:
                 assert process.terminated
-            if not (process.killed or process.is_hurried):
+            if not (process.killed or process.is_hurried) and (process.finalized or not self.limits.finalizes):
                 self.must_end(process)
 
     # --- outcomes -----------------------------------------------------------------------------------------------------
@@ -593,6 +595,7 @@ class Hands:
                 return False
             case e.NotStarted():
                 assert job.spec.dedicated
+                self.given_up |= job.spec.restart is not None
                 return False
             case e.GivenUp(where, restart, restarts):
                 assert (where, restart, restarts) == (slot, job.spec.restart, len(job.restarts))
@@ -916,11 +919,14 @@ class Hands:
             if item == process.expired:
                 last = e.TimedOut(process.slot, job.spec.timeout or 0.0, job.begins[item])
             expected[item] = self.tried(process, job, item, last)
+        if chunk.begun == 0:
+            job.unbegun[rest[0]] += 1
+            lost = not job.stopped and job.unbegun[rest[0]] >= self.limits.max_unbegun_deaths
+            self.given_up |= job.is_up and lost
         self.tell(e.WorkerDied(process.slot, exitcode, chunk.begun))
         for item, outcome in expected.items():
             assert job.outcomes.get(item) == outcome
         if chunk.begun == 0:
-            job.unbegun[rest[0]] += 1
             given_up = job.unbegun[rest[0]] == self.limits.max_unbegun_deaths
             if wanted and (given_up or not job.goes_on):
                 item = rest.pop(0)
@@ -955,7 +961,7 @@ class Hands:
         process.finalized = True
         failure = Failure(b"") if process.nature.finalizer_fails else None
         self.finalizers_failed += failure is not None
-        if process.job is None or self.is_replaced(process.job):
+        if process.job is None or process.job.asked or self.is_replaced(process.job):
             self.must_end(process)
         self.tell(e.Finalized(process.slot, failure))
         assert not self.finalizers_failed

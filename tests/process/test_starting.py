@@ -38,6 +38,7 @@ OURS |= {
     "_wire",
     "_buffers",
     "_cpus",
+    "_condition",
     "_mail",
     "_memory",
     "_parcel",
