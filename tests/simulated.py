@@ -483,7 +483,7 @@ class Hands:
         return job.is_up and bool(self.unsettled(job))
 
     def must_end(self, process: Process) -> None:
-        """Expect the ladder for a process, if it does not end in time; one that was told to cease has its own so far."""
+        """Expect the ladder for a process that does not end in time; one that was told to cease has its own so far."""
         if process.ceased and not process.finalized:
             return
         process.terminate_at = min(process.terminate_at, self.now + self.limits.stop_grace)
