@@ -52,7 +52,6 @@ class Mail:
         self._waits = True  # whether the main thread reads alone, or has come to its end
         self._reader = 0  # the one of several threads that waits at the socket for all
         self._is_torn = False  # whether what was read is not yet where it belongs; for good if nobody reads
-        _spares.keep(self._frames)
 
     def __iter__(self) -> Iterator[m.ToWorker]:
         """Give each message when it has come.
@@ -60,12 +59,14 @@ class Mail:
         Yields:
             m.ToWorker: From the parent. Whoever gets one asks for the next when he is through with it.
         """
+        _spares.keep(self._frames)
         try:
             while (message := self._next()) is not None:
                 self._waits = False
                 yield message
         finally:
             self._waits = True
+            _spares.leave(self._frames)
 
     def _next(self) -> m.ToWorker | None:
         """Wait for the next message; None if the parent is gone."""

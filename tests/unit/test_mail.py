@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -28,7 +28,7 @@ class Side:
         self.parent, self.own = socket.socketpair()
         self.heard: list[m.ToWorker] = []
         self.mail = Mail(self.own)
-        self.messages: Iterator[m.ToWorker] = iter(self.mail)
+        self.messages = cast("Generator[m.ToWorker]", iter(self.mail))
         self.fails = False
 
     def say(self, *messages: m.ToWorker) -> None:
@@ -52,6 +52,7 @@ def side() -> Iterator[Side]:
     assert isinstance(next(side.messages), m.Run)
     assert side.mail.listen(side.hear)
     yield side
+    side.messages.close()  # or what is kept to be written again would be kept for it
     side.parent.close()
     side.own.close()
 
