@@ -409,7 +409,7 @@ class Scheduler:
             self._order(e.Ask(slot.number))  # it was told to end, but by a signal that it made something else of
         elif self._replaces(job) or (slot.dedicated is None and self._is_used_up(slot, worn=worn)):
             self._roster.retire(slot, now)
-        elif job.makes_rows and job.number in self._jobs:
+        elif job.makes_rows and job.number in self._jobs and not slot.stopped_by_user:
             self._roster.stand_by(slot)
             self._go_on(job, now)
         else:
@@ -618,6 +618,8 @@ class Scheduler:
             self._roster.stop_dedicated(slot, kill=kill)
             if slot.phase is Phase.GONE:
                 self._settle_dedicated(slot, number, slot.exitcode)  # its item rests, and will not be tried again
+            elif slot.phase is Phase.IDLE:
+                self._roster.set_idle(slot)  # it stands by, and is to make no more rows if it takes no notice
 
     def _settle_dedicated(self, slot: Slot, number: int, exitcode: int | None) -> None:
         """Start the process of a dedicated job again if its item still waits, else forget the slot."""

@@ -472,7 +472,8 @@ class Hands:
             return
         assert process.chunk is None
         process.asked = True
-        if self.limits.finalizes and process.job is not None and process.job.asked and process.kill_at == math.inf:
+        stopped = process.expired is not None or process.kill_at < math.inf
+        if self.limits.finalizes and process.job is not None and process.job.asked and not stopped:
             process.terminate_at = math.inf  # the finalizer has its time
         ended = isinstance(self.event, e.ChunkEnded)
         if not self.limits.finalizes and (process.job is None or (ended and self.is_replaced(process.job))):
@@ -494,9 +495,11 @@ class Hands:
         """Ask a process that makes rows. One that makes a row in this moment must not do so for ever."""
         assert process.chunk is None or job.stopped or self.closed
         closing = isinstance(self.event, e.JobStopped | e.CloseAsked) or process.asked
-        if closing and not process.terminated:
+        if closing and process.kill_at in {math.inf, process.terminate_at + self.limits.kill_grace}:
             hurries = process.chunk is not None or not self.limits.finalizes
             process.terminate_at = self.now + self.limits.stop_grace if hurries else math.inf
+            if process.terminated:  # by the user, who did not want more than that
+                process.kill_at = process.terminate_at + self.limits.kill_grace
         process.asked = True
 
     def terminate(self, process: Process) -> None:

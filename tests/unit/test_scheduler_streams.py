@@ -70,6 +70,17 @@ def test_its_end_ends_the_process_and_drops_what_was_wanted_beyond() -> None:
     assert mind.hear(e.WorkerDied(1, 0, 1)) == [e.ProcessOver(1, 0)]
 
 
+def test_one_that_the_user_has_ended_makes_no_more_rows_whatever_it_makes_of_the_signal() -> None:
+    mind = Mind()
+    mind.hear(*rows(2), *ready(1))
+    assert mind.hear(e.ProcessStopped(1, kill=False)) == [e.Terminate(1)]
+    assert mind.hear(*finish(1, DONE)) == [e.Resolve(1, range(1), (DONE,), 1), e.Ask(1)]
+    standby = standing_by()
+    assert standby.hear(e.ProcessStopped(1, kill=False)) == [e.Terminate(1), e.Ask(1)]
+    assert standby.hear(e.ItemsOffered(1, 1)) == []
+    assert outcomes(standby.hear(e.WorkerDied(1, 0, 1))) == {1: e.Lost(1, 0, 0)}
+
+
 def test_a_failure_does_too() -> None:
     mind = standing_by()
     mind.hear(e.ItemsOffered(1, 2))
