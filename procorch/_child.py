@@ -386,7 +386,4 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
 def _keep_shared(message: m.Share | m.Unshare) -> None:
     from procorch import _share  # here: few workers have something shared with them
 
-    if isinstance(message, m.Share):
-        _share.receive(message)
-    else:
-        _share.forget(message)
+    _share.keep(message)

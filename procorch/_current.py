@@ -292,10 +292,7 @@ class CurrentProcess:
 def _keep_shared(message: m.Share | m.Unshare) -> None:
     from procorch import _share  # here: few workers have something shared with them
 
-    if isinstance(message, m.Share):
-        _share.receive(message)
-    else:
-        _share.forget(message)
+    _share.keep(message)
 
 
 def checked(message: Any, kind: type[Any] | None) -> Any:

@@ -8,7 +8,6 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from procorch._current import Serving
 from procorch._engine import Function
 from procorch._errors import NotPicklable, Task
 from procorch._messages import Retrying
@@ -51,7 +50,7 @@ class Functions:
         task: Callable[[], Task],
         retry_on: tuple[type[BaseException], ...] = (),
         *,
-        is_service: bool = False,
+        name: str | None = None,
     ) -> Function | NotPicklable:
         """Give a function's pickle.
 
@@ -60,24 +59,22 @@ class Functions:
             pickles (Pickles): Of the call.
             task (Callable[[], Task]): Names the work, for an error.
             retry_on (tuple[type[BaseException], ...]): Types of exceptions after which it is to be called again.
-            is_service (bool): Whether it is to stay up, so that it matters in which way it exits.
+            name (str | None): Of the function that it stands for, if it is one of ours; None for its own.
 
         Returns:
             Function | NotPicklable: The same object for the same function by reference.
         """
-        if is_service:
-            return _by_value(Serving(fn), pickles, task, (), name_of(fn))
         if retry_on or not _has_name(fn):
-            return _by_value(fn, pickles, task, retry_on)
+            return _by_value(fn, pickles, task, retry_on, name)
         with self._lock:
             known = self._known.pop(fn, None)
             if known is not None:
                 self._known[fn] = known  # now the youngest
                 return known
-        name = by_name(fn)
-        if name is None:
+        payload = by_name(fn)
+        if payload is None:
             return _by_value(fn, pickles, task, retry_on)
-        function = Function(next(_keys), name, name_of(fn), by_reference=True)
+        function = Function(next(_keys), payload, name_of(fn), by_reference=True)
         with self._lock:
             if len(self._known) >= _MOST_FUNCTIONS:
                 del self._known[next(iter(self._known))]

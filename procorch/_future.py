@@ -9,7 +9,6 @@ import concurrent.futures
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -113,9 +112,7 @@ class TaskFuture(SafeFuture[R]):
         """Wait for workers, where that helps; tell how long is left to wait otherwise."""
         if self._job is None or self.done():
             return timeout
-        until = None if timeout is None else time.monotonic() + timeout
-        self._supervisor.help(self.done, timeout)
-        return None if until is None else max(0.0, until - time.monotonic())
+        return self._supervisor.help(self.done, timeout)
 
     @override
     def running(self) -> bool:

@@ -16,7 +16,8 @@ from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
 from procorch._facades import Facades
 from procorch._functions import Functions
-from procorch._handle import Handles, ProcessHandle
+from procorch._handle import ProcessHandle
+from procorch._handles import Handles
 from procorch._info import GroupStats, ProcessInfo
 from procorch._options import TaskOptions, checked_options
 from procorch._policy import ANY_NUMBER, Limits, check_bool, check_callable, check_count, check_name, check_wait

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
-import time
-import weakref
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, overload
 
@@ -15,13 +11,16 @@ from typing_extensions import override
 
 from procorch._condition import Condition
 from procorch._current import checked
+from procorch._engine import Function
 from procorch._errors import GroupClosed, NotPicklable, NotRunning, Task, WorkerCrashed
 from procorch._events import Outcome, Outcomes, ProcessStopped, StopAsked
-from procorch._job import Job, Sink
-from procorch._messages import Plain, Value
+from procorch._job import Call, Job, Sink
+from procorch._messages import Payload, Plain, Style, Value
+from procorch._options import TaskOptions
 from procorch._pickles import Pickles
 from procorch._policy import check_limit, check_wait
 from procorch._public import public
+from procorch._restart import Restart
 from procorch._supervisor import Supervisor
 from procorch._talk import Over, Talk
 from procorch._verdict import Ending, Place, open_value, settle, shorten
@@ -43,16 +42,20 @@ class ProcessHandle(Generic[R]):
     thread.
     """
 
-    def __init__(self, supervisor: Supervisor, name: str, pickles: Callable[[], Pickles]) -> None:
+    def __init__(
+        self, supervisor: Supervisor, name: str, pickles: Callable[[], Pickles], task: Callable[[], Task]
+    ) -> None:
         """Not for users: `ProcessGroup.start` makes handles.
 
         Args:
             supervisor (Supervisor): Of the group.
             name (str): The process's name.
             pickles (Callable[[], Pickles]): Pickle messages.
+            task (Callable[[], Task]): Names the work.
         """
         self._name = name
         self._pickles = pickles
+        self._task = task
         self._talk = Talk()
         self._restarts = 0
         self._supervisor = supervisor
@@ -288,9 +291,7 @@ class ProcessHandle(Generic[R]):
         wait = check_wait("timeout", timeout)
         self._check_talks("receive")
         if self._number and not self._talk.has_news:
-            until = None if wait is None else time.monotonic() + wait
-            self._supervisor.help(lambda: self._talk.has_news, wait, again=True)
-            wait = None if until is None else max(0.0, until - time.monotonic())
+            wait = self._supervisor.help(lambda: self._talk.has_news, wait, again=True)
         try:
             payload, go_on = self._talk.take(wait)
         except Over:
@@ -344,6 +345,12 @@ class ProcessHandle(Generic[R]):
         self._asked_to_end = True
         if self._supervisor.capabilities.kill:
             self._end(kill=False)
+
+    def _job_for(self, function: Function, payload: Payload, options: TaskOptions, restart: Restart | None) -> Job:
+        """Make its job."""
+        spec = options.spec(dedicated=True, name=self._name, restart=restart)
+        sink = HandleSink(self, self._task, self._supervisor.ending)
+        return Call(function, Style.CALL, spec, sink, payload=payload, talk=self._talk_for_job)
 
     def _refuse(self, error: NotPicklable) -> None:
         """Take in that there will be no process: something could not cross."""
@@ -441,98 +448,6 @@ class ProcessHandle(Generic[R]):
             else:
                 state = f"ended, exit code {self._exitcode}"
             return f"<{type(self).__name__} {self._name!r} pid={self._pid} {state}>"
-
-
-class _Watcher:
-    """One iteration over the handles of a group, in the order in which their processes end."""
-
-    def __init__(self) -> None:
-        self._change = Condition()
-        self._ended: deque[ProcessHandle[Any]] = deque()
-        # Two counts, since each is changed by other threads than the other.
-        self._watched = 0  # under the lock of the handles
-        self._given = 0  # by the thread that iterates
-
-    def watch(self, handle: ProcessHandle[Any]) -> None:
-        """Give this handle too, when its process has ended. Called once for each, under the lock of the handles."""
-        self._watched += 1
-        handle._call_when_over(self._add)
-
-    def leave(self, handle: ProcessHandle[Any]) -> None:
-        """Give this handle no more."""
-        handle._forget_call(self._add)
-
-    def _add(self, handle: ProcessHandle[Any]) -> None:
-        with self._change:
-            self._ended.append(handle)
-            self._change.notify_all()
-
-    @property
-    def waits(self) -> bool:
-        """Whether handles are watched that have not been given yet."""
-        return self._given < self._watched
-
-    def next(self) -> ProcessHandle[Any]:
-        """Wait for the next."""
-        with self._change:
-            self._change.wait_for(lambda: bool(self._ended))
-            self._given += 1
-            return self._ended.popleft()
-
-
-class Handles:
-    """The handles of one group. Those that are over and collected are kept only as long as somebody else does."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._lock = threading.Lock()
-        self._kept: list[ProcessHandle[Any]] = []
-        self._settled: weakref.WeakSet[ProcessHandle[Any]] = weakref.WeakSet()
-        self._watchers: list[_Watcher] = []
-
-    def add(self, handle: ProcessHandle[Any]) -> None:
-        """Keep a handle.
-
-        Args:
-            handle (ProcessHandle[Any]): A new one.
-        """
-        with self._lock:
-            before = self._kept  # let go of only after the lock is released: what a result does then is its own affair
-            self._settled.update(one for one in before if one._is_settled)
-            self._kept = [*(one for one in before if not one._is_settled), handle]
-            for watcher in self._watchers:
-                watcher.watch(handle)
-        del before
-
-    def as_completed(self) -> Iterator[ProcessHandle[Any]]:
-        """Wait for each.
-
-        Yields:
-            ProcessHandle[Any]: Each once its process has ended; those started meanwhile too.
-        """
-        watcher = _Watcher()
-        with self._lock:
-            self._watchers.append(watcher)
-            for handle in (*self._kept, *self._settled):
-                watcher.watch(handle)
-        try:
-            while watcher.waits:
-                yield watcher.next()
-        finally:
-            with self._lock:
-                self._watchers.remove(watcher)
-                for handle in (*self._kept, *self._settled):
-                    watcher.leave(handle)
-
-    def uncollected_failures(self) -> list[BaseException]:
-        """Collect what nobody has asked for.
-
-        Returns:
-            list[BaseException]: In the order of the starts.
-        """
-        with self._lock:
-            found = [one._uncollected_failure() for one in self._kept]
-        return [error for error in found if error is not None]
 
 
 class HandleSink(Sink):

@@ -210,7 +210,7 @@ class Loop(Core):
         if not self._has_left:
             self._take_in(self._place.wait(0.0), deliveries)
 
-    def help(self, done: Callable[[], bool], timeout: float | None, *, again: bool = False) -> None:
+    def help(self, done: Callable[[], bool], timeout: float | None, *, again: bool = False) -> float | None:
         """Wait for workers in the place of the supervisor's thread, in a caller's: that saves the way between the two.
 
         Does nothing where that is of no use: another caller does it, or there is other work whose outcomes would be
@@ -222,15 +222,21 @@ class Loop(Core):
             timeout (float | None): Seconds at most; None for no limit.
             again (bool): Whether the caller will soon wait for more of the same: then the supervisor's thread has its
                 nap to the end.
+
+        Returns:
+            float | None: Seconds that are left of the timeout; None for no limit.
         """
-        if os.getpid() != self._pid:
-            return
+        until = None if timeout is None else time.monotonic() + timeout
+        if os.getpid() == self._pid:
+            self._help(done, until, again=again)
+        return None if until is None else max(0.0, until - time.monotonic())
+
+    def _help(self, done: Callable[[], bool], until: float | None, *, again: bool) -> None:
         with self._lock:
             if self._helper is not None or not self._may_help():
                 return
             self._helper = _thread.get_ident()
             napping = self._napping
-        until = None if timeout is None else time.monotonic() + timeout
         try:
             if not napping:
                 self._place.wake()

@@ -30,6 +30,7 @@ from procorch._parcel import Parcel
 from procorch._pickles import Pickles
 from procorch._policy import check_limit
 from procorch._public import public
+from procorch._restart import Restart
 from procorch._supervisor import Supervisor
 from procorch._verdict import Ending, Place, annotate, fault_of, open_value, settle
 
@@ -65,8 +66,8 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
         supervisor: Supervisor,
         name: str,
         pickles: Callable[[], Pickles],
-        buffersize: int | None,
         task: Callable[[], Task],
+        buffersize: int | None,
     ) -> None:
         """Not for users: `ProcessGroup.start` makes streams.
 
@@ -74,11 +75,10 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
             supervisor (Supervisor): Of the group.
             name (str): The process's name.
             pickles (Callable[[], Pickles]): Pickle messages.
-            buffersize (int | None): See `ProcessGroup.start`.
             task (Callable[[], Task]): Names the work.
+            buffersize (int | None): See `ProcessGroup.start`.
         """
-        super().__init__(supervisor, name, pickles)
-        self._task = task
+        super().__init__(supervisor, name, pickles, task)
         self._ahead = Ahead(supervisor, buffersize)
         self._job: Job | None = None
         self._iterated = False
@@ -265,7 +265,8 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
 
     # --- for the group, in its threads --------------------------------------------------------------------------------
 
-    def _job_for(self, function: Function, payload: Payload, options: TaskOptions) -> Job:
+    @override
+    def _job_for(self, function: Function, payload: Payload, options: TaskOptions, restart: Restart | None) -> Job:
         """Make its job, with the rows that there is room for at first; the first of them brings the arguments."""
         spec = options.spec(dedicated=True, streaming=True, stop_on_failure=True, name=self._name)
         sink = _RowSink(self, self._task, self._supervisor.ending)

@@ -247,9 +247,6 @@ class Scheduler:
         job = self._jobs.get(number)
         if job is not None:
             job.sealed = True
-            for slot in self._dedicated_to(number) if job.makes_rows and not job.waiting else ():
-                if slot.phase is Phase.IDLE:
-                    self._roster.set_idle(slot)
             self._forget_if_done(job)
 
     def _stopped(self, number: int) -> None:
@@ -264,8 +261,6 @@ class Scheduler:
             # One item has begun, unless its chunk waits far away.
             if slot.job == number and slot.phase is Phase.BUSY and (len(slot.items) > 1 or self._limits.distant):
                 self._order(e.Withdraw(slot.number))
-            elif slot.dedicated == number and slot.phase is Phase.IDLE:
-                self._roster.set_idle(slot)
         self._forget_if_done(job)
 
     def _cancelled(self, number: int, now: float) -> None:
@@ -279,6 +274,9 @@ class Scheduler:
 
     def _forget_if_done(self, job: Job) -> None:
         if job.sealed and not job.active and self._jobs.pop(job.number, None) is not None:
+            for slot in self._dedicated_to(job.number) if job.makes_rows else ():
+                if slot.phase is Phase.IDLE:
+                    self._roster.set_idle(slot)  # it stands by for nothing
             self._order(e.JobDone(job.number))
 
     def _wake(self, now: float) -> None:

@@ -204,5 +204,17 @@ def forget(message: m.Unshare) -> None:
     _received.pop(message.key, None)
 
 
+def keep(message: m.Share | m.Unshare) -> None:
+    """Take in either.
+
+    Args:
+        message (m.Share | m.Unshare): From the parent.
+    """
+    if isinstance(message, m.Share):
+        receive(message)
+    else:
+        forget(message)
+
+
 def _nothing() -> None:
     """Close, in a worker: its parent decides."""

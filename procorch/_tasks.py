@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from functools import partial
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar, TypeVarTuple, overload
-
-import attrs
+from typing import Any, ParamSpec, TypeVar
 
 from procorch._bar import teller
 from procorch._checkpoint import Checkpoint, Given, checked_checkpoint
@@ -17,31 +15,23 @@ from procorch._chunks import Window
 from procorch._errors import NotPicklable, Task
 from procorch._fed_intake import FedIntake
 from procorch._feed import Feed
-from procorch._functions import Functions, name_of
+from procorch._functions import name_of
 from procorch._future import FutureSink, TaskFuture
-from procorch._handle import Handles, HandleSink, ProcessHandle
 from procorch._intake import Intake
 from procorch._job import Call
 from procorch._messages import Style
-from procorch._options import TaskOptions
 from procorch._pickles import Pickles
-from procorch._policy import check_callable, check_count, check_name
-from procorch._process_stream import ProcessStream
+from procorch._policy import check_callable, check_count
 from procorch._progress import Progress, Reporter, total_of
-from procorch._restart import Restart
 from procorch._shape import Shape
 from procorch._signatures import ImapCall
+from procorch._starts import Starts, show_call
 from procorch._stream import Stream
-from procorch._supervisor import Supervisor
-from procorch._targets import rows_of, runnable
-from procorch._verdict import shorten
 from procorch._watched_stream import WatchedStream
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Stream)
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 AHEAD = 4
 """Items for each worker that `imap` reads ahead at first: one runs, one waits behind it, and as many again."""
@@ -57,31 +47,8 @@ HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytear
 """Types whose iterators never wait for an item. A length says nothing of that: a lazy loader of data may have one."""
 
 
-class Tasks:
+class Tasks(Starts):
     """What a group and its views have in common."""
-
-    def __init__(
-        self,
-        supervisor: Supervisor,
-        functions: Functions,
-        workers: int,
-        options: TaskOptions,
-        handles: Handles,
-    ) -> None:
-        """Begin.
-
-        Args:
-            supervisor (Supervisor): Of the group.
-            functions (Functions): Of the group.
-            workers (int): Most workers of the group.
-            options (TaskOptions): For what is given through this object.
-            handles (Handles): Of the group.
-        """
-        self._supervisor = supervisor
-        self._functions = functions
-        self._workers = workers
-        self._options = options
-        self._handles = handles
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Run ``fn(*args, **kwargs)`` once in one of the group's processes.
@@ -113,7 +80,7 @@ class Tasks:
         self._supervisor.check_open()
 
         def task() -> Task:
-            return Task(name_of(fn), _show_call(args, kwargs))
+            return Task(name_of(fn), show_call(args, kwargs))
 
         pickles = self._functions.pickles()
         function = self._functions.get(fn, pickles, task, self._options.raises_again)
@@ -131,162 +98,6 @@ class Tasks:
             except BaseException:
                 future.release()  # or the two would keep each other, and a descriptor, until garbage is looked for
                 raise
-
-    @overload
-    def start(
-        self,
-        fn: Callable[[*Ts], Generator[T, Any, R]],
-        /,
-        *args: *Ts,
-        name: str | None = None,
-        buffersize: int | None = None,
-    ) -> ProcessStream[T, R]: ...
-    @overload
-    def start(
-        self,
-        fn: Callable[[*Ts], AsyncGenerator[T, Any] | AsyncIterator[T]],
-        /,
-        *args: *Ts,
-        name: str | None = None,
-        buffersize: int | None = None,
-    ) -> ProcessStream[T, None]: ...
-    @overload
-    def start(
-        self, fn: Callable[[*Ts], Iterator[T]], /, *args: *Ts, name: str | None = None, buffersize: int | None = None
-    ) -> ProcessStream[T, Any]: ...
-    @overload
-    def start(
-        self,
-        fn: Callable[[*Ts], Coroutine[Any, Any, R]],
-        /,
-        *args: *Ts,
-        name: str | None = None,
-        restart: Restart | None = None,
-    ) -> ProcessHandle[R]: ...
-    @overload
-    def start(
-        self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None, restart: Restart | None = None
-    ) -> ProcessHandle[R]: ...
-    def start(
-        self,
-        fn: Callable[[*Ts], Any],
-        /,
-        *args: *Ts,
-        name: str | None = None,
-        restart: Restart | None = None,
-        buffersize: int | None = None,
-    ) -> ProcessHandle[Any]:
-        """Start a process of its own for ``fn(*args)``, beyond the group's workers, at once.
-
-        Args:
-            fn (Callable[[*Ts], Any]): Called in the new process, after the group's initializer. Pickled here. There,
-                `current_process` tells whether it is to stop, and gives and takes messages. A coroutine function runs
-                in an event loop. A generator function, or an async one, makes a stream.
-            *args (*Ts): Positional arguments for ``fn``; pickled here.
-            name (str | None): Name of the process; None takes the group's name and the next number.
-            restart (Restart | None): How the process is kept up: it is a service then, which leaving the group's block
-                stops when all else is done. None: it runs once. Not for a stream.
-            buffersize (int | None): For a stream: most rows that are made, or are being made, and have not been given
-                to the consumer; at least 1, exact. None begins with 4 and grows, while the consumer is kept waiting,
-                to 4096, unless rows are large.
-
-        Returns:
-            ProcessHandle[Any]: The process, and later what ``fn`` returned. A failure that nobody asks for with
-            `ProcessHandle.result` is raised on leaving the group's block. For a generator function a `ProcessStream`,
-            which gives the rows, too.
-
-        Raises:
-            GroupClosed: The group has been closed or left, or cannot start processes.
-            NotSupported: There is a ``restart``, and the engine cannot ask processes to stop; or ``fn`` is a generator
-                function, and the engine cannot have it make row after row.
-            TypeError: ``fn`` is not callable, ``name`` is neither a str nor None, ``restart`` no `Restart`, or
-                ``buffersize`` not an int.
-            ValueError: ``name`` is empty, ``buffersize`` is below 1, or given for what is no stream; there are both a
-                ``restart`` and ``retries``; or ``fn`` is a generator function, and there is one of these.
-        """
-        check_callable("fn", fn)
-        if name is not None:
-            check_name(name)
-        rows = rows_of(fn)
-        if rows is not None:
-            return self._start_stream(rows, args, name, restart, buffersize)
-        if buffersize is not None:
-            raise ValueError(f"buffersize is for generator functions, and {name_of(fn)} is none")
-        self._check_restart(restart)
-        fn = runnable(fn)
-        self._supervisor.check_open()
-
-        def task() -> Task:
-            return Task(name_of(fn), _show_call(args, {}))
-
-        pickles = self._functions.pickles()
-        function = self._functions.get(fn, pickles, task, self._options.raises_again, is_service=restart is not None)
-        call: tuple[tuple[object, ...], dict[str, object]] = (args, {})
-        payload = pickles.item(call, task)
-        name = next(self._supervisor.names) if name is None else name
-        handle = ProcessHandle[Any](self._supervisor, name, self._functions.pickles)
-        if isinstance(function, NotPicklable):
-            handle._refuse(function)
-        elif isinstance(payload, NotPicklable):
-            handle._refuse(payload)
-        else:
-            spec = self._options.spec(dedicated=True, name=name, restart=restart)
-            sink = HandleSink(handle, task, self._supervisor.ending)
-            job = Call(function, Style.CALL, spec, sink, payload=payload, talk=handle._talk_for_job)
-            self._supervisor.open(job, sealed=True)
-            handle._bind(job)
-        self._handles.add(handle)
-        return handle
-
-    def _check_restart(self, restart: object) -> None:
-        if restart is None:
-            return
-        if not isinstance(restart, Restart):
-            raise TypeError(f"restart must be a Restart or None, not {restart!r}")
-        if self._options.retries:
-            raise ValueError("restart takes the place of options(retries=): one of them only")
-        if not self._supervisor.capabilities.converse:
-            raise self._supervisor.unsupported("start(restart=)", "cannot ask what it runs to stop")
-
-    def _start_stream(
-        self,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        name: str | None,
-        restart: Restart | None,
-        buffersize: int | None,
-    ) -> ProcessStream[Any, Any]:
-        """Start a process that makes rows."""
-        supervisor, options = self._supervisor, self._options
-        if buffersize is not None:
-            check_count("buffersize", buffersize, least=1)
-        if options.retries or options.retry_on or restart is not None:
-            raise ValueError(
-                f"retries, retry_on and restart are not for a generator function as {name_of(fn)}: "
-                "a fresh process would begin again with the first row"
-            )
-        if not supervisor.capabilities.rows:
-            raise supervisor.unsupported("start() of a generator function", "cannot have a process make row after row")
-        supervisor.check_open()
-
-        def task() -> Task:
-            return Task(name_of(fn), _show_call(args, {}))
-
-        pickles = self._functions.pickles()
-        function = self._functions.get(fn, pickles, task)
-        payload = pickles.item(args, task)
-        name = next(supervisor.names) if name is None else name
-        stream = ProcessStream[Any, Any](supervisor, name, self._functions.pickles, buffersize, task)
-        if isinstance(function, NotPicklable):
-            stream._refuse(function)
-        elif isinstance(payload, NotPicklable):
-            stream._refuse(payload)
-        else:
-            job = stream._job_for(function, payload, options)
-            supervisor.open(job, sealed=False)
-            stream._bind(job)
-        self._handles.add(stream)
-        return stream
 
     @property
     def imap(self) -> ImapCall:
@@ -410,11 +221,10 @@ class Tasks:
         name = name_of(fn)
         pickles = self._functions.pickles()
         runs, travelling = self._begin_run(checkpoint, fn)
-        function = self._functions.get(travelling, pickles, lambda: Task(name, "..."), self._options.raises_again)
+        again = self._options.raises_again
+        function = self._functions.get(travelling, pickles, lambda: Task(name, "..."), again, name=name)
         if isinstance(function, NotPicklable):
             raise function
-        if travelling is not fn:
-            function = attrs.evolve(function, name=name)
         style = Style.ONE if len(iterables) == 1 and not star else Style.MANY
         if feed is not None:
             intake = feed(pickles)
@@ -477,9 +287,3 @@ def _inputs(call: str, iterables: tuple[Any, ...]) -> list[Iterator[Any]]:
         if not hasattr(iterable, "__iter__") and not hasattr(iterable, "__getitem__"):
             raise TypeError(f"iterable {number} of {call} must be iterable, not {iterable!r}")
     return [iter(iterable) for iterable in iterables]
-
-
-def _show_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    shown = [shorten(value) for value in args]
-    shown += [f"{name}={shorten(value)}" for name, value in kwargs.items()]
-    return ", ".join(shown)

@@ -58,6 +58,8 @@ FLOORS = {
     "_stream": 13,
     "_future": 12,
     "_handle": 12,
+    "_handles": 13,
+    "_starts": 14,
     "_local": 12,
     "_supply": 12,
     "_popen": 11,
