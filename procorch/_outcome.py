@@ -110,7 +110,7 @@ def capture(error: BaseException, stage: Stage) -> Failure:
     sent = stage == "raised"
     report = Report(
         stage,
-        _try_text(lambda: _name(type(error)), "<no name: its class hides it>"),
+        _try_text(lambda: name_of_type(type(error)), "<no name: its class hides it>"),
         text_of(error),
         _try_text(lambda: "".join(traceback.format_exception(error)), "<no traceback: formatting it failed>\n"),
         _try_notes(error),
@@ -151,8 +151,15 @@ def _try_text(make: Callable[[], str], instead: str) -> str:
         return instead
 
 
-def _name(kind: type) -> str:
-    # As tracebacks say it.
+def name_of_type(kind: type) -> str:
+    """Name a class as tracebacks do.
+
+    Args:
+        kind (type): Any.
+
+    Returns:
+        str: Module and qualified name; of a built-in one, the name alone.
+    """
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 

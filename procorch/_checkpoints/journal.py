@@ -20,7 +20,7 @@ from procorch._checkpoints.store import Row, Store
 from procorch._condition import Condition
 from procorch._errors import CheckpointError
 from procorch._messages import Failure
-from procorch._outcome import PROTOCOL, read_report
+from procorch._outcome import PROTOCOL, name_of_type, read_report
 
 _EVERY_SECONDS = 0.02
 """Between two transactions, at least: each costs about 0.2 ms. What ends in this time is in doubt after a SIGKILL."""
@@ -196,7 +196,7 @@ class Journal:
                 report = read_report(held)
                 kind, text = report.name, report.text
             case BaseException():
-                kind, text = _name_of(held), str(held)
+                kind, text = name_of_type(type(held)), str(held)
             case Plainly(value):
                 result = pickle.dumps(value, PROTOCOL)
             case None:
@@ -205,7 +205,7 @@ class Journal:
                 try:
                     result = lasting(held)
                 except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-                    state, kind, text = "failed", _name_of(error), str(error)
+                    state, kind, text = "failed", name_of_type(type(error)), str(error)
         if result is not None and len(result) > self._store.most_bytes - 4096:
             kind, text = "procorch.CheckpointError", f"the result is too large to be recorded ({len(result)} bytes)"
             state, result = "failed", None
@@ -226,8 +226,3 @@ class Journal:
 def _as_utf8(text: str | None) -> str | None:
     """Give a text as SQLite takes it."""
     return text.encode(errors="replace").decode() if text is not None else None
-
-
-def _name_of(error: BaseException) -> str:
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
