@@ -64,6 +64,11 @@ class Job:
         return not (self.makes_rows and self.queue and self.queue[0].start)
 
     @property
+    def to_be_replaced(self) -> bool:
+        """Whether another process is to take the place of its own, whose function has ended."""
+        return self.spec.restart is not None and self.active
+
+    @property
     def active(self) -> bool:
         """Whether items of it wait, rest or run."""
         return bool(self.waiting or self.resting or self.chunks)

@@ -175,6 +175,17 @@ class Roster:
             if slot.dedicated is not None:
                 del self.slots[slot.number]
 
+    def dedicated_to(self, job: int) -> list[Slot]:
+        """Give the slot of a job that has a process of its own.
+
+        Args:
+            job (int): Its number, or that of any other job.
+
+        Returns:
+            list[Slot]: One at most; none once the process is over.
+        """
+        return [slot for slot in self.slots.values() if slot.dedicated == job]
+
     # --- working ------------------------------------------------------------------------------------------------------
 
     def set_busy(self, slot: Slot, items: int, limit: float | None, now: float) -> None:

@@ -91,7 +91,10 @@ FLOORS = {
     "_arrivals": 7,
     "_commands.reader": 7,
     "_job": 7,
-    "_scheduler": 7,
+    "_scheduler": 8,
+    "_judge": 7,
+    "_dedicated": 7,
+    "_agenda": 6,
     "_late_logs": 7,
     "_pickles": 7,
     "_commands.lines": 6,
@@ -210,6 +213,9 @@ MIND = (
     "_recall",
     "_way",
     "_pace",
+    "_agenda",
+    "_judge",
+    "_dedicated",
     "_scheduler",
 )
 NOT_IN_THE_MIND = {"multiprocessing", "threading", "queue", "pickle", "time", "random"}
