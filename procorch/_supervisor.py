@@ -14,40 +14,19 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from typing_extensions import override
-
 from procorch import _events as e
-from procorch._engine import ALL, Capabilities, Engine
 from procorch._exit import watch_for_exit
 from procorch._hands import Deliveries
 from procorch._info import GroupStats, ProcessInfo
 from procorch._job import Batch, Job
 from procorch._loop import Loop
-from procorch._policy import Limits
 from procorch._talk import Talk
 from procorch._verdict import Ending
 from procorch._waits import join_thread
-from procorch.events import Event
 
 
 class Supervisor(Loop):
     """What owns a group's lock, scheduler, workers and thread."""
-
-    @override
-    def __init__(
-        self,
-        name: str,
-        make_engine: Callable[[], Engine],
-        limits: Limits,
-        *,
-        capabilities: Capabilities = ALL,
-        engine_name: str = "",
-        on_event: Callable[[Event], object] | None = None,
-    ) -> None:
-        super().__init__(
-            name, make_engine, limits, capabilities=capabilities, engine_name=engine_name, on_event=on_event
-        )
-        watch_for_exit(self)
 
     def check_open(self) -> None:
         """Refuse a group that takes no work.
@@ -77,6 +56,7 @@ class Supervisor(Loop):
         if not self._has_thread:
             with self._lock:
                 self.check_open()
+                watch_for_exit(self)
                 self._ensure_thread()
         self._act(partial(self._open, job, sealed))
 
