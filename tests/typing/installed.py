@@ -14,4 +14,4 @@ def doubler(number: int) -> int:
 with ProcessGroup() as group:
     assert_type(group.map(doubler, [1]), list[int])
     assert_type(group.submit(doubler, 1).result(), int)
-    group.map(doubler, ["a"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    group.map(doubler, ["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
