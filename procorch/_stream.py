@@ -169,4 +169,5 @@ class Stream(Supply):
             self._kept = Items()
             self._arrivals.clear()
         del inputs  # only now: what the user's finalizers do is not to be done under a lock
+        self._owner = None  # for the same reason: a group that nobody else refers to closes now
         self._intake.close()

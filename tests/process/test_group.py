@@ -219,6 +219,19 @@ def test_a_group_that_nobody_holds_closes(method: Method) -> None:
     wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("procorch")])
 
 
+def test_a_group_that_nobody_holds_closes_after_a_map_or_a_stream(method: Method) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.warns(ResourceWarning, match="never closed") as warned:
+            assert make_group(method).map(targets.doubler, [1, 2]) == [2, 4]
+            assert list(make_group(method).imap(targets.doubler, [1, 2])) == [2, 4]
+            wait_until(lambda: len(warned) == 2)
+            wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("procorch")])
+    finally:
+        gc.enable()
+
+
 # --- the initializer --------------------------------------------------------------------------------------------------
 
 
