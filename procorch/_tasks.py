@@ -7,7 +7,9 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from functools import partial
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from typing_extensions import override
 
 from procorch._bar import teller
 from procorch._checkpoint import Checkpoint, Given, checked_checkpoint
@@ -49,6 +51,15 @@ HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytear
 
 class Tasks(Starts):
     """What a group and its views have in common."""
+
+    @override
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled, by name: often it is ``self.group`` of an object whose method is to run in a worker.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(f"a {type(self).__name__} stays in the process that made it, and so does what holds one")
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Run ``fn(*args, **kwargs)`` once in one of the group's processes.
