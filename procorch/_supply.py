@@ -61,7 +61,7 @@ class Supply(Sink):
             shape (Shape): How results are wanted.
             options (TaskOptions): How each item is treated.
             window (Window): How far to read ahead.
-            owner (object): Kept alive as long as this: a group that nobody refers to closes.
+            owner (object): Kept alive until this is closed: a group that nobody refers to closes.
         """
         self._owner = owner
         self._handed_over = 0.0  # when, by the engine's clock
