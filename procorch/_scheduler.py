@@ -82,6 +82,11 @@ class Scheduler:
         return not self._agenda.busy and self._dedicated.at_rest
 
     @property
+    def unfinished(self) -> bool:
+        """Whether an item has no outcome, but for those of streams: their consumers may never ask for it."""
+        return any(job.active and not job.spec.streaming for job in self._jobs.values())
+
+    @property
     def waiting(self) -> int:
         """Items that are with no worker: they wait for one, or rest before another try."""
         return self._agenda.waiting
