@@ -89,8 +89,8 @@ class Wishes:
     def _setup(self, method: str, title_library: str) -> Setup:
         """Check how processes are to get ready, and make it fit to travel."""
         calls = (
-            *_call("init", self.initializer, self.initargs),
-            *_call("final", self.finalizer, self.finalargs),
+            *_call("initializer", self.initializer, "initargs", self.initargs),
+            *_call("finalizer", self.finalizer, "finalargs", self.finalargs),
         )
         return Setup(
             _pickled(calls, Pickles(have_main=method == "fork")),
@@ -180,14 +180,14 @@ def _start_method(mp_context: object) -> str:
 
 
 def _call(
-    what: str, fn: Callable[..., object] | None, arguments: Iterable[Any]
+    name: str, fn: Callable[..., object] | None, name_of_arguments: str, arguments: Iterable[Any]
 ) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
     try:
         given = tuple(arguments)
     except TypeError:
-        raise TypeError(f"{what}args must be iterable, not {arguments!r}") from None
+        raise TypeError(f"{name_of_arguments} must be iterable, not {arguments!r}") from None
     if fn is not None:
-        check_callable(f"{what}ializer", fn)
+        check_callable(name, fn)
     return fn, given
 
 
