@@ -27,6 +27,9 @@ from procorch._shares import Shares
 _MANY_THREADS = 1 << 16
 """More than any library would make; the number has to fit into the message that brings it."""
 
+_MANY_BYTES = (1 << 63) - 1
+"""More than any process has; likewise, and the system takes no more for a limit."""
+
 
 @attrs.frozen
 class Place:
@@ -206,11 +209,11 @@ def _most_memory(given: int | None) -> int:
         return 0
     if not Path("/proc/self/statm").exists():
         raise ValueError("max_memory_per_child needs a system that has /proc/self/statm, which this one has not")
-    return check_count("max_memory_per_child", given, least=1)
+    return min(check_count("max_memory_per_child", given, least=1), _MANY_BYTES)
 
 
 def _memory_limit(given: int | None) -> int:
-    return 0 if given is None else check_count("memory_limit", given, least=1)
+    return 0 if given is None else min(check_count("memory_limit", given, least=1), _MANY_BYTES)
 
 
 def _thread_count(given: int | None, method: str) -> int:

@@ -84,6 +84,9 @@ def _limit_memory(limit: int) -> None:
     # The private writable memory where the system counts that by itself: what is only reserved, or belongs to files,
     # does no harm. Elsewhere all addresses.
     kind = resource.RLIMIT_DATA if os.uname().sysname == "Linux" else resource.RLIMIT_AS
+    _, hard = resource.getrlimit(kind)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)  # which nobody may raise
     resource.setrlimit(kind, (limit, limit))
 
 

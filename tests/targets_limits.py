@@ -112,6 +112,12 @@ def take(size: int) -> int:
     return len(bytearray(size))
 
 
+def limits_within(limit: int) -> tuple[int, int]:
+    """Ask a group in here for a process with a limit on its memory, and give what that has."""
+    with procorch.ProcessGroup(1, memory_limit=limit) as group:
+        return group.submit(resource.getrlimit, resource.RLIMIT_DATA).result()
+
+
 def segfault(_: object = None) -> None:
     ctypes.string_at(0)
 
