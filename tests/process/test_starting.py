@@ -1,12 +1,14 @@
-"""Process: what workers load when they start, and what comes only when somebody wants it."""
+"""Process: what workers load when they start, what comes only when somebody wants it, and what starts them."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from multiprocessing import resource_tracker, util
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import targets_start as targets
 from helpers import Method
 
 import procorch
-from procorch import ProcessGroup
+from procorch import ProcessGroup, _popen, _server
 
 PATH = [str(Path(procorch.__file__).parent.parent), str(Path(targets.__file__).parent)]
 
@@ -107,3 +109,28 @@ def test_levels_hold_for_what_is_loaded_later(heard: list[str]) -> None:
     finally:
         logger.setLevel(logging.NOTSET)
     assert heard == []
+
+
+# --- the fork server --------------------------------------------------------------------------------------------------
+
+
+def test_a_fork_server_that_was_refused_once_is_started_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no other child of this process is taken for the one that there was not."""
+    server = _server.ForkServer()
+    monkeypatch.setattr(_popen, "_servers", [server])
+    resource_tracker.ensure_running()
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(util, "spawnv_passfds", refuse)
+        with pytest.raises(OSError, match="no more processes"):
+            server.request([])
+    child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    with ProcessGroup(1, mp_context="forkserver") as group:
+        assert group.submit(str, 2).result() == "2"
+    assert child.wait() == 7
+    server.forget()
+    os.waitpid(server._pid, 0)
