@@ -11,7 +11,6 @@ import os
 import signal
 from pathlib import Path
 
-
 _PROC = Path("/proc")
 
 
