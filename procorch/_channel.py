@@ -33,11 +33,11 @@ class Channel:
         self._socket, worker_socket = socket.socketpair()
         self._socket.setblocking(False)
         self._worker_socket = worker_socket
-        self._page_fd = _anonymous_file(PAGE_BYTES)
         try:
-            mapping = mmap.mmap(self._page_fd, PAGE_BYTES)  # takes a descriptor of its own
+            self._page_fd, mapping = _make_page()
         except BaseException:
-            os.close(self._page_fd)
+            self._socket.close()
+            worker_socket.close()
             raise
         self._reader = FrameReader()
         self.unsent: deque[memoryview | WithDescriptor] = deque()
@@ -165,19 +165,20 @@ def _is_plain(piece: memoryview | WithDescriptor) -> bool:
     return type(piece) is memoryview
 
 
-def _anonymous_file(size: int) -> int:
-    """Make a file without a name, so that no death can leave one behind.
-
-    Args:
-        size (int): Its length, in bytes; memory is taken only as it is written.
+def _make_page() -> tuple[int, mmap.mmap]:
+    """Make a page, as a file without a name, so that no death can leave one behind.
 
     Returns:
-        int: Its descriptor.
+        tuple[int, mmap.mmap]: Its descriptor, and the page; memory is taken only as it is written.
     """
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("procorch", os.MFD_CLOEXEC)
     else:
         with tempfile.TemporaryFile() as file:  # unlinked from the start where there is no memfd
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
-    return fd
+    try:
+        os.ftruncate(fd, PAGE_BYTES)
+        return fd, mmap.mmap(fd, PAGE_BYTES)  # takes a descriptor of its own
+    except BaseException:
+        os.close(fd)
+        raise
