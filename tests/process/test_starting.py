@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from multiprocessing import resource_tracker, util
 from pathlib import Path
 
 import pytest
+import targets_service
 import targets_start as targets
 from helpers import Method
 
@@ -109,6 +111,35 @@ def test_levels_hold_for_what_is_loaded_later(heard: list[str]) -> None:
     finally:
         logger.setLevel(logging.NOTSET)
     assert heard == []
+
+
+# --- among many descriptors -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Have so many that further ones have numbers that not every call of the system takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2048)), hard))
+    opened: list[int] = []
+    try:
+        opened += (os.open(os.devnull, os.O_RDONLY) for _ in range(1100))
+        yield
+    finally:
+        for one in opened:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_workers_start_and_talk_where_there_are_many_descriptors(method: Method) -> None:
+    with ProcessGroup(1, mp_context=method) as group:
+        assert group.map(abs, range(-3, 0)) == [3, 2, 1]
+        process = group.start(targets_service.echo)
+        process.send("hello ")
+        assert process.receive(str, timeout=10) == "hello hello "
+        process.stop()
+        assert process.result() == "stopped"
 
 
 # --- the fork server --------------------------------------------------------------------------------------------------
