@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
-from procorch import _mail, _signals
+from procorch import _forked, _mail, _signals
 from procorch import _messages as m
 from procorch._buffers import loads
 from procorch._late_logs import LateLogs
@@ -224,9 +224,9 @@ class Runner:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome like any other
             _signals.in_item = False
-            self._leave_if_forked()
+            _forked.end_copy(error)
             return self._raised(loaded, error) if queue.settle(owes=True) else None
-        self._leave_if_forked()
+        _forked.leave_copy()
         owes = queue.settle(owes=value is not NOTHING)
         return _Returned(value) if owes else None
 
@@ -238,7 +238,7 @@ class Runner:
                 argument = loads(argument)
             except BaseException as error:  # noqa: BLE001 - the user's __setstate__ may raise anything
                 return m.Kind.FAILURE, capture(error, "argument").payload
-        self._leave_if_forked()
+        _forked.leave_copy()
         _signals.in_item = True
         try:
             value = _caller(loaded.function, chunk.style)(argument)
@@ -246,23 +246,16 @@ class Runner:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome like any other
             _signals.in_item = False
+            _forked.end_copy(error)
             return self._raised(loaded, error)
         _signals.in_item = False
-        self._leave_if_forked()
+        _forked.leave_copy()
         return _Returned(value) if type(value) in KINDS else _pickled(value)
 
     def _raised(self, loaded: m.Retrying, error: BaseException) -> _Outcome:
-        self._leave_if_forked()
-        self.exit_code = _exit_code(error)
+        self.exit_code = _forked.exit_code(error)
         kind = m.Kind.RETRIABLE if isinstance(error, loaded.retry_on) else m.Kind.FAILURE
         return kind, capture(error, "raised").payload
-
-    @staticmethod
-    def _leave_if_forked() -> None:
-        if _signals.forked:
-            # The item called os.fork and this is the other process, back from the function: its parent goes on with
-            # the chunk, so this one must not.
-            os._exit(0)
 
 
 class _Returned(NamedTuple):
@@ -302,14 +295,6 @@ def _pickled(value: object) -> tuple[m.Kind, m.Payload]:
         return m.Kind.FAILURE, capture(error, "result").payload
 
 
-def _exit_code(error: BaseException) -> int:
-    if not isinstance(error, SystemExit):
-        return 1
-    if error.code is None:
-        return 0
-    return error.code if isinstance(error.code, int) else 1
-
-
 def serve(connection: socket.socket, page_fd: int) -> int:
     """Work for the parent until it says stop or is gone. Called in the worker's main thread.
 
@@ -321,7 +306,7 @@ def serve(connection: socket.socket, page_fd: int) -> int:
     Returns:
         int: The exit code for this process.
     """
-    _signals.forked = False
+    _forked.is_copy = False
     _mail.line = None  # this may be a copy of a process that had one
     _signals.handle(page_fd, PAGE_BYTES)
     with mmap.mmap(page_fd, PAGE_BYTES) as page:
@@ -329,6 +314,7 @@ def serve(connection: socket.socket, page_fd: int) -> int:
         runner = Runner(writer := Writer(page), send)
 
         def let_go() -> None:
+            _forked.is_copy = True
             writer.close()
             _signals.let_go()
 

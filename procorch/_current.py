@@ -13,7 +13,7 @@ from contextlib import suppress
 from multiprocessing import current_process as standard_process
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from procorch import _mail, _signals
+from procorch import _forked, _mail, _signals
 from procorch import _messages as m
 from procorch._buffers import loads
 from procorch._outcome import pack
@@ -338,7 +338,7 @@ def current_process() -> CurrentProcess:
             `os.fork` made, or for the first time after the function has returned.
     """
     global _current  # noqa: PLW0603 - it belongs to the process
-    if _mail.line is None or _signals.forked:
+    if _mail.line is None or _forked.is_copy:
         raise RuntimeError("current_process() is for functions that ProcessGroup.start runs, and this is none")
     with _lock:
         if _current is None:

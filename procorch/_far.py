@@ -23,8 +23,8 @@ from typing import TypeVar
 
 from typing_extensions import override
 
+from procorch import _forked, _share
 from procorch import _messages as m
-from procorch import _share, _signals
 from procorch._assignments import Answer, Assignment, Crossed, Progress, Returned
 from procorch._child import Known, Runner
 from procorch._crates import pack, unpack
@@ -272,7 +272,7 @@ def run(assignment: Assignment, process: str = "") -> Answer:
     refused = refusal(assignment, process)
     if refused is not None:
         return refused
-    _signals.forked = False  # this process may be a copy of one that knows of us
+    _forked.is_copy = False  # this process may be a copy of one that knows of us
     _take_shared(assignment)
     with _page() as (writer, reader):
         return _run(assignment, writer, reader)

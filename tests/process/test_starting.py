@@ -43,6 +43,7 @@ OURS |= {
     "_buffers",
     "_cpus",
     "_condition",
+    "_forked",
     "_mail",
     "_memory",
     "_parcel",
