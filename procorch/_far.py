@@ -26,11 +26,11 @@ from typing_extensions import override
 from procorch import _forked, _share
 from procorch import _messages as m
 from procorch._assignments import Answer, Assignment, Crossed, Progress, Returned
-from procorch._child import Known, Runner
 from procorch._crates import pack, unpack
 from procorch._events import ChunkEnded, ItemOutcome, Lost, Recorded, TimedOut
 from procorch._inbox import Inbox
 from procorch._queue import PAGE_BYTES, Reader
+from procorch._runner import Known, Runner
 from procorch._writer import Writer
 
 MOST_FUNCTIONS = 64

@@ -49,6 +49,7 @@ OURS |= {
     "_parcel",
     "_passing",
     "_plain",
+    "_runner",
     "_spares",
     "_spin",
     "_titles",
