@@ -94,7 +94,7 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
                     runner.after_load = logs.repeat
                 logs.follow(payload)
             case m.Share() | m.Unshare():
-                _keep_shared(message)
+                _mail.keep_shared(message)
             case m.Cease() | m.Post() | m.Allow():
                 pass  # nobody has listened, and what it was meant for is over
             case m.Stop():
@@ -106,9 +106,3 @@ def _loop(runner: Runner, connection: socket.socket, send: Send, page: Writer) -
                 return
             case _:
                 assert_never(message)
-
-
-def _keep_shared(message: m.Share | m.Unshare) -> None:
-    from procorch import _share  # here: few workers have something shared with them
-
-    _share.keep(message)

@@ -275,7 +275,7 @@ class CurrentProcess:
                 self._stopping._set()
                 return False  # a generator is to be closed; the main thread does that
             case m.Share() | m.Unshare():
-                _keep_shared(message)  # a message may refer to it
+                _mail.keep_shared(message)  # a message may refer to it
             case _:
                 return False
         return True
@@ -287,12 +287,6 @@ class CurrentProcess:
             str: Such as ``<CurrentProcess 'server-1'>``.
         """
         return f"<CurrentProcess {self.name!r}>"
-
-
-def _keep_shared(message: m.Share | m.Unshare) -> None:
-    from procorch import _share  # here: few workers have something shared with them
-
-    _share.keep(message)
 
 
 def checked(message: Any, kind: type[Any] | None) -> Any:

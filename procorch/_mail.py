@@ -230,6 +230,17 @@ class Mail:
         return self._connection.fileno()
 
 
+def keep_shared(message: m.Share | m.Unshare) -> None:
+    """Take in what is shared with this worker, or is not any more.
+
+    Args:
+        message (m.Share | m.Unshare): From the parent.
+    """
+    from procorch import _share  # here: few workers have something shared with them
+
+    _share.keep(message)
+
+
 class Line(NamedTuple):
     """What it takes to talk with the parent."""
 

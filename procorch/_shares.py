@@ -87,16 +87,10 @@ class Shares:
         if payload is not None:
             self._messages[key] = m.Share(key, self._group, payload)
         self.version = object()
-        shared: Shared[Any] = Shared(key, self._group, value, None, lambda: self._drop(key))
+        shared: Shared[Any] = Shared(key, self._group, value, None, lambda: self.drop(key))
         given[key] = shared
-        weakref.finalize(shared, self._drop, key).atexit = False
+        weakref.finalize(shared, self.drop, key).atexit = False
         return shared
-
-    def _drop(self, key: int) -> None:
-        given.pop(key, None)
-        if self._messages.pop(key, None) is not None:
-            self.version = object()
-            self.changed()
 
     def pass_on(self, message: m.Share) -> None:
         """Share with workers here what somebody else has shared with this process; `drop` ends that.
@@ -114,7 +108,10 @@ class Shares:
         Args:
             key (int): Its number; one that is not known is no matter.
         """
-        self._drop(key)
+        given.pop(key, None)
+        if self._messages.pop(key, None) is not None:
+            self.version = object()
+            self.changed()
 
     def close(self) -> None:
         """Let go of everything: there are no workers any more. Handles keep their objects."""

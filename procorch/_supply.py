@@ -270,7 +270,7 @@ class Supply(Sink):
     def _fail(self, index: int, error: TaskError | InputFailed) -> None:
         """Let an item that goes to no worker have an error for its outcome."""
         with self._news:
-            self._arrivals.fail(index, error, self._kept)
+            self._arrivals.settle(index, [error], self._kept)
         if self._stops and self._job.number:
             self._supervisor.stop(self._job)
 
