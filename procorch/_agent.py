@@ -31,7 +31,8 @@ from procorch._errors import ProcorchError
 from procorch._events import Dropped, JobSpec, Lost, NotStarted, Outcome, Outcomes, TimedOut
 from procorch._job import Job, Sink
 from procorch._local import LocalEngine
-from procorch._outcome import PROTOCOL, capture, read_report
+from procorch._messages import PROTOCOL
+from procorch._outcome import capture, read_report
 from procorch._policy import Limits
 from procorch._shares import Shares
 from procorch._supervisor import Supervisor

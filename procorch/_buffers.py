@@ -18,10 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from procorch._memory import into_file, into_memory, most
+from procorch._messages import PROTOCOL
 from procorch._parcel import Data, Parcel, held
-
-PROTOCOL = 5
-"""As `_outcome.PROTOCOL`."""
 
 LEAST = 1 << 19
 """Bytes from which on a buffer, or a whole pickle, goes into a file."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from procorch import _messages as m
-from procorch._outcome import PROTOCOL
+from procorch._messages import PROTOCOL
 from procorch._writer import Writer
 
 if TYPE_CHECKING:

@@ -13,12 +13,8 @@ from typing import Any
 
 from procorch import _buffers
 from procorch._buffers import HasLarge, refuse_large
-from procorch._messages import Failure, Report, Stage
+from procorch._messages import PROTOCOL, Failure, Report, Stage
 from procorch._parcel import Parcel
-
-PROTOCOL = 5
-"""Pickle protocol of everything that crosses; named, so that the interpreters' differing defaults do not matter."""
-
 
 _FRAMED = 1 << 16
 """Bytes of a pickle from which on it may count as large."""

@@ -24,7 +24,8 @@ from procorch import _buffers, _tokens, _values
 from procorch._buffers import HasLarge, refuse_large
 from procorch._errors import NotPicklable, Task
 from procorch._main import NAME, load_with_main
-from procorch._outcome import PROTOCOL, REFUSALS, capture, read_report
+from procorch._messages import PROTOCOL
+from procorch._outcome import REFUSALS, capture, read_report
 from procorch._parcel import Parcel
 from procorch._places import MainModule, find_main
 from procorch._verdict import INSTALL, refused

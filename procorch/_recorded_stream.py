@@ -29,9 +29,8 @@ from procorch._events import Dropped, Outcome, Outcomes, TimedOut
 from procorch._intake import Intake
 from procorch._items import ranges
 from procorch._job import Job
-from procorch._messages import Failure, Pack, Payload, Plain, Style, Value
+from procorch._messages import PROTOCOL, Failure, Pack, Payload, Plain, Style, Value
 from procorch._options import TaskOptions
-from procorch._outcome import PROTOCOL
 from procorch._shape import Shape
 from procorch._stream import Stream
 from procorch._supervisor import Supervisor

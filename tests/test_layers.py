@@ -155,7 +155,7 @@ FLOORS = {
     "_timelines.rows": 2,
     "_timelines.words": 2,
     "_usable": 2,
-    "_values": 2,
+    "_values": 3,
     "_rows": 3,
     "_targets": 4,
     "_way": 2,

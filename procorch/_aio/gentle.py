@@ -13,8 +13,9 @@ from itertools import pairwise
 
 from typing_extensions import override
 
-from procorch._buffers import LEAST, PROTOCOL, Callback, HasLarge, Pieces, refuse_large
+from procorch._buffers import LEAST, Callback, HasLarge, Pieces, refuse_large
 from procorch._errors import NotPicklable, Task
+from procorch._messages import PROTOCOL
 from procorch._parcel import Data, Parcel
 from procorch._pickles import FRAMED, LARGE, WORD, Pickles
 

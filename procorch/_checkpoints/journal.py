@@ -19,8 +19,8 @@ from procorch._checkpoints.in_band import Beside, lasting
 from procorch._checkpoints.store import Row, Store
 from procorch._condition import Condition
 from procorch._errors import CheckpointError
-from procorch._messages import Failure
-from procorch._outcome import PROTOCOL, name_of_type, read_report
+from procorch._messages import PROTOCOL, Failure
+from procorch._outcome import name_of_type, read_report
 
 _EVERY_SECONDS = 0.02
 """Between two transactions, at least: each costs about 0.2 ms. What ends in this time is in doubt after a SIGKILL."""
