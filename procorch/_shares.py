@@ -11,8 +11,9 @@ from procorch import _messages as m
 from procorch import _values
 from procorch._buffers import Callback, pack, write_apart
 from procorch._errors import NotPicklable, Task
+from procorch._mentions import mentions_main
 from procorch._parcel import Parcel
-from procorch._pickles import Pickles, mentions_main
+from procorch._pickles import Pickles
 from procorch._share import Shared, given
 
 _LEAST = 1 << 12

@@ -132,6 +132,7 @@ FLOORS = {
     "_events": 3,
     "_executors.async_result": 3,
     "_memory": 3,
+    "_mentions": 3,
     "_plain": 3,
     "_timelines.as_plot": 3,
     "_timelines.as_text": 3,

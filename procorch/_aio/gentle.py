@@ -15,9 +15,10 @@ from typing_extensions import override
 
 from procorch._buffers import LEAST, Callback, HasLarge, Pieces, refuse_large
 from procorch._errors import NotPicklable, Task
+from procorch._mentions import FRAMED, LARGE, WORD
 from procorch._messages import PROTOCOL
 from procorch._parcel import Data, Parcel
-from procorch._pickles import FRAMED, LARGE, WORD, Pickles
+from procorch._pickles import Pickles
 
 
 class GentlePickles(Pickles):

@@ -23,7 +23,8 @@ from procorch._aio.coroutines import InLoop
 from procorch._aio.gentle import GentlePickles, mention_main
 from procorch._aio.hops import Hops, Threads, settle
 from procorch._functions import name_of
-from procorch._pickles import WORD, Pickles, mentions_main
+from procorch._mentions import WORD, mentions_main
+from procorch._pickles import Pickles
 from procorch.aio import AsyncProcessGroup
 from procorch.testing import FakeEngine
 

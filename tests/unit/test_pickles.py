@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from procorch import NotPicklable, Task, _main, _places, _tokens, _values
 from procorch._functions import Functions
-from procorch._pickles import _LEAST, _SHORT, LARGE, Pickles, by_name, mentions_main, names_in_main
+from procorch._mentions import _SHORT, LARGE, SHORTEST, mentions_main, names_in_main
+from procorch._pickles import Pickles, by_name
 from procorch._places import MainModule, NoModule, find_main
 
 TASK = Task("module.function", "7", 3)
@@ -117,7 +118,7 @@ def test_a_name_is_found_wherever_it_stands(main: Any, size: int) -> None:
 
 def test_what_is_too_short_to_be_searched_names_nothing(main: Any) -> None:
     exec("def f(): pass", vars(main))
-    assert len(pickle.dumps(main.f, 5)) == _LEAST
+    assert len(pickle.dumps(main.f, 5)) == SHORTEST
 
 
 def test_codes_that_are_stepped_over_have_no_arguments() -> None:
