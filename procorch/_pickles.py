@@ -18,7 +18,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from procorch import _buffers, _tokens, _values
+from procorch import _buffers, _mentions, _tokens, _values
 from procorch._buffers import HasLarge, refuse_large
 from procorch._errors import NotPicklable, Task
 from procorch._main import NAME, load_with_main
@@ -32,6 +32,7 @@ from procorch._verdict import INSTALL, refused
 _OURS = {
     __name__,
     _buffers.__name__,
+    _mentions.__name__,
     _values.__name__,
     _tokens.__name__,
     "cloudpickle.cloudpickle",
@@ -203,7 +204,10 @@ class Pickles:
     def _by_name(
         self, value: object, payload: bytes, error: Exception | None, what: str, task: Callable[[], Task]
     ) -> bytes | NotPicklable:
-        names = [] if self._have_main else names_in_main(value)
+        try:
+            names = [] if self._have_main else names_in_main(value)
+        except Exception as failure:  # noqa: BLE001 - as in _plain: an object may refuse to be pickled again
+            return _refuse(failure, what, task)
         if not names:
             return payload
         main = find_main()

@@ -262,6 +262,24 @@ def test_copies_of_this_process_have_its_main(main: Any) -> None:
     assert function(main.double, have_main=True) == pickle.dumps(main.double, 5)
 
 
+class Once:
+    """Can be pickled one time only."""
+
+    def __init__(self) -> None:
+        self.left = iter(["__main__"])
+
+    def __reduce__(self) -> Any:
+        return list, (next(self.left),)
+
+
+@pytest.mark.usefixtures("no_cloudpickle")
+def test_what_refuses_to_be_looked_through_is_refused() -> None:
+    got = item(Once())
+    assert isinstance(got, NotPicklable)
+    assert "StopIteration" in got.detail
+    assert isinstance(got.__cause__, StopIteration)
+
+
 def test_what_cannot_go_by_value_goes_by_name(main: Any) -> None:
     main.factor = threading.Lock()
     got = refusal(main.double)
