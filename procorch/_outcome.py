@@ -75,7 +75,7 @@ def pack(value: object) -> bytes | Parcel:
 
 def _pack_large(value: object) -> bytes | Parcel:
     try:
-        return _buffers.packed(lambda callback: pickle.dumps(value, PROTOCOL, buffer_callback=callback))
+        return _buffers.packed_apart(lambda callback: pickle.dumps(value, PROTOCOL, buffer_callback=callback))
     except REFUSALS:
         from procorch import _values  # as above
 
