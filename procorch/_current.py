@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from multiprocessing import current_process as standard_process
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -343,31 +343,3 @@ def current_process() -> CurrentProcess:
             _mail.line.page.listen()
             _current = current
         return _current
-
-
-class Serving:
-    """A function that is to stay up: ending by ``SystemExit`` with 0 or nothing is to return."""
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        """Wrap it.
-
-        Args:
-            fn (Callable[..., Any]): The function.
-        """
-        self._fn = fn
-
-    def __call__(self, *args: Any) -> Any:
-        """Call it.
-
-        Args:
-            *args (Any): Its arguments.
-
-        Returns:
-            Any: What it returns.
-        """
-        try:
-            return self._fn(*args)
-        except SystemExit as end:
-            if end.code is not None and end.code != 0:
-                raise
-            return None

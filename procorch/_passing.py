@@ -1,7 +1,7 @@
 """Descriptors over a socket. Each crosses with the first bytes of the item that it belongs to, one for each `sendmsg`.
 
 The kernel never joins what was sent with a descriptor to what came after it, so each arrives not later than the bytes
-that it was sent with. If the receiver has no room for it, that is said in its place.
+that it was sent with. If the receiver has no room for it, that is said in its place. Loaded in every worker.
 """
 
 from __future__ import annotations

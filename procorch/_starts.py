@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, TypeVar, TypeVarTuple, overload
 
-from procorch._current import Serving
 from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions, name_of
 from procorch._handle import ProcessHandle
@@ -14,6 +13,7 @@ from procorch._options import TaskOptions
 from procorch._policy import check_callable, check_count, check_name
 from procorch._process_stream import ProcessStream
 from procorch._restart import Restart
+from procorch._staying import Staying
 from procorch._supervisor import Supervisor
 from procorch._targets import rows_of, runnable
 from procorch._verdict import shorten
@@ -138,7 +138,7 @@ class Starts:
             return Task(name_of(target), show_call(args, {}))
 
         pickles = self._functions.pickles()
-        travelling = target if restart is None else Serving(target)
+        travelling = target if restart is None else Staying(target)
         function = self._functions.get(travelling, pickles, task, self._options.raises_again, name=name_of(target))
         call: tuple[object, ...] = (args, {}) if rows is None else args
         payload = pickles.item(call, task)

@@ -186,6 +186,7 @@ FLOORS = {
     "_services": 3,
     "_progress": 1,
     "_signals": 1,
+    "_staying": 1,
     "_threads": 1,
     "_timelines": 1,
     "_timelines.axis": 1,
