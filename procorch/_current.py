@@ -51,6 +51,9 @@ class StopRequest:
 
         Returns:
             bool: Of this moment.
+
+        Raises:
+            RuntimeError: As of `wait`.
         """
         return self.wait(0)
 
@@ -64,6 +67,10 @@ class StopRequest:
 
         Returns:
             bool: Whether it was.
+
+        Raises:
+            RuntimeError: This is a copy that `os.fork` made; or the handler of a signal has raised in the middle of
+                reading, since when nothing is heard here any more; or it waits in the middle of such a wait.
         """
         return self._mail.wait_for(lambda: self._asked, timeout) or self._mail.is_over
 
@@ -151,7 +158,11 @@ class CurrentProcess:
         return self._stopping
 
     def ready(self) -> None:
-        """Tell that it is ready to serve: see `ProcessHandle.wait_ready`."""
+        """Tell that it is ready to serve: see `ProcessHandle.wait_ready`.
+
+        Raises:
+            RuntimeError: This is a copy that `os.fork` made.
+        """
         self._line.mail.check_own()
         self._line.send(m.Serving())
 
@@ -167,6 +178,7 @@ class CurrentProcess:
 
         Raises:
             TimeoutError: There was no room within ``timeout`` seconds; the message was not sent.
+            RuntimeError: As of `StopRequest.wait`.
             BaseException: What pickle, or the object's own code, raises.
         """
         payload = pack(obj)
@@ -206,6 +218,8 @@ class CurrentProcess:
             EOFError: The process was asked to stop.
             TimeoutError: None came within ``timeout`` seconds.
             TypeError: The message is of another type; it has been taken.
+            RuntimeError: As of `StopRequest.wait`.
+            Exception: What rebuilding the message raises; it has been taken.
         """
         taken: list[m.Payload] = []
         self._line.mail.check_own()
@@ -245,6 +259,9 @@ class CurrentProcess:
 
         Yields:
             Any: Each, until the process is asked to stop: what has not been taken by then is not taken any more.
+
+        Raises:
+            Exception: As of `receive`, but for what that raises in the end.
         """
         while True:
             try:
