@@ -261,7 +261,7 @@ class CurrentProcess:
             Any: Each, until the process is asked to stop: what has not been taken by then is not taken any more.
 
         Raises:
-            Exception: As of `receive`, but for what that raises in the end.
+            Exception: What `receive` raises, but for `EOFError`.
         """
         while True:
             try:

@@ -1,5 +1,4 @@
-"""A process and what it has started, as the system knows them: signals go to all of these at once, and of their ends it
-may tell the cause.
+"""A process and what it has started, as the system knows them: to signal all of them, and to tell why one has died.
 
 A worker leads a process group, so what its items start belongs to that, unless it makes a group or a session of its
 own; while the worker lives, that is found as its descendants.
