@@ -25,11 +25,13 @@ def end_copy(error: BaseException) -> None:
         error (BaseException): What it raised.
     """
     if is_copy:
-        if not isinstance(error, SystemExit):
-            sys.excepthook(type(error), error, error.__traceback__)
-        elif not isinstance(error.code, int | None):
-            print(error.code, file=sys.stderr)
-        os._exit(exit_code(error))
+        try:
+            if not isinstance(error, SystemExit):
+                sys.excepthook(type(error), error, error.__traceback__)
+            elif not isinstance(error.code, int | None):
+                print(error.code, file=sys.stderr)
+        finally:
+            os._exit(exit_code(error))  # also where that cannot be shown
 
 
 def exit_code(error: BaseException) -> int:
