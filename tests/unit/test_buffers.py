@@ -292,6 +292,16 @@ def test_none_is_kept_when_nobody_looks_after_them(monkeypatch: pytest.MonkeyPat
     assert count_descriptors() == before
 
 
+def test_a_file_that_is_written_again_is_to_be_given_back_afterwards() -> None:
+    """Who waits looks once whether there is any: one that finds none just then would sleep on with it."""
+    there_and_back(LARGE)
+    spare = _spares.take()
+    assert spare is not None
+    assert _spares.are_there()
+    _spares.drop()
+    assert not _spares.are_there()
+
+
 class Shrinking:
     """Gives its large buffer the first time only."""
 
