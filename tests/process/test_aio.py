@@ -6,6 +6,7 @@ import asyncio
 import functools
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +300,24 @@ def test_cancelling_start_ends_the_process(log: Path, tmp_path: Path) -> None:
                 await starting
             ta.signals.go_on.set()
             await until(lambda: not group.processes)
+
+    run(main())
+
+
+def test_cancelling_who_awaits_what_no_engine_can_end_only_stops_waiting(log: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            async with AsyncProcessGroup(1, engine=executor) as group:
+                handle = await group.start(ta.log_and_wait, str(log), str(gate))
+                await until(lambda: begun(log))
+                try:
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(handle, 0.01)
+                finally:
+                    gate.touch()
+                await handle
 
     run(main())
 
