@@ -116,8 +116,8 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
                 self._future.set_exception(CancelledError(f"the stream {self._name!r} was closed before its end"))
         if self._job is not None and not self._done:
             self._supervisor.stop(self._job)
-        segments, self._segments = self._segments, deque()
         with self._change:
+            segments, self._segments = self._segments, deque()
             self._change.notify_all()
         del segments  # only now: what the user's finalizers do is not to be done under a lock
 
@@ -205,8 +205,9 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
         """
         while True:
             with self._change:
-                if self._segments:
-                    return self._segments.popleft()
+                segments = self._segments  # the same for both: the handler of a signal may close the stream in between
+                if segments:
+                    return segments.popleft()
                 if self._has_news():
                     break
             if self._job is not None:
