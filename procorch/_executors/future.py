@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, InvalidStateError
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from typing_extensions import override
 
@@ -35,6 +36,7 @@ class ExecutorFuture(TaskFuture[R]):
         super().__init__(supervisor)
         self._pending = pending
         self._is_given_up = False
+        self._ended: Callable[[Any], object] | None = None  # how others did
 
     @override
     def running(self) -> bool:
@@ -68,11 +70,20 @@ class ExecutorFuture(TaskFuture[R]):
 
     def give_up(self) -> None:
         """See `cancel`."""
-        self.cancel()
+        self._end(ExecutorFuture.cancel)
 
     def stop(self) -> None:
         """Give the work up, and stop it if it runs."""
-        super().cancel()
+        self._end(TaskFuture.cancel)
+
+    def _end(self, how: Callable[[Any], object]) -> None:
+        self._ended = how
+        how(self)
+
+    def tell_again(self) -> None:
+        """Tell the group what others may have told before the work came to it."""
+        if self._ended is not None:
+            self._ended(self)
 
     @override
     def begin(self) -> None:

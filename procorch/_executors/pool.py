@@ -229,7 +229,7 @@ class GroupPool:
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None, *, star: bool
     ) -> Future[list[Any]]:
         self._check_open()
-        shape, size = shape_of(chunksize or 1, None), window_of(1, None)
+        shape, size = shape_of(1 if chunksize is None else chunksize, None), window_of(1, None)
         stream = self._tasks._stream("map", func, (iterable,), shape, size, 1, ExecutorStream, star=star)
         future = SafeFuture[list[Any]]()
         stream.begin(self._pending, None, lambda: self._callbacks.run(partial(settle, future, stream.results())))

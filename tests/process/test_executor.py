@@ -493,6 +493,16 @@ def test_shutdown_may_cancel_what_has_not_begun(log: Path, gate: Path, waits: bo
             next(results)
 
 
+def test_shutdown_cancels_what_is_just_being_given(log: Path, gate: Path) -> None:
+    with ProcessGroup(1) as group:
+        executor = group.as_executor()
+        begin(executor, log, gate)
+        shutdown = mine.CallsWhenDumped(lambda: executor.shutdown(wait=False, cancel_futures=True))
+        assert executor.submit(targets.doubler, shutdown).cancelled()  # type: ignore[arg-type]
+        gate.touch()
+        executor.shutdown()
+
+
 def test_shutdown_cancels_in_the_order_of_the_calls(log: Path, gate: Path) -> None:
     cancelled: list[int] = []
     with ProcessGroup(1) as group:

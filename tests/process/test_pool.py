@@ -161,6 +161,25 @@ def test_leaving_the_block_stops_what_it_was_given(log: Path, gate: Path) -> Non
         assert other.result() == 1
 
 
+def test_to_terminate_it_stops_what_is_just_being_given(log: Path, gate: Path) -> None:
+    with ProcessGroup(1) as group:
+        pool = group.as_pool()
+        terminate = mine.CallsWhenDumped(pool.terminate)
+        with pytest.raises(CancelledError):
+            pool.apply_async(targets.begin_and_wait, (str(log), str(gate), terminate)).get(10)
+        pool.join()
+
+
+def test_a_size_of_chunks_that_is_none_is_refused() -> None:
+    with ProcessGroup(1) as group, group.as_pool() as pool:
+        for many in (pool.map, pool.map_async, pool.imap, pool.imap_unordered):
+            with pytest.raises(ValueError, match="chunksize must be at least 1, not 0"):
+                many(targets.doubler, [1], 0)
+        for star in (pool.starmap, pool.starmap_async):
+            with pytest.raises(ValueError, match="chunksize must be at least 1, not 0"):
+                star(targets.doubler, [(1,)], 0)
+
+
 def test_a_killed_process_is_told_and_nobody_waits_for_ever(log: Path, gate: Path) -> None:
     with ProcessGroup(1) as group, group.as_pool() as pool:
         result = pool.map_async(mine.log_then_wait, [(str(log), str(gate), number) for number in range(3)])
