@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import traceback
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -85,6 +88,29 @@ def test_who_has_the_result_finds_done_what_its_callback_does(gate: Path) -> Non
         with pytest.raises(ZeroDivisionError):
             failed.get(20)
         assert ZeroDivisionError in map(type, results)
+
+
+@pytest.mark.limit(15)
+def test_a_signal_that_is_noticed_late_reaches_who_waits(gate: Path) -> None:
+    """One that comes after the interpreter's last look, before the wait begins: nothing wakes the main thread for it."""
+    main = threading.get_ident()
+
+    def waits() -> bool:
+        files = [Path(frame.filename).name for frame in traceback.extract_stack(sys._current_frames()[main])]
+        return files[-1] in {"threading.py", "_condition.py"} and "async_result.py" in files
+
+    def interrupt() -> None:
+        wait_until(waits)
+        _thread.interrupt_main()
+
+    with ProcessGroup(1) as group, group.as_pool() as pool:
+        result = pool.map_async(targets.wait_for, [str(gate)])
+        another = threading.Thread(target=interrupt)
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it comes in the second of these
+            another.start()
+            result.wait()
+        another.join()
+        gate.touch()
 
 
 def test_a_callback_may_wait_for_what_has_callbacks() -> None:
