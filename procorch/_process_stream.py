@@ -25,6 +25,7 @@ from procorch._events import Dropped, GivenUp, Lost, NotStarted, Outcome, Outcom
 from procorch._handle import HandleSink, ProcessHandle
 from procorch._job import Job
 from procorch._messages import Failure, Last, Payload, Plain, Style, Value
+from procorch._notes import annotate
 from procorch._options import TaskOptions
 from procorch._parcel import Parcel
 from procorch._pickles import Pickles
@@ -32,7 +33,7 @@ from procorch._policy import check_limit
 from procorch._public import public
 from procorch._restart import Restart
 from procorch._supervisor import Supervisor
-from procorch._verdict import Ending, Place, annotate, fault_of, open_value, settle
+from procorch._verdict import Ending, Place, fault_of, open_value, settle
 
 OutcomeT = TypeVar("OutcomeT", bound=Outcome)
 T = TypeVar("T")

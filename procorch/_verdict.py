@@ -29,6 +29,7 @@ from procorch._errors import (
 )
 from procorch._events import Dropped, GivenUp, Lost, NotStarted, Outcome, Remains, TimedOut
 from procorch._messages import Failure, Plain, Report, Value
+from procorch._notes import annotate
 from procorch._outcome import capture, read_report, text_of
 
 _REMEDIES = {
@@ -300,16 +301,6 @@ def rebuild_setup_error(report: Report, worker: str, what: Literal["initializer"
     annotate(error, f"procorch: raised by the {what} in worker {worker!r}")
     _set_cause(error, report)
     return error
-
-
-def annotate(error: BaseException, note: str) -> None:
-    """Add a note to an exception, also to one whose class forbids to set attributes, as a frozen dataclass does.
-
-    Args:
-        error (BaseException): Of the user's.
-        note (str): One line.
-    """
-    object.__setattr__(error, "__notes__", [*getattr(error, "__notes__", ()), note])
 
 
 def _set_cause(error: BaseException, report: Report) -> None:

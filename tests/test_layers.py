@@ -200,6 +200,7 @@ FLOORS = {
     "engines._placement": 1,
     "events": 1,
     "_condition": 0,
+    "_notes": 0,
     "_public": 0,
 }
 """A file imports files of lower floors only. `aio`, `testing` and `engines` are annexes: high up, for nobody."""
