@@ -272,9 +272,15 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
         """Make its job, with the rows that there is room for at first; the first of them brings the arguments."""
         spec = options.spec(dedicated=True, streaming=True, stop_on_failure=True, name=self._name)
         sink = _RowSink(self, self._task, self._supervisor.ending)
-        job = self._job = Job(function, Style.ONE, spec, sink, self._talk_for_job)
+        job = Job(function, Style.ONE, spec, sink, self._talk_for_job)
         self._ahead.begin(job, payload)
         return job
+
+    @override
+    def _bind(self, job: Job) -> None:
+        super()._bind(job)
+        # Only now: the two keep each other, and with the job of a group that has refused it a descriptor, maybe.
+        self._job = job
 
     @override
     def _refuse(self, error: NotPicklable) -> None:
