@@ -64,9 +64,9 @@ class Clock:
             seconds (float): At least 0.
 
         Raises:
-            ValueError: ``seconds`` is negative.
+            ValueError: ``seconds`` is negative or not a number.
         """
-        if seconds < 0:
+        if not seconds >= 0:  # so that it holds for NaN too
             raise ValueError(f"seconds must be at least 0, not {seconds}")
         with self.changed:
             self._now += seconds

@@ -14,6 +14,7 @@ import pytest
 import targets
 
 from procorch import Checkpoint, NotPicklable, ProcessGroup
+from procorch.testing import Clock
 
 CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda _: ProcessGroup(0), ValueError, "max_workers must be at least 1, not 0"),
@@ -77,6 +78,8 @@ CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda group: group.join(timeout=math.nan), ValueError, "timeout must be at least 0"),
     (lambda group: group.join(timeout="soon"), TypeError, "timeout must be a number"),
     (lambda _: ProcessGroup.map(3, []), TypeError, "fn must be callable"),
+    (lambda _: Clock().advance(-1), ValueError, "seconds must be at least 0, not -1"),
+    (lambda _: Clock().advance(math.nan), ValueError, "seconds must be at least 0, not nan"),
 ]
 
 
