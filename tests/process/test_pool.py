@@ -92,7 +92,7 @@ def test_who_has_the_result_finds_done_what_its_callback_does(gate: Path) -> Non
 
 @pytest.mark.limit(15)
 def test_a_signal_that_is_noticed_late_reaches_who_waits(gate: Path) -> None:
-    """One that comes after the interpreter's last look, before the wait begins: nothing wakes the main thread for it."""
+    """One that comes after the interpreter's last look, before the wait begins: nothing wakes the thread for it."""
     main = threading.get_ident()
 
     def waits() -> bool:
@@ -106,7 +106,7 @@ def test_a_signal_that_is_noticed_late_reaches_who_waits(gate: Path) -> None:
     with ProcessGroup(1) as group, group.as_pool() as pool:
         result = pool.map_async(targets.wait_for, [str(gate)])
         another = threading.Thread(target=interrupt)
-        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it comes in the second of these
+        with pytest.raises(KeyboardInterrupt):
             another.start()
             result.wait()
         another.join()
