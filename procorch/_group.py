@@ -11,7 +11,7 @@ from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
-from procorch._configured import Wishes
+from procorch._configured import Place, Wishes
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
 from procorch._facades import Facades
@@ -180,27 +180,11 @@ class ProcessGroup(Facades):
         else:
             place = wishes.elsewhere(engine, shares, max_tasks_per_child)
         self._sends_shared = place.sends_shared
-        if max_workers is not None:
-            workers = most = max_workers
-        elif place.distant and place.room is None:
-            raise ValueError(f"max_workers must be given: {engine!r} does not tell how many items it runs at once")
-        elif place.room is None:
-            workers = most = usable_cpus().count
-        else:
-            workers, most = max(1, place.room.workers), ANY_NUMBER
-        limits = Limits(
-            max_workers=most,
-            distant=place.distant,
-            limits_elsewhere=place.keeps_limits,
-            timed_alone=place.capabilities.limit and place.capabilities.crash_isolation != "item",
-            max_tasks=None if place.replaces else max_tasks_per_child,
-            initializes=initializer is not None,
-            finalizes=finalizer is not None,
-        )
+        workers, most = _sizes(max_workers, place, engine)
         supervisor = Supervisor(
             name,
             place.make_engine,
-            limits,
+            _limits(most, place, wishes, max_tasks_per_child),
             capabilities=place.capabilities,
             engine_name="" if engine is None else repr(engine),
             on_event=on_event,
@@ -390,6 +374,30 @@ class ProcessGroup(Facades):
         """
         alive = len(self._supervisor.processes())
         return f"<{type(self).__name__} {self._supervisor.name!r}: {alive} processes, {self._supervisor.state}>"
+
+
+def _sizes(max_workers: int | None, place: Place, engine: object) -> tuple[int, int]:
+    """Tell how many workers to reckon with, and how many there may be."""
+    if max_workers is not None:
+        return max_workers, max_workers
+    if place.room is not None:
+        return max(1, place.room.workers), ANY_NUMBER
+    if place.distant:
+        raise ValueError(f"max_workers must be given: {engine!r} does not tell how many items it runs at once")
+    count = usable_cpus().count
+    return count, count
+
+
+def _limits(most: int, place: Place, wishes: Wishes, max_tasks: int | None) -> Limits:
+    return Limits(
+        max_workers=most,
+        distant=place.distant,
+        limits_elsewhere=place.keeps_limits,
+        timed_alone=place.capabilities.limit and place.capabilities.crash_isolation != "item",
+        max_tasks=None if place.replaces else max_tasks,
+        initializes=wishes.initializer is not None,
+        finalizes=wishes.finalizer is not None,
+    )
 
 
 def _abandon(supervisor: Supervisor) -> None:

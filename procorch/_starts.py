@@ -121,17 +121,8 @@ class Starts:
             ValueError: ``name`` is empty, ``buffersize`` is below 1, or given for what is no stream; there are both a
                 ``restart`` and ``retries``; or ``fn`` is a generator function, and there is one of these.
         """
-        check_callable("fn", fn)
-        if name is not None:
-            check_name(name)
-        supervisor, rows = self._supervisor, rows_of(fn)
-        if rows is not None:
-            self._check_rows(rows, restart, buffersize)
-        elif buffersize is not None:
-            raise ValueError(f"buffersize is for generator functions, and {name_of(fn)} is none")
-        else:
-            self._check_restart(restart)
-        supervisor.check_open()
+        rows = self._checked(fn, name, restart, buffersize)
+        self._supervisor.check_open()
         target = runnable(fn) if rows is None else rows
 
         def task() -> Task:
@@ -142,22 +133,35 @@ class Starts:
         function = self._functions.get(travelling, pickles, task, self._options.raises_again, name=name_of(target))
         call: tuple[object, ...] = (args, {}) if rows is None else args
         payload = pickles.item(call, task)
-        name = next(supervisor.names) if name is None else name
-        handle: ProcessHandle[Any]
-        if rows is None:
-            handle = ProcessHandle(supervisor, name, self._functions.pickles, task)
-        else:
-            handle = ProcessStream[Any, Any](supervisor, name, self._functions.pickles, task, buffersize)
+        name = next(self._supervisor.names) if name is None else name
+        common = (self._supervisor, name, self._functions.pickles, task)
+        handle = ProcessHandle[Any](*common) if rows is None else ProcessStream[Any, Any](*common, buffersize)
         if isinstance(function, NotPicklable):
             handle._refuse(function)
         elif isinstance(payload, NotPicklable):
             handle._refuse(payload)
         else:
             job = handle._job_for(function, payload, self._options, restart)
-            supervisor.open(job, sealed=rows is None)
+            self._supervisor.open(job, sealed=rows is None)
             handle._bind(job)
         self._handles.add(handle)
         return handle
+
+    def _checked(
+        self, fn: Callable[..., Any], name: str | None, restart: object, buffersize: int | None
+    ) -> Callable[..., Any] | None:
+        """Refuse what cannot be started; give what makes the rows of a stream, None if it is none."""
+        check_callable("fn", fn)
+        if name is not None:
+            check_name(name)
+        rows = rows_of(fn)
+        if rows is not None:
+            self._check_rows(rows, restart, buffersize)
+        elif buffersize is not None:
+            raise ValueError(f"buffersize is for generator functions, and {name_of(fn)} is none")
+        else:
+            self._check_restart(restart)
+        return rows
 
     def _check_restart(self, restart: object) -> None:
         if restart is None:
