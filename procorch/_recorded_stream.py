@@ -141,7 +141,7 @@ class RecordedStream(Stream):
 
     def _end_run(self) -> None:
         # Who was told to end may not have yet, and may begin something before it does.
-        clean = not (self._abandoned or self._has_lost_tries) and self._supervisor.ending.reason == "is closed"
+        clean = not (self._abandoned or self._has_lost_tries) and self._supervisor.ending.is_orderly
         if clean and self._run.is_open:
             with self._news:  # another thread may be about to deliver what came just before
                 clean = self._news.wait_for(self._is_all_recorded, _LATE_SECONDS)

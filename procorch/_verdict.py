@@ -47,6 +47,8 @@ INSTALL = "pip install 'procorch[pickle]'"
 _UNNAMED = "Can't "
 """How what pickle says of functions and classes whose names lead nowhere begins, and nothing else that it says."""
 
+_ORDERLY = "is closed"
+
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 
@@ -76,13 +78,18 @@ class Ending:
     """Why a group takes no more work; shared by everybody who has to say so."""
 
     group: str
-    reason: str = "is closed"
+    reason: str = _ORDERLY
     cause: Callable[[], BaseException] | None = None
     """Makes the error that ended it; None for an orderly end."""
     finalizer_error: Callable[[], BaseException] | None = None
     """Makes the error of the first finalizer that failed; None if none did."""
     finalizers_failed: int = 0
     """How many did."""
+
+    @property
+    def is_orderly(self) -> bool:
+        """Whether what has begun comes to its end: the group was neither terminated, nor has it failed."""
+        return self.reason == _ORDERLY
 
     def error(self) -> BaseException:
         """Make the error for work that was dropped.
