@@ -92,8 +92,7 @@ class Supply(Sink):
 
     @override
     def index_of(self, item: int) -> int:
-        with self._news:
-            return self._arrivals.index_of(item)
+        return self._arrivals.index_of(item)
 
     def _enough(self) -> bool:
         """Whether to wake the consumer: it has something to give, and, where it gives all at the end, to take."""

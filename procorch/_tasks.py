@@ -44,7 +44,6 @@ MAP_AHEAD = 1024
 _GROWTH = 1024
 """How many times its first size a window may become."""
 
-
 HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytearray, deque}
 """Types whose iterators never wait for an item. A length says nothing of that: a lazy loader of data may have one."""
 

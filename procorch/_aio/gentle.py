@@ -59,7 +59,7 @@ def mention_main(pieces: Sequence[Data]) -> bool:
     Returns:
         bool: False if it certainly does not.
     """
-    if bytes(pieces[0]).find(WORD) >= 0:
+    if WORD in bytes(pieces[0]):
         return True
     return any(not _announces(before, len(piece)) and WORD in bytes(piece) for before, piece in pairwise(pieces))
 
