@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, InvalidStateError
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from typing_extensions import override
 
@@ -36,7 +36,7 @@ class ExecutorFuture(TaskFuture[R]):
         super().__init__(supervisor)
         self._pending = pending
         self._is_given_up = False
-        self._ended: Callable[[Any], object] | None = None  # how others did
+        self._ended: Callable[[], object] | None = None  # how others did
 
     @override
     def running(self) -> bool:
@@ -70,20 +70,22 @@ class ExecutorFuture(TaskFuture[R]):
 
     def give_up(self) -> None:
         """See `cancel`."""
-        self._end(ExecutorFuture.cancel)
+        self._end(self.cancel)
 
     def stop(self) -> None:
         """Give the work up, and stop it if it runs."""
-        self._end(TaskFuture.cancel)
+        self._end(super().cancel)
 
-    def _end(self, how: Callable[[Any], object]) -> None:
-        self._ended = how
-        how(self)
+    def _end(self, how: Callable[[], object]) -> None:
+        if not self.done():
+            self._ended = how
+            how()
 
     def tell_again(self) -> None:
         """Tell the group what others may have told before the work came to it."""
-        if self._ended is not None:
-            self._ended(self)
+        ended = self._ended
+        if ended is not None:
+            ended()
 
     @override
     def begin(self) -> None:
@@ -107,6 +109,7 @@ class ExecutorFuture(TaskFuture[R]):
     @override
     def release(self) -> None:
         super().release()
+        self._ended = None
         self._pending.leave(self)
 
 

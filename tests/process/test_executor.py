@@ -505,7 +505,7 @@ def test_shutdown_cancels_what_is_just_being_given(log: Path, gate: Path) -> Non
         executor = group.as_executor()
         begin(executor, log, gate)
         shutdown = mine.CallsWhenDumped(lambda: executor.shutdown(wait=False, cancel_futures=True))
-        assert executor.submit(targets.doubler, shutdown).cancelled()  # type: ignore[arg-type]
+        assert executor.submit(targets.doubler, shutdown).cancelled()
         gate.touch()
         executor.shutdown()
 

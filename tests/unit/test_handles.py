@@ -28,7 +28,8 @@ class Ended:
 
 
 def test_a_result_that_is_taken_while_another_process_starts_hides_no_handle() -> None:
-    handles, first, second = Handles(), Ended(), Ended()
-    for one in (first, second):
-        handles.add(cast("ProcessHandle[Any]", one))
+    handles = Handles()
+    first, second = (cast("ProcessHandle[Any]", Ended()) for _ in range(2))
+    handles.add(first)
+    handles.add(second)
     assert set(handles.as_completed()) == {first, second}
