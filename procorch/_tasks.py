@@ -149,9 +149,9 @@ class Tasks(Starts):
             GroupClosed: The group has been closed or left, or cannot start its workers.
             ImportError: ``progress`` is True, and tqdm is not installed.
             NotPicklable: ``fn`` cannot be pickled.
-            TypeError: ``fn`` is not callable, an iterable is none, a number is not an int, or ``progress`` is none of
-                these.
-            ValueError: A number is too small.
+            TypeError: ``fn`` is not callable, an iterable is none, a number is not an int, or ``progress`` or
+                ``checkpoint`` is none of these.
+            ValueError: A number is too small, or ``checkpoint`` names no file.
         """
         return self._imap
 

@@ -173,7 +173,8 @@ class AsyncTasks:
     def map(self) -> AsyncMapCall:
         """Run ``fn`` on every item and give the list of results, in the order of the input.
 
-        ``await map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False)``
+        ``await map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False, progress=None,
+        checkpoint=None)``
 
         As `ProcessGroup.map`, and as `imap` for what concerns the iterables. Cancelling who awaits it drops what has
         not begun, and stops the processes of what has.
@@ -184,7 +185,8 @@ class AsyncTasks:
     def imap(self) -> AsyncImapCall:
         """Give results one by one, while later items run and further inputs are taken.
 
-        ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False)``
+        ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False,
+        progress=None, checkpoint=None)``
 
         As `ProcessGroup.imap`, with async iterables too, mixed with others at will. Those are taken in the loop; sync
         ones that may block, as generators, in a thread of their own; none further ahead of the results than
@@ -207,13 +209,16 @@ class AsyncTasks:
             checkpoint (str | PathLike[str] | Checkpoint | None): As for `ProcessGroup.imap`.
 
         Returns:
-            AsyncGenerator[Any, None]: Raises as that of `ProcessGroup.imap` does, and `NotPicklable` if ``fn`` cannot
-            be pickled, which is done when the first result is asked for.
+            AsyncGenerator[Any, None]: Raises as that of `ProcessGroup.imap` does; when the first result is asked for
+            also `NotPicklable` if ``fn`` cannot be pickled, and RuntimeError if the group is used in another event
+            loop.
 
         Raises:
             GroupClosed: The group has been closed or left, or cannot start its workers.
-            TypeError: ``fn`` is not callable, an iterable is none, or a number is not an int.
-            ValueError: A number is too small.
+            ImportError: ``progress`` is True, and tqdm is not installed.
+            TypeError: ``fn`` is not callable, an iterable is none, a number is not an int, or ``progress`` or
+                ``checkpoint`` is none of these.
+            ValueError: A number is too small, or ``checkpoint`` names no file.
         """
         return self._imap
 

@@ -28,7 +28,8 @@ class GroupPool:
 
     Its calls are those of `multiprocessing.pool.Pool`, with the group's promises: a process that dies costs one item,
     and nobody waits for ever. Chunks find their size by themselves where none is given. To close or terminate it ends
-    what was given through it; the processes belong to the group.
+    what was given through it; the processes belong to the group. Once the group takes no work its calls raise
+    `GroupClosed`.
     """
 
     def __init__(self, tasks: Tasks) -> None:
