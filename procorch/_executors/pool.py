@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from procorch._executors.async_result import AsyncResult, settle, watched
 from procorch._executors.executor import submit
-from procorch._executors.maps import ExecutorStream, shape_of, window_of
+from procorch._executors.maps import ExecutorStream, window_of
 from procorch._executors.pending import Pending
 from procorch._public import public
 from procorch._shape import Shape
@@ -230,7 +230,8 @@ class GroupPool:
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None, *, star: bool
     ) -> Future[list[Any]]:
         self._check_open()
-        shape, size = shape_of(1 if chunksize is None else chunksize, None), window_of(1, None)
+        shape = Shape(True, False, False, chunksize, eager=True)
+        size = window_of(1, None)
         stream = self._tasks._stream("map", func, (iterable,), shape, size, 1, ExecutorStream, star=star)
         future = SafeFuture[list[Any]]()
         stream.begin(self._pending, None, lambda: self._callbacks.run(partial(settle, future, stream.results())))

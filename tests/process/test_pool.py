@@ -18,6 +18,7 @@ import targets_executor as mine
 from helpers import executions, wait_until
 
 from procorch import AsyncResult, ProcessGroup, TaskTimeout, WorkerCrashed
+from procorch.events import ChunkBegan, Event
 
 
 def test_calls_give_what_those_of_a_pool_give() -> None:
@@ -194,6 +195,22 @@ def test_to_terminate_it_stops_what_is_just_being_given(log: Path, gate: Path) -
         with pytest.raises(CancelledError):
             pool.apply_async(targets.begin_and_wait, (str(log), str(gate), terminate)).get(10)
         pool.join()
+
+
+def test_a_size_of_chunks_is_obeyed() -> None:
+    sizes: list[int] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, ChunkBegan):
+            sizes.append(event.items)
+
+    for size in (1, 3):
+        sizes.clear()
+        with ProcessGroup(1, on_event=note) as group, group.as_pool() as pool:
+            assert pool.map(targets.doubler, range(60), size)[-1] == 118
+            assert pool.map_async(targets.doubler, range(60), size).get()[-1] == 118
+            assert pool.starmap_async(targets.add, [(1, 2)] * 60, size).get()[-1] == 3
+        assert set(sizes) == {size}
 
 
 def test_a_size_of_chunks_that_is_none_is_refused() -> None:
