@@ -52,6 +52,27 @@ def test_public_names_are_known_by_their_public_module() -> None:
         assert value.__doc__
 
 
+def test_no_room_for_the_thread_that_closes_it_lets_nobody_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.endswith("-closer"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> None:
+        group = fake()
+        assert await group.run(t.doubler, 1) == 2
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start"):
+                await group.aclose()
+        await asyncio.wait_for(group.aclose(), 10)
+        assert not group.processes
+
+    run(main())
+
+
 def test_it_takes_the_arguments_of_a_process_group() -> None:
     ours, theirs = inspect.signature(AsyncProcessGroup), inspect.signature(ProcessGroup)
     assert list(ours.parameters) == list(theirs.parameters)
