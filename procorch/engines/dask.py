@@ -142,7 +142,7 @@ class DaskEngine(LaneEngine):
         self._warned = set[tuple[str, str]]()
         self._watching: Future[None] | None = None
         try:
-            self._spawn(self._look_around()).result(_CONNECT_SECONDS)
+            self._spawn(self._look_once()).result(_CONNECT_SECONDS)
             if self._members.unfit and not self._members.known:
                 address, why = next(iter(self._members.unfit.items()))
                 raise RuntimeError(f"no worker of the cluster can run items; of {address}: {why}")
@@ -180,6 +180,12 @@ class DaskEngine(LaneEngine):
             coroutine.close()
             raise ConnectionError(f"the client of dask is closed: {error}") from None
 
+    async def _look_once(self) -> None:
+        try:
+            await self._look_around()
+        finally:
+            self._members.rest()
+
     async def _look_around(self) -> None:
         left, joined = await self._members.change()
         with self._lock:
@@ -207,10 +213,10 @@ class DaskEngine(LaneEngine):
         try:
             while True:
                 await self._look_around()
-        except asyncio.CancelledError:
-            raise
         except Exception as error:  # noqa: BLE001 - a connection has many ways to end
             self._lose(f"the connection to dask's scheduler was lost: {type(error).__name__}: {error}")
+        finally:
+            self._members.rest()
 
     def _lose(self, why: str) -> None:
         with self._lock:
