@@ -321,6 +321,18 @@ def test_nothing_runs_more_often_than_allowed_whatever_is_killed(tmp_path: Path,
 
 
 @pytest.mark.limit(90)
+def test_what_is_shared_outlives_all_that_had_it() -> None:
+    with dask_cluster(1) as address, Client(address, set_as_default=False) as client:
+        (pid,) = worker_pids(client).values()
+        engine = DaskEngine(client)
+        with ProcessGroup(engine=engine) as group, group.share([1, 2, 3]) as shared:
+            assert group.map(partial(far.at, shared), range(3)) == [1, 2, 3]
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: pid not in {home.pid for home in engine._homes.values()})
+            assert group.map(partial(far.at, shared), range(3)) == [1, 2, 3]  # in another that its nanny starts
+
+
+@pytest.mark.limit(90)
 def test_a_worker_joins_in_the_middle(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         address = stack.enter_context(dask_cluster(1))

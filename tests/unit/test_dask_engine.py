@@ -35,6 +35,7 @@ class Released:
     def __init__(self, key: str) -> None:
         self.key = key
         self.released = False
+        self.status = "finished"
 
     def release(self) -> None:
         self.released = True
@@ -60,6 +61,7 @@ class Cluster(Base):  # type: ignore[misc]  # dask's types are partial
         self.scattering = threading.Event()
         self.may_scatter = asyncio.Event()
         self.scatter_fails = 0
+        self.scattered: list[Released] = []
         self.versions: dict[str, object] = {}
         self.looks: list[tuple[Any, ...]] = []
 
@@ -121,7 +123,8 @@ class Cluster(Base):  # type: ignore[misc]  # dask's types are partial
         if self.scatter_fails:
             self.scatter_fails -= 1
             raise OSError("no room")
-        return {key: Released(key) for key in data}
+        self.scattered += [Released(key) for key in data]
+        return {one.key: one for one in self.scattered[-len(data) :]}
 
     def let_scatter(self) -> None:
         self.asyncio_loop.call_soon_threadsafe(self.may_scatter.set)
@@ -253,6 +256,39 @@ def test_data_that_could_not_be_brought_there_is_brought_again(cluster: Cluster)
     submitted(cluster, 1)
     handle.close()
     engine.close()
+
+
+def test_what_is_shared_is_brought_again_when_all_that_had_it_are_lost(cluster: Cluster) -> None:
+    shares = Shares("group")
+    engine = DaskEngine(cluster)
+    engine.open(shares)
+    cluster.change("a")
+    wait_until(lambda: engine._homes)
+    handle = shares.add([1], pickled([1]))
+    cluster.let_scatter()
+    first, second, third = lane_of(engine, 1), lane_of(engine, 2), lane_of(engine, 3)
+    first.send(chunk())
+    submitted(cluster, 1)
+    second.send(chunk())
+    submitted(cluster, 2)
+    assert len(cluster.scattered) == 1
+    cluster.scattered[0].status = "cancelled"  # as dask has it then
+    third.send(chunk())
+    submitted(cluster, 3)
+    assert [one["args"][2] for one in cluster.submitted] == [cluster.scattered[:1]] * 2 + [cluster.scattered[1:]]
+    handle.close()
+    engine.close()
+
+
+def test_a_large_function_is_brought_once_to_each_of_many_workers(cluster: Cluster, engine: DaskEngine) -> None:
+    cluster.change(*map(str, range(40)))
+    wait_until(lambda: len(engine._homes) == 40)
+    cluster.let_scatter()
+    large = chunk(function=bytes(1 << 20))
+    for number in range(120):
+        lane_of(engine, number).send(large)
+    submitted(cluster, 120)
+    assert len(cluster.scattered) == 40
 
 
 def test_only_the_process_that_has_a_chunk_is_asked_about_it(cluster: Cluster, engine: DaskEngine) -> None:
