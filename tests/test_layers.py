@@ -197,6 +197,7 @@ FLOORS = {
     "_waits": 1,
     "engines._dask_data": 1,
     "engines._dask_members": 1,
+    "engines._needs": 1,
     "engines._placement": 1,
     "events": 1,
     "_condition": 0,

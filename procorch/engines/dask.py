@@ -38,6 +38,7 @@ from procorch._policy import check_bool, check_count
 from procorch.engines import _dask_worker
 from procorch.engines._dask_data import DaskFuture, Data
 from procorch.engines._dask_members import Member, Members
+from procorch.engines._needs import check_needs
 from procorch.engines._placement import Placement
 
 __all__ = ["DaskEngine"]
@@ -112,11 +113,17 @@ class DaskEngine(LaneEngine):
 
         Raises:
             TypeError: ``client`` is neither, or asynchronous; or another argument has a wrong type.
+            ValueError: An amount in ``resources`` is negative, or without an end.
             OSError: No scheduler answers there.
             RuntimeError: There are workers, and none of them can load this version of procorch.
         """
         super().__init__(ISOLATED if check_bool("isolate", isolate) else BARE, keeps_limits=isolate)
         self._isolate = isolate
+        if isinstance(workers, str):
+            raise TypeError(f"workers must be addresses or names of several workers; for one, [{workers!r}]")
+        wanted = None if workers is None else list(workers)
+        self._resources = check_needs("resources", resources)
+        self._priority = check_count("priority", priority, least=-(1 << 31))
         if isinstance(client, Client):
             self._address = None
             if client.asynchronous:
@@ -127,9 +134,6 @@ class DaskEngine(LaneEngine):
         else:
             raise TypeError(f"client must be a distributed.Client or the address of a scheduler, not {client!r}")
         self._client: Any = client  # its types are another matter in each release
-        self._wanted = None if workers is None else list(workers)
-        self._resources = dict(resources or {})
-        self._priority = check_count("priority", priority, least=-(1 << 31))
         self._lock = threading.Lock()
         self._placement = Placement()
         self._homes: dict[str, Member] = {}  # by address, those that `_placement` knows; the event loop knows of others
@@ -138,7 +142,7 @@ class DaskEngine(LaneEngine):
         self._room = Room(0, 0)
         self._lost = ""
         self._data = Data(self._client)
-        self._members = Members(self._client, self._wanted, self._resources)
+        self._members = Members(self._client, wanted, self._resources)
         self._warned = set[tuple[str, str]]()
         self._watching: Future[None] | None = None
         try:

@@ -342,3 +342,14 @@ def test_a_client_whose_loop_has_ended(cluster: Cluster) -> None:
 def test_what_is_no_client() -> None:
     with pytest.raises(TypeError, match=r"distributed\.Client or the address"):
         DaskEngine(m)  # type: ignore[arg-type]
+
+
+def test_places_that_make_no_sense(cluster: Cluster) -> None:
+    with pytest.raises(TypeError, match=r"several workers; for one, \['tcp://a:1'\]"):
+        DaskEngine(cluster, workers="tcp://a:1")  # each of its letters would be one, and work would wait for ever
+    with pytest.raises(ValueError, match=r"resources\['GPU'\] must be at least 0 and finite, not -1"):
+        DaskEngine(cluster, resources={"GPU": -1})
+    with pytest.raises(TypeError, match=r"resources\['GPU'\] must be a number, not 'two'"):
+        DaskEngine(cluster, resources={"GPU": "two"})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="resources must be a mapping of names to numbers"):
+        DaskEngine(cluster, resources=["GPU"])  # type: ignore[arg-type]
