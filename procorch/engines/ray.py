@@ -165,9 +165,10 @@ class RayEngine(ActorEngine):
     def ask(self, lane: Lane) -> None:
         assert isinstance(lane, ActorLane)
         if self._session.is_on:
+            asked = lane.asked()  # first: the answer may be there before the call returns
             with contextlib.suppress(Exception):  # what is wrong with the actor, its end will tell
                 lane.look_later(lane.number, stop=lane.withdrawn)
-            self._unanswered.append((time.monotonic() + _ANSWER_SECONDS, lane, *lane.asked()))
+            self._unanswered.append((time.monotonic() + _ANSWER_SECONDS, lane, *asked))
             self.wake()
 
     @override
