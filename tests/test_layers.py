@@ -168,6 +168,7 @@ FLOORS = {
     "_chunks": 1,
     "_commands": 1,
     "_commands.halting": 1,
+    "_commands.numbers": 1,
     "_commands.references": 1,
     "_commands.stopping": 1,
     "_cpus": 1,
