@@ -1,6 +1,6 @@
 """Lanes: the workers of an engine that has workers of its own. A lane is a place for one chunk with the engine.
 
-    scheduler --Send--> Lane.send --Assignment--> the engine's own way --> `_far.run`, elsewhere
+    scheduler --Send--> Lane.send --Assignment--> the engine's own way --> `_far.run` or `_agent.run`, elsewhere
     supervisor's thread <--wake-- news <--(any thread)-- Answer, Progress, Died ...
 
 What an engine of this kind adds is how a chunk gets there (`LaneEngine.launch`), and what else it can do with it.

@@ -1,7 +1,7 @@
 """The engine that is a cluster of dask: ``ProcessGroup(engine=DaskEngine(client))``. Needs the extra ``dask``.
 
-    group's threads --assignment--> client's event loop --task, pinned to one process--> worker of dask: _far.run
-                    <---answer-----                     <--------------- gather ----------------
+    group's threads --assignment--> client's event loop --task, pinned to one process--> worker of dask: _agent.run,
+                    <---answer-----                     <--------------- gather ----------------     or _far.run
                                                         --"how far, and no further"----> its event loop: _far.look
 
 Each chunk is a task of dask that may run in one process only, the one that it was placed on, and once only there: what
@@ -146,10 +146,7 @@ class DaskEngine(LaneEngine):
         self._warned = set[tuple[str, str]]()
         self._watching: Future[None] | None = None
         try:
-            self._spawn(self._look_once()).result(_CONNECT_SECONDS)
-            if self._members.unfit and not self._members.known:
-                address, why = next(iter(self._members.unfit.items()))
-                raise RuntimeError(f"no worker of the cluster can run items; of {address}: {why}")
+            self._see_who_is_there()
         except BaseException:
             self._close_client()
             raise
@@ -172,6 +169,16 @@ class DaskEngine(LaneEngine):
             workers=[workers] if isinstance(workers, str) else workers,
             resources=options.get("resources"),
         )
+
+    def _see_who_is_there(self) -> None:
+        looking = self._spawn(self._look_once())
+        try:
+            looking.result(_CONNECT_SECONDS)
+        finally:
+            looking.cancel()  # if it is not over: the client may be one that stays
+        if self._members.unfit and not self._members.known:
+            address, why = next(iter(self._members.unfit.items()))
+            raise RuntimeError(f"no worker of the cluster can run items; of {address}: {why}")
 
     # --- the cluster, in the client's event loop ----------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from procorch._events import WorkerDied, WorkerReady
 from procorch._lanes import Lane
 from procorch._outcome import pack as pickled
 from procorch._shares import Shares
-from procorch.engines import _dask_worker
+from procorch.engines import _dask_worker, dask
 from procorch.engines._dask_members import Found
 from procorch.engines.dask import DaskEngine
 
@@ -56,6 +56,7 @@ class Cluster(Base):  # type: ignore[misc]  # dask's types are partial
         self._thread.start()
         self.workers: list[Found] = []
         self.changes: asyncio.Queue[None] = asyncio.Queue()
+        self.answers = True
         self.submitted: list[dict[str, Any]] = []
         self.futures: list[Released] = []
         self.scattering = threading.Event()
@@ -96,7 +97,7 @@ class Cluster(Base):  # type: ignore[misc]  # dask's types are partial
         self.asyncio_loop.call_soon_threadsafe(self.changes.put_nowait, None)
 
     async def run_on_scheduler(self, function: Any, known: set[str] | None, asynchronous: bool) -> list[Found]:
-        if known is not None:
+        if known is not None or not self.answers:
             await self.changes.get()
         return self.workers
 
@@ -319,6 +320,16 @@ def test_a_cluster_where_nobody_can_run_items_is_refused(cluster: Cluster) -> No
     cluster.versions["a"] = (1, "host", "0.0.1")
     with pytest.raises(RuntimeError, match=r"no worker of the cluster can run items; of a: it has procorch 0\.0\.1"):
         DaskEngine(cluster)
+
+
+def test_nothing_is_left_in_the_loop_of_a_client_when_the_scheduler_does_not_answer(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "_CONNECT_SECONDS", 0.05)
+    cluster.answers = False
+    with pytest.raises(TimeoutError):
+        DaskEngine(cluster)
+    wait_until(lambda: not asyncio.all_tasks(cluster.asyncio_loop))
 
 
 def test_a_client_whose_loop_has_ended(cluster: Cluster) -> None:
