@@ -199,7 +199,7 @@ class Members:
                 pid, host, _ = cast("tuple[int, str, str]", answer)
                 members.append(Member(one.address, one.id, one.name, self._size(one), pid, host))
             elif one.id in (self._ids or ()):
-                self.unfit[one.address] = _why(answer, here)
+                self.unfit[one.address] = _why(said.get(one.address), here)
         return members
 
 
@@ -208,7 +208,7 @@ def _take_no_notice(task: asyncio.Task[Any]) -> None:
         task.exception()  # or asyncio complains of one that nobody has seen
 
 
-def _why(answer: object, here: str) -> str:
+def _why(answer: Any, here: str) -> str:
     """Say why a worker that gave this answer cannot run items."""
     if isinstance(answer, tuple):
         return f"it has procorch {answer[2]}, and this process {here}"
