@@ -18,8 +18,6 @@ from procorch._outcome import pack as pickled
 
 _numbers = itertools.count(1)
 _keys: dict[object, int] = {}
-
-
 _engines = ["engine"]
 
 

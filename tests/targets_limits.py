@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -178,12 +177,6 @@ def nested_and_busy(log: str, method: Method, way: Way) -> None:
     append(log, str(os.getpid()))
     with procorch.ProcessGroup(1, mp_context=method) as group:
         group.submit(family, log, way).result()
-
-
-def raise_interrupt_in_a_thread(log: str) -> None:
-    threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
-    append(log, "sent")
-    time.sleep(1000)
 
 
 def nothing(_: Any = None) -> None:
