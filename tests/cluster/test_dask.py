@@ -19,7 +19,7 @@ import pytest
 import targets
 import targets_cluster as far
 from clusters import dask_cluster
-from helpers import Killer, executions, is_gone, script, wait_until
+from helpers import Killer, environment, executions, is_gone, script, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -362,10 +362,9 @@ def test_a_cluster_without_workers_is_waited_for() -> None:
 @contextlib.contextmanager
 def dask_worker(address: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the program ``dask worker``."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-m", "dask", "worker", address, "--nthreads=1", "--no-dashboard", *options],
-        env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
+        env=environment() | {"PYTHONWARNINGS": "ignore"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

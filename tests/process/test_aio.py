@@ -13,24 +13,13 @@ from typing import Any
 import pytest
 import targets as t
 import targets_aio as ta
-from helpers import Method, is_gone
+from helpers import Method, is_gone, pids_in
 from loops import run, until
 
 from procorch import GroupClosed, NotPicklable, TaskTimeout, WorkerCrashed
 from procorch._aio.calls import Start
 from procorch.aio import AsyncProcessGroup
 from procorch.testing import crash
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    path = tmp_path / "log"
-    path.touch()
-    return path
-
-
-def pids(log: Path) -> list[int]:
-    return [int(line.split()[1]) for line in log.read_text().splitlines()]
 
 
 def begun(log: Path) -> list[str]:
@@ -160,9 +149,9 @@ def test_cancelling_stops_the_process(way: str, target: Any, log: Path, tmp_path
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            await until(lambda: all(map(is_gone, pids(log))))
+            await until(lambda: all(map(is_gone, pids_in(log))))
             await works(group)
-        assert len(pids(log)) == 1
+        assert len(pids_in(log)) == 1
 
     run(main())
 
@@ -214,7 +203,7 @@ def test_the_first_failure_in_a_task_group_stops_the_processes_of_the_rest(log: 
                 async with asyncio.TaskGroup() as tasks:
                     for number in (1, 2, 0, 3):
                         tasks.create_task(group.run(ta.wait_or_fail, str(log), gate, number))
-            waiting = [pid for pid, number in zip(pids(log), begun(log), strict=True) if number != "0"]
+            waiting = [pid for pid, number in zip(pids_in(log), begun(log), strict=True) if number != "0"]
             assert len(waiting) >= 2
             await until(lambda: all(map(is_gone, waiting)))
             await works(group)

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import environment, lines, ran, started
-from helpers import Method, executions, is_gone, wait_until
+from commands import lines, ran, started
+from helpers import Method, environment, executions, is_gone, wait_until
 
 from procorch import __version__
 

@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from commands import environment, lines, ran, started
-from helpers import Method, executions, wait_until
+from commands import lines, ran, started
+from helpers import Method, environment, executions, wait_until
 
 import procorch
 
