@@ -84,7 +84,12 @@ class Scheduler:
     @property
     def unfinished(self) -> bool:
         """Whether an item has no outcome, but for those of streams: their consumers may never ask for it."""
-        return any(job.active and not job.spec.streaming for job in self._jobs.values())
+        chunks = ((slot.job, len(slot.items) - slot.done) for slot in self.slots.values())
+        running = {number for number, left in chunks if left}
+        return any(
+            not job.spec.streaming and (job.number in running or job.waiting or job.resting)
+            for job in self._jobs.values()
+        )
 
     @property
     def waiting(self) -> int:
