@@ -21,7 +21,7 @@ from procorch._handles import Handles
 from procorch._info import GroupStats, ProcessInfo
 from procorch._options import TaskOptions, checked_options
 from procorch._policy import ANY_NUMBER, Limits, check_bool, check_callable, check_count, check_name, check_wait
-from procorch._public import public
+from procorch._public import known_as, public
 from procorch._share import Shared
 from procorch._shares import Shares, pickled
 from procorch._signatures import MapCall
@@ -42,9 +42,14 @@ class _Map:
     @overload
     def __get__(self, group: Tasks, owner: type[Tasks]) -> MapCall: ...
     def __get__(self, group: Tasks | None, owner: type[Any]) -> Any:
-        return functools.partial(_map_once, owner) if group is None else group._map
+        if group is not None:
+            return group._map
+        call = functools.partial(_map_once, owner)
+        call.__doc__ = Tasks._map.__doc__
+        return call
 
 
+@known_as("ProcessGroup.map")
 def _map_once(group_class: type[ProcessGroup], fn: Callable[..., Any], /, *iterables: Any, **options: Any) -> list[Any]:
     with group_class() as group:
         return group._map(fn, *iterables, **options)
@@ -80,23 +85,6 @@ class ProcessGroup(Facades):
     """
 
     map: ClassVar[_Map] = _Map()
-    """Run ``fn`` on every item and give the list of results, in the order of the input.
-
-    ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False, progress=None,
-    checkpoint=None)``
-
-    On the class, ``ProcessGroup.map(fn, items)`` makes a group with the defaults for this one call.
-
-    The first error in the order of the input is raised, with a note that names item, index, process and pid: once an
-    error is known nothing more is begun, and what runs before that item is waited for. With ``return_exceptions=True``
-    every item runs, and exceptions stand in the list in the place of results.
-
-    ``chunksize`` is the number of items handed to a worker at once, at least 1; None adapts it to what they cost.
-    ``buffersize`` bounds how many inputs are taken whose results are not known; None lets the group choose.
-    ``progress`` shows how far it has come: a bar if True, else it is called with a `Progress` each time, as for `imap`.
-    ``checkpoint`` is a file that keeps what is done, so that the next call with it skips that, see `Checkpoint`.
-    Raises at the call as `imap` does.
-    """
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from procorch._handles import Handles
 from procorch._options import TaskOptions
 from procorch._policy import check_callable, check_count, check_name
 from procorch._process_stream import ProcessStream
+from procorch._public import known_as
 from procorch._restart import Restart
 from procorch._staying import Staying
 from procorch._supervisor import Supervisor
@@ -84,6 +85,7 @@ class Starts:
     def start(
         self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None, restart: Restart | None = None
     ) -> ProcessHandle[R]: ...
+    @known_as("ProcessGroup.start")
     def start(
         self,
         fn: Callable[[*Ts], Any],

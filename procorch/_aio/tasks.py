@@ -18,6 +18,7 @@ from procorch._handle import ProcessHandle
 from procorch._policy import check_callable, check_count, check_name
 from procorch._process_stream import ProcessStream
 from procorch._progress import Progress
+from procorch._public import known_as
 from procorch._restart import Restart
 from procorch._shape import Shape
 from procorch._targets import runnable
@@ -48,6 +49,7 @@ class AsyncTasks:
     ) -> asyncio.Future[R]: ...
     @overload
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]: ...
+    @known_as("AsyncProcessGroup.submit")
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         """Run ``fn(*args, **kwargs)`` once in one of the group's processes.
 
@@ -75,6 +77,7 @@ class AsyncTasks:
     async def run(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
     async def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @known_as("AsyncProcessGroup.run")
     async def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run ``fn(*args, **kwargs)`` once in one of the group's processes, and wait for it.
 
@@ -126,6 +129,7 @@ class AsyncTasks:
     async def start(
         self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None, restart: Restart | None = None
     ) -> AsyncProcessHandle[R]: ...
+    @known_as("AsyncProcessGroup.start")
     async def start(
         self,
         fn: Callable[[*Ts], Any],
@@ -222,6 +226,7 @@ class AsyncTasks:
         """
         return self._imap
 
+    @known_as("AsyncProcessGroup.imap", imap)
     def _imap(
         self,
         fn: Callable[..., Any],
@@ -237,6 +242,7 @@ class AsyncTasks:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
         return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, progress, checkpoint).results()
 
+    @known_as("AsyncProcessGroup.map", map)  # noqa: A003 - that of this class
     async def _map(
         self,
         fn: Callable[..., Any],

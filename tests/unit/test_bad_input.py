@@ -1,6 +1,6 @@
 """Unit: bad input is refused at the call, by a message that names the argument and what is allowed; nothing starts."""
 
-# mypy: disable-error-code="arg-type, call-overload"
+# mypy: disable-error-code="arg-type, call-arg, call-overload"
 # That is what this file is about.
 
 from __future__ import annotations
@@ -36,6 +36,15 @@ CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda group: group.submit("x"), TypeError, "fn must be callable"),
     (lambda group: group.start("x"), TypeError, "fn must be callable"),
     (lambda group: group.map(targets.doubler), TypeError, "map needs at least one iterable"),
+    (
+        lambda group: group.map(abs, [], timeout=1),
+        TypeError,
+        r"^ProcessGroup\.map\(\) got an unexpected keyword argument",
+    ),
+    (lambda _: ProcessGroup.map(abs, [], timeout=1), TypeError, r"^ProcessGroup\.map\(\) got an unexpected keyword"),
+    (lambda group: group.imap(abs, [], timeout=1), TypeError, r"^ProcessGroup\.imap\(\) got an unexpected keyword"),
+    (lambda group: group.start(), TypeError, r"^ProcessGroup\.start\(\) missing 1 required positional argument"),
+    (lambda group: group.submit(), TypeError, r"^ProcessGroup\.submit\(\) missing 1 required positional argument"),
     (lambda group: group.map(targets.doubler, 5), TypeError, "iterable 1 of map must be iterable, not 5"),
     (lambda group: group.imap(targets.add, [1], 5), TypeError, "iterable 2 of imap must be iterable, not 5"),
     (lambda group: group.map(targets.doubler, [], chunksize=0), ValueError, "chunksize must be at least 1"),
