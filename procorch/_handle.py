@@ -21,9 +21,10 @@ from procorch._pickles import Pickles
 from procorch._policy import check_limit, check_wait
 from procorch._public import public
 from procorch._restart import Restart
+from procorch._revived import open_value
 from procorch._supervisor import Supervisor
 from procorch._talk import Over, Talk
-from procorch._verdict import Ending, Place, open_value, settle, shorten
+from procorch._verdict import Ending, Place, settle, shorten
 from procorch._waits import SafeFuture
 
 R = TypeVar("R")

@@ -17,9 +17,10 @@ from procorch._info import ProcessInfo, State
 from procorch._job import Job, Sink
 from procorch._messages import Cease, Failure
 from procorch._outcome import read_report
+from procorch._revived import rebuild_setup_error
 from procorch._slot import Phase, Slot
 from procorch._talk import Talk
-from procorch._verdict import Ending, Place, rebuild_setup_error
+from procorch._verdict import Ending, Place
 
 _STATES: dict[Phase, State] = {
     Phase.STARTING: "starting",

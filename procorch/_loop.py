@@ -18,6 +18,7 @@ from functools import partial
 from typing_extensions import override
 
 from procorch import _events as e
+from procorch._condition import SLICE_SECONDS
 from procorch._core import Core
 from procorch._engine import ALL, Capabilities, Engine, Worker
 from procorch._hands import Deliveries
@@ -34,9 +35,6 @@ never. A result that is waited for in another way may come so much later, once."
 _CROWDED_SECONDS = 0.02
 """How long after there was other work, or a caller that waited in another way, no caller waits for workers himself: the
 way between two who do in turns is longer than that from the supervisor's thread."""
-
-_SLICE_SECONDS = 0.5
-"""Longest wait of a caller's thread until it looks for signals again, see `_waits`."""
 
 
 class Loop(Core):
@@ -103,7 +101,7 @@ class Loop(Core):
         finally:
             with self._lock:
                 # With a limit, as an interrupt may have let one go unnoticed.
-                self._lock.wait_for(lambda: self._helper is None, 4 * _SLICE_SECONDS)
+                self._lock.wait_for(lambda: self._helper is None, 4 * SLICE_SECONDS)
                 self._has_left = True
             now = self._tally.ended = self._place.clock()
             self._place.close()
@@ -157,7 +155,7 @@ class Loop(Core):
                     return
                 beats = self._beats
                 self._sleeps_deeply = self._helper is not None
-                seconds = 2 * _SLICE_SECONDS if self._sleeps_deeply else _NAP_SECONDS
+                seconds = 2 * SLICE_SECONDS if self._sleeps_deeply else _NAP_SECONDS
 
     def _plan(self) -> float | None:
         """Tell how long to wait. Called under the lock."""
@@ -273,7 +271,7 @@ class Loop(Core):
     def _help_once(self, until: float | None) -> None:
         with self._lock:
             timeout = self._plan()
-        timeout = _SLICE_SECONDS if timeout is None else min(timeout, _SLICE_SECONDS)
+        timeout = SLICE_SECONDS if timeout is None else min(timeout, SLICE_SECONDS)
         if until is not None:
             timeout = min(timeout, max(0.0, until - time.monotonic()))
         ready = self._spin.wait(partial(self._place.wait, 0.0), partial(self._place.wait, timeout))

@@ -27,7 +27,7 @@ from procorch._messages import PROTOCOL
 from procorch._outcome import REFUSALS, capture, read_report
 from procorch._parcel import Parcel
 from procorch._places import MainModule, find_main
-from procorch._verdict import INSTALL, refused
+from procorch._revived import INSTALL, refused
 
 _OURS = {
     __name__,

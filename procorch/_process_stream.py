@@ -32,8 +32,9 @@ from procorch._pickles import Pickles
 from procorch._policy import check_limit
 from procorch._public import public
 from procorch._restart import Restart
+from procorch._revived import open_value
 from procorch._supervisor import Supervisor
-from procorch._verdict import Ending, Place, fault_of, open_value, settle
+from procorch._verdict import Ending, Place, fault_of, settle
 
 OutcomeT = TypeVar("OutcomeT", bound=Outcome)
 T = TypeVar("T")

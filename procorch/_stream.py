@@ -17,8 +17,9 @@ from procorch._events import Dropped
 from procorch._items import Items
 from procorch._messages import Plain, Value
 from procorch._notes import annotate
+from procorch._revived import open_value
 from procorch._supply import Supply
-from procorch._verdict import Place, fault_of, open_value, shorten
+from procorch._verdict import Place, fault_of, shorten
 
 _TAKE_SECONDS = 0.001
 """How long further inputs are waited for while a result is there to be given."""

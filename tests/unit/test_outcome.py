@@ -1,4 +1,4 @@
-"""Unit: an exception taken apart in a worker (`_outcome`) and what the caller gets of it (`_verdict`)."""
+"""Unit: an exception taken apart in a worker (`_outcome`) and what the caller gets of it (`_revived`, `_verdict`)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,8 @@ from procorch._events import Dropped, Lost, NotStarted, Outcome, Remains, TimedO
 from procorch._messages import Failure, Stage, Value
 from procorch._notes import annotate
 from procorch._outcome import capture, read_report
-from procorch._verdict import (
-    Ending,
-    Place,
-    RemoteTraceback,
-    judge,
-    rebuild_setup_error,
-    shorten,
-)
+from procorch._revived import RemoteTraceback, rebuild_setup_error
+from procorch._verdict import Ending, Place, judge, shorten
 
 TASK = Task("module.function", "7", 3)
 PLACE = Place("etl-2", 4321)
