@@ -17,7 +17,7 @@ import pytest
 import targets
 from helpers import Method, executions, the_worker, wait_until
 
-from procorch import NotPicklable, ProcessGroup, WorkerCrashed, _popen
+from procorch import NotPicklable, ProcessGroup, WorkerCrashed, _local, _popen
 from procorch._job import Job
 from procorch._supervisor import Supervisor
 
@@ -34,6 +34,17 @@ def test_map_raises_the_first_error_in_the_order_of_the_input(method: Method, ga
             group.map(partial(targets.fail_after, str(gate)), range(4), chunksize=1)
         assert caught.value.args == (0,)
         assert "item 0" in caught.value.__notes__[0]
+
+
+def test_a_worker_forgets_functions_to_make_room_and_is_told_again(
+    method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_local, "_MOST_FUNCTIONS", 2)
+    with make_group(method, 1) as group:
+        for _ in range(3):
+            assert group.submit(targets.doubler, 3).result() == 6
+            assert group.submit(targets.identity, 3).result() == 3
+            assert group.submit(targets.add, 3, 4).result() == 7
 
 
 def test_nothing_is_begun_once_an_error_is_known(method: Method, log: Path, gate: Path) -> None:
