@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import mmap
 import os
@@ -30,15 +31,13 @@ class Channel:
 
     def __init__(self) -> None:
         """Make both ends. The worker's are `worker_fds` until `drop_worker_fds`."""
-        self._socket, worker_socket = socket.socketpair()
-        self._socket.setblocking(False)
-        self._worker_socket = worker_socket
-        self._page_fd = _anonymous_file(PAGE_BYTES)
-        try:
+        with contextlib.ExitStack() as opened:  # to be closed if the system refuses what comes next
+            self._socket, self._worker_socket = map(opened.enter_context, socket.socketpair())
+            self._socket.setblocking(False)
+            self._page_fd = _anonymous_file(PAGE_BYTES)
+            opened.callback(os.close, self._page_fd)
             mapping = mmap.mmap(self._page_fd, PAGE_BYTES)  # takes a descriptor of its own
-        except BaseException:
-            os.close(self._page_fd)
-            raise
+            opened.pop_all()
         self._reader = FrameReader()
         self.unsent: deque[memoryview | WithDescriptor] = deque()
         """What the socket did not take yet."""
