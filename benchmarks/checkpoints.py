@@ -58,7 +58,7 @@ def compare(name: str, fn: Callable[[Any], Any], items: list[Any], rounds: int, 
 
 def main() -> None:
     """Compare trivial items and such of a millisecond, and measure how long it takes to find many done."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="few items")
     parser.add_argument("--folder", help="where the files lie; a temporary one without it")

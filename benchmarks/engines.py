@@ -93,7 +93,7 @@ def measure(way: Way, fn: Callable[[Any], Any], items: Sequence[Any]) -> tuple[f
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a tenth of the items, one round")
     options = parser.parse_args()

@@ -80,7 +80,7 @@ def seconds(rows: Rows, fn: Callable[[int], Iterator[Any]], count: int) -> float
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round")
     options = parser.parse_args()

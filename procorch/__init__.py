@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from procorch._usable import UsableCpus as UsableCpus
     from procorch._usable import usable_cpus as usable_cpus
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _HOMES = {
     "AsyncResult": "_executors.async_result",

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from procorch import __version__
-from procorch._commands.stopping import Stopped, stopping
+from procorch._commands.stopping import UNWANTED, Stopped, stopping
 
 _COMMANDS = {
     "demo": "double numbers in named processes, and digest Python's standard library in many",
@@ -21,9 +21,6 @@ _COMMANDS = {
     "trace": "show what the workers of a run did, from the trace that it wrote",
 }
 """The commands, and what the help that lists them says."""
-
-_UNWANTED = 141
-"""The exit code when nobody reads the output: that of a program which SIGPIPE ends."""
 
 _EXAMPLE = """\
 example:
@@ -90,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return stopped.exit_code
     except BrokenPipeError:
         _give_up_writing(1)
-        return _UNWANTED
+        return UNWANTED
 
 
 def _give_up_writing(fd: int) -> None:

@@ -31,7 +31,8 @@ from procorch._errors import ProcorchError
 from procorch._events import Dropped, JobSpec, Lost, NotStarted, Outcome, Outcomes, TimedOut
 from procorch._job import Job, Sink
 from procorch._local import LocalEngine
-from procorch._outcome import PROTOCOL, capture, read_report
+from procorch._messages import PROTOCOL
+from procorch._outcome import capture, read_report
 from procorch._policy import Limits
 from procorch._shares import Shares
 from procorch._supervisor import Supervisor
@@ -39,7 +40,6 @@ from procorch._verdict import Place
 
 _IDLE_SECONDS = 10.0
 """How long a process is kept for the next chunk where nobody tells that none will come."""
-
 
 _WANTED_SECONDS = 2.0
 """How often it is asked whether somebody still waits for a chunk. No event tells: the engine's own threads have other
@@ -294,8 +294,6 @@ _keys = itertools.count(1)
 _reaper: threading.Thread | None = None
 _fewer = threading.Event()
 """Set when some were taken from the idle that will not come back."""
-
-
 _files: dict[str, dict[int, m.Share]] = {}
 """What is shared, by engine and number: each in one file for all processes of this one."""
 

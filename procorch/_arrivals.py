@@ -129,23 +129,13 @@ class Arrivals:
         self._segments[start] = segment
         self.held += len(arrivals)
 
-    def fail(self, index: int, error: TaskError | InputFailed, wanted: Items) -> None:
-        """Take in that an item has an error for its outcome without having been handed over.
-
-        Args:
-            index (int): Its index.
-            error (TaskError | InputFailed): The error.
-            wanted (Items): As above.
-        """
-        self.settle(index, [error], wanted)
-
     def settle(self, index: int, arrivals: Sequence[Arrival] | Plain, wanted: Items) -> None:
         """Take in outcomes of neighbours that were not handed over.
 
         Args:
             index (int): Index of the first.
             arrivals (Sequence[Arrival] | Plain): One for each.
-            wanted (Items): As above.
+            wanted (Items): As for `take_in`.
         """
         self._take_in(Segment(index, arrivals, None), wanted)
 

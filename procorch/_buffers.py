@@ -18,10 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from procorch._memory import into_file, into_memory, most
+from procorch._messages import PROTOCOL
 from procorch._parcel import Data, Parcel, held
-
-PROTOCOL = 5
-"""As `_outcome.PROTOCOL`."""
 
 LEAST = 1 << 19
 """Bytes from which on a buffer, or a whole pickle, goes into a file."""
@@ -83,8 +81,20 @@ def packed(write: Write) -> bytes | Parcel:
     try:
         plain = write(refuse_large)
     except HasLarge:
-        return write_apart(write) or write(None)
+        return packed_apart(write)
     return shortened(plain)
+
+
+def packed_apart(write: Write) -> bytes | Parcel:
+    """The same of an object of which it is known that it has a large buffer.
+
+    Args:
+        write (Write): Called again if there is no room for it.
+
+    Returns:
+        bytes | Parcel: A parcel if there is room.
+    """
+    return write_apart(write) or write(None)
 
 
 def shortened(plain: bytes) -> bytes | Parcel:
@@ -199,13 +209,18 @@ def _load(parcel: Parcel) -> Any:
         raise OSError(errno.EMFILE, "the process that was to get it has too many open files")
     spans, start = spans_of(parcel.text)
     descriptor = parcel.descriptor
-    memory = descriptor.memory or into_memory(descriptor.fd, max(stop for _, stop in spans), lasting=parcel.lasting)
+    memory = descriptor.memory or into_memory(descriptor.fd, _end_of(spans), lasting=parcel.lasting)
     if parcel.once:
         parcel.descriptor = None
     buffers = (memory[begin:end] for begin, end in spans)
     text = memoryview(parcel.text)
     head = text[start:] if start < len(text) else next(buffers)
     return pickle.loads(head, buffers=buffers)
+
+
+def _end_of(spans: list[tuple[int, int]]) -> int:
+    # Of an object that has no large buffer any more when it is pickled again, there are none.
+    return max((stop for _, stop in spans), default=0)
 
 
 def spans_of(text: Data) -> tuple[list[tuple[int, int]], int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import mmap
 import os
@@ -31,13 +30,15 @@ class Channel:
 
     def __init__(self) -> None:
         """Make both ends. The worker's are `worker_fds` until `drop_worker_fds`."""
-        with contextlib.ExitStack() as opened:  # to be closed if the system refuses what comes next
-            self._socket, self._worker_socket = map(opened.enter_context, socket.socketpair())
-            self._socket.setblocking(False)
-            self._page_fd = _anonymous_file(PAGE_BYTES)
-            opened.callback(os.close, self._page_fd)
-            mapping = mmap.mmap(self._page_fd, PAGE_BYTES)  # takes a descriptor of its own
-            opened.pop_all()
+        self._socket, worker_socket = socket.socketpair()
+        self._socket.setblocking(False)
+        self._worker_socket = worker_socket
+        try:
+            self._page_fd, mapping = _make_page()
+        except BaseException:
+            self._socket.close()
+            worker_socket.close()
+            raise
         self._reader = FrameReader()
         self.unsent: deque[memoryview | WithDescriptor] = deque()
         """What the socket did not take yet."""
@@ -164,19 +165,20 @@ def _is_plain(piece: memoryview | WithDescriptor) -> bool:
     return type(piece) is memoryview
 
 
-def _anonymous_file(size: int) -> int:
-    """Make a file without a name, so that no death can leave one behind.
-
-    Args:
-        size (int): Its length, in bytes; memory is taken only as it is written.
+def _make_page() -> tuple[int, mmap.mmap]:
+    """Make a page, as a file without a name, so that no death can leave one behind.
 
     Returns:
-        int: Its descriptor.
+        tuple[int, mmap.mmap]: Its descriptor, and the page; memory is taken only as it is written.
     """
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("procorch", os.MFD_CLOEXEC)
     else:
         with tempfile.TemporaryFile() as file:  # unlinked from the start where there is no memfd
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
-    return fd
+    try:
+        os.ftruncate(fd, PAGE_BYTES)
+        return fd, mmap.mmap(fd, PAGE_BYTES)  # takes a descriptor of its own
+    except BaseException:
+        os.close(fd)
+        raise

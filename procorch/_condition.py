@@ -14,15 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
-
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:
-    # It takes longer to load than all that is needed here.
-    def override(method):
-        return method
-
+from typing import Any, cast
 
 SLICE_SECONDS = 0.5
 """Longest wait of the main thread until it looks for signals again."""
@@ -92,7 +84,6 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
         while waiters:
             waiters.popleft().release()
 
-    @override
     def __repr__(self) -> str:
         """Say how many wait.
 

@@ -27,6 +27,9 @@ from procorch._shares import Shares
 _MANY_THREADS = 1 << 16
 """More than any library would make; the number has to fit into the message that brings it."""
 
+_MANY_BYTES = (1 << 63) - 1
+"""More than any process has; likewise, and the system takes no more for a limit."""
+
 
 @attrs.frozen
 class Place:
@@ -89,8 +92,8 @@ class Wishes:
     def _setup(self, method: str, title_library: str) -> Setup:
         """Check how processes are to get ready, and make it fit to travel."""
         calls = (
-            *_call("init", self.initializer, self.initargs),
-            *_call("final", self.finalizer, self.finalargs),
+            *_call("initializer", self.initializer, "initargs", self.initargs),
+            *_call("finalizer", self.finalizer, "finalargs", self.finalargs),
         )
         return Setup(
             _pickled(calls, Pickles(have_main=method == "fork")),
@@ -180,14 +183,14 @@ def _start_method(mp_context: object) -> str:
 
 
 def _call(
-    what: str, fn: Callable[..., object] | None, arguments: Iterable[Any]
+    name: str, fn: Callable[..., object] | None, name_of_arguments: str, arguments: Iterable[Any]
 ) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
     try:
         given = tuple(arguments)
     except TypeError:
-        raise TypeError(f"{what}args must be iterable, not {arguments!r}") from None
+        raise TypeError(f"{name_of_arguments} must be iterable, not {arguments!r}") from None
     if fn is not None:
-        check_callable(f"{what}ializer", fn)
+        check_callable(name, fn)
     return fn, given
 
 
@@ -206,11 +209,11 @@ def _most_memory(given: int | None) -> int:
         return 0
     if not Path("/proc/self/statm").exists():
         raise ValueError("max_memory_per_child needs a system that has /proc/self/statm, which this one has not")
-    return check_count("max_memory_per_child", given, least=1)
+    return min(check_count("max_memory_per_child", given, least=1), _MANY_BYTES)
 
 
 def _memory_limit(given: int | None) -> int:
-    return 0 if given is None else check_count("memory_limit", given, least=1)
+    return 0 if given is None else min(check_count("memory_limit", given, least=1), _MANY_BYTES)
 
 
 def _thread_count(given: int | None, method: str) -> int:

@@ -85,6 +85,7 @@ class Core:
             tell = partial(self.callbacks.run_with, on_event)
             self._observer = Observer(name, tell, lambda job: self._hands.jobs[job].function.name)
         self._closing = False
+        self._terminated = False
         self._over = False  # whether the thread has done its last
         self._sleeps_until: float | None = None
         self._napping = False  # whether the supervisor's thread sleeps on this lock instead of waiting for workers

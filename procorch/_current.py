@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from multiprocessing import current_process as standard_process
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from procorch import _mail, _signals
+from procorch import _forked, _mail, _signals
 from procorch import _messages as m
 from procorch._buffers import loads
 from procorch._outcome import pack
@@ -51,6 +51,9 @@ class StopRequest:
 
         Returns:
             bool: Of this moment.
+
+        Raises:
+            RuntimeError: As of `wait`.
         """
         return self.wait(0)
 
@@ -64,6 +67,10 @@ class StopRequest:
 
         Returns:
             bool: Whether it was.
+
+        Raises:
+            RuntimeError: This is a copy that `os.fork` made; or the handler of a signal has raised in the middle of
+                reading, since when nothing is heard here any more; or it waits in the middle of such a wait.
         """
         return self._mail.wait_for(lambda: self._asked, timeout) or self._mail.is_over
 
@@ -151,7 +158,11 @@ class CurrentProcess:
         return self._stopping
 
     def ready(self) -> None:
-        """Tell that it is ready to serve: see `ProcessHandle.wait_ready`."""
+        """Tell that it is ready to serve: see `ProcessHandle.wait_ready`.
+
+        Raises:
+            RuntimeError: This is a copy that `os.fork` made.
+        """
         self._line.mail.check_own()
         self._line.send(m.Serving())
 
@@ -167,6 +178,7 @@ class CurrentProcess:
 
         Raises:
             TimeoutError: There was no room within ``timeout`` seconds; the message was not sent.
+            RuntimeError: As of `StopRequest.wait`.
             BaseException: What pickle, or the object's own code, raises.
         """
         payload = pack(obj)
@@ -206,6 +218,8 @@ class CurrentProcess:
             EOFError: The process was asked to stop.
             TimeoutError: None came within ``timeout`` seconds.
             TypeError: The message is of another type; it has been taken.
+            RuntimeError: As of `StopRequest.wait`.
+            Exception: What rebuilding the message raises; it has been taken.
         """
         taken: list[m.Payload] = []
         self._line.mail.check_own()
@@ -245,6 +259,9 @@ class CurrentProcess:
 
         Yields:
             Any: Each, until the process is asked to stop: what has not been taken by then is not taken any more.
+
+        Raises:
+            Exception: What `receive` raises, but for `EOFError`.
         """
         while True:
             try:
@@ -275,7 +292,7 @@ class CurrentProcess:
                 self._stopping._set()
                 return False  # a generator is to be closed; the main thread does that
             case m.Share() | m.Unshare():
-                _keep_shared(message)  # a message may refer to it
+                _mail.keep_shared(message)  # a message may refer to it
             case _:
                 return False
         return True
@@ -287,12 +304,6 @@ class CurrentProcess:
             str: Such as ``<CurrentProcess 'server-1'>``.
         """
         return f"<CurrentProcess {self.name!r}>"
-
-
-def _keep_shared(message: m.Share | m.Unshare) -> None:
-    from procorch import _share  # here: few workers have something shared with them
-
-    _share.keep(message)
 
 
 def checked(message: Any, kind: type[Any] | None) -> Any:
@@ -338,7 +349,7 @@ def current_process() -> CurrentProcess:
             `os.fork` made, or for the first time after the function has returned.
     """
     global _current  # noqa: PLW0603 - it belongs to the process
-    if _mail.line is None or _signals.forked:
+    if _mail.line is None or _forked.is_copy:
         raise RuntimeError("current_process() is for functions that ProcessGroup.start runs, and this is none")
     with _lock:
         if _current is None:
@@ -349,31 +360,3 @@ def current_process() -> CurrentProcess:
             _mail.line.page.listen()
             _current = current
         return _current
-
-
-class Serving:
-    """A function that is to stay up: ending by ``SystemExit`` with 0 or nothing is to return."""
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        """Wrap it.
-
-        Args:
-            fn (Callable[..., Any]): The function.
-        """
-        self._fn = fn
-
-    def __call__(self, *args: Any) -> Any:
-        """Call it.
-
-        Args:
-            *args (Any): Its arguments.
-
-        Returns:
-            Any: What it returns.
-        """
-        try:
-            return self._fn(*args)
-        except SystemExit as end:
-            if end.code is not None and end.code != 0:
-                raise
-            return None

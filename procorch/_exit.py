@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 import weakref
 from multiprocessing import util
 from typing import Protocol
@@ -13,6 +14,13 @@ _EXIT_SECONDS = 10.0
 
 class Endable(Protocol):
     """Something that can be ended at once: a group's supervisor."""
+
+    name: str
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is work that nobody has told to end."""
+        ...
 
     def terminate(self) -> None:
         """End everything; do not wait."""
@@ -43,7 +51,15 @@ def watch_for_exit(group: Endable) -> None:
 
 def _terminate_all() -> None:
     groups = list(_groups)
+    unfinished = [group.name for group in groups if group.unfinished]
     for group in groups:
         group.terminate()
     for group in groups:
         group.join(_EXIT_SECONDS)
+    for name in unfinished:
+        warnings.warn(
+            f"the program has ended before the work of the group {name!r}, which was stopped: "
+            "leave the group's with block, or call close() and join(), to wait for it",
+            RuntimeWarning,
+            stacklevel=1,
+        )

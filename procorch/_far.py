@@ -23,14 +23,14 @@ from typing import TypeVar
 
 from typing_extensions import override
 
+from procorch import _forked, _share
 from procorch import _messages as m
-from procorch import _share, _signals
 from procorch._assignments import Answer, Assignment, Crossed, Progress, Returned
-from procorch._child import Known, Runner
 from procorch._crates import pack, unpack
 from procorch._events import ChunkEnded, ItemOutcome, Lost, Recorded, TimedOut
 from procorch._inbox import Inbox
 from procorch._queue import PAGE_BYTES, Reader
+from procorch._runner import Known, Runner
 from procorch._writer import Writer
 
 MOST_FUNCTIONS = 64
@@ -272,7 +272,7 @@ def run(assignment: Assignment, process: str = "") -> Answer:
     refused = refusal(assignment, process)
     if refused is not None:
         return refused
-    _signals.forked = False  # this process may be a copy of one that knows of us
+    _forked.is_copy = False  # this process may be a copy of one that knows of us
     _take_shared(assignment)
     with _page() as (writer, reader):
         return _run(assignment, writer, reader)

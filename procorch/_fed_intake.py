@@ -23,7 +23,7 @@ class FedIntake(Intake):
         """Begin.
 
         Args:
-            feeds (list[Feed]): One or two.
+            feeds (Sequence[Feed]): One or two.
             order (list[int]): For each of the call's iterables which feed has it; those of one are in their order.
             pickles (Pickles): Of the call.
         """

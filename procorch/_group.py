@@ -11,7 +11,7 @@ from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
-from procorch._configured import Wishes
+from procorch._configured import Place, Wishes
 from procorch._engine import Engine
 from procorch._errors import NotPicklable, Task
 from procorch._facades import Facades
@@ -21,7 +21,7 @@ from procorch._handles import Handles
 from procorch._info import GroupStats, ProcessInfo
 from procorch._options import TaskOptions, checked_options
 from procorch._policy import ANY_NUMBER, Limits, check_bool, check_callable, check_count, check_name, check_wait
-from procorch._public import public
+from procorch._public import known_as, public
 from procorch._share import Shared
 from procorch._shares import Shares, pickled
 from procorch._signatures import MapCall
@@ -42,9 +42,14 @@ class _Map:
     @overload
     def __get__(self, group: Tasks, owner: type[Tasks]) -> MapCall: ...
     def __get__(self, group: Tasks | None, owner: type[Any]) -> Any:
-        return functools.partial(_map_once, owner) if group is None else group._map
+        if group is not None:
+            return group._map
+        call = functools.partial(_map_once, owner)
+        call.__doc__ = Tasks._map.__doc__
+        return call
 
 
+@known_as("ProcessGroup.map")
 def _map_once(group_class: type[ProcessGroup], fn: Callable[..., Any], /, *iterables: Any, **options: Any) -> list[Any]:
     with group_class() as group:
         return group._map(fn, *iterables, **options)
@@ -80,23 +85,6 @@ class ProcessGroup(Facades):
     """
 
     map: ClassVar[_Map] = _Map()
-    """Run ``fn`` on every item and give the list of results, in the order of the input.
-
-    ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False, progress=None,
-    checkpoint=None)``
-
-    On the class, ``ProcessGroup.map(fn, items)`` makes a group with the defaults for this one call.
-
-    The first error in the order of the input is raised, with a note that names item, index, process and pid: once an
-    error is known nothing more is begun, and what runs before that item is waited for. With ``return_exceptions=True``
-    every item runs, and exceptions stand in the list in the place of results.
-
-    ``chunksize`` is the number of items handed to a worker at once, at least 1; None adapts it to what they cost.
-    ``buffersize`` bounds how many inputs are taken whose results are not known; None lets the group choose.
-    ``progress`` shows how far it has come: a bar if True, else it is called with a `Progress` each time, as for `imap`.
-    ``checkpoint`` is a file that keeps what is done, so that the next call with it skips that, see `Checkpoint`.
-    Raises at the call as `imap` does.
-    """
 
     def __init__(
         self,
@@ -180,27 +168,11 @@ class ProcessGroup(Facades):
         else:
             place = wishes.elsewhere(engine, shares, max_tasks_per_child)
         self._sends_shared = place.sends_shared
-        if max_workers is not None:
-            workers = most = max_workers
-        elif place.distant and place.room is None:
-            raise ValueError(f"max_workers must be given: {engine!r} does not tell how many items it runs at once")
-        elif place.room is None:
-            workers = most = usable_cpus().count
-        else:
-            workers, most = max(1, place.room.workers), ANY_NUMBER
-        limits = Limits(
-            max_workers=most,
-            distant=place.distant,
-            limits_elsewhere=place.keeps_limits,
-            timed_alone=place.capabilities.limit and place.capabilities.crash_isolation != "item",
-            max_tasks=None if place.replaces else max_tasks_per_child,
-            initializes=initializer is not None,
-            finalizes=finalizer is not None,
-        )
+        workers, most = _sizes(max_workers, place, engine)
         supervisor = Supervisor(
             name,
             place.make_engine,
-            limits,
+            _limits(most, place, wishes, max_tasks_per_child),
             capabilities=place.capabilities,
             engine_name="" if engine is None else repr(engine),
             on_event=on_event,
@@ -390,6 +362,30 @@ class ProcessGroup(Facades):
         """
         alive = len(self._supervisor.processes())
         return f"<{type(self).__name__} {self._supervisor.name!r}: {alive} processes, {self._supervisor.state}>"
+
+
+def _sizes(max_workers: int | None, place: Place, engine: object) -> tuple[int, int]:
+    """Tell how many workers to reckon with, and how many there may be."""
+    if max_workers is not None:
+        return max_workers, max_workers
+    if place.room is not None:
+        return max(1, place.room.workers), ANY_NUMBER
+    if place.distant:
+        raise ValueError(f"max_workers must be given: {engine!r} does not tell how many items it runs at once")
+    count = usable_cpus().count
+    return count, count
+
+
+def _limits(most: int, place: Place, wishes: Wishes, max_tasks: int | None) -> Limits:
+    return Limits(
+        max_workers=most,
+        distant=place.distant,
+        limits_elsewhere=place.keeps_limits,
+        timed_alone=place.capabilities.limit and place.capabilities.crash_isolation != "item",
+        max_tasks=None if place.replaces else max_tasks,
+        initializes=wishes.initializer is not None,
+        finalizes=wishes.finalizer is not None,
+    )
 
 
 def _abandon(supervisor: Supervisor) -> None:

@@ -164,11 +164,13 @@ class ProcessHandle(Generic[R]):
             TypeError: ``timeout`` is neither a number nor None.
             ValueError: ``timeout`` is negative or not a number.
         """
-        error = self._future.exception(check_wait("timeout", timeout))
-        self._collected = True
-        if error is not None:
-            raise error
-        return self._future.result()
+        wait = check_wait("timeout", timeout)
+        try:
+            self._future.exception(wait)
+            self._collected = True
+            return self._future.result()
+        finally:
+            del self  # or the exception's traceback would keep this handle, and this handle the exception
 
     # --- while it runs ------------------------------------------------------------------------------------------------
 

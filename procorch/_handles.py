@@ -67,11 +67,15 @@ class Handles:
         """
         with self._lock:
             before = self._kept  # let go of only after the lock is released: what a result does then is its own affair
-            self._settled.update(one for one in before if one._is_settled)
-            self._kept = [*(one for one in before if not one._is_settled), handle]
+            kept: list[ProcessHandle[Any]] = []
+            for one in before:
+                if one._is_settled:  # asked once: it may become so at any moment
+                    self._settled.add(one)
+                else:
+                    kept.append(one)
+            self._kept = [*kept, handle]
             for watcher in self._watchers:
                 watcher.watch(handle)
-        del before
 
     def as_completed(self) -> Iterator[ProcessHandle[Any]]:
         """Wait for each.

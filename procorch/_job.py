@@ -13,8 +13,7 @@ from typing_extensions import override
 from procorch._engine import Function
 from procorch._events import JobSpec, Outcomes
 from procorch._items import Items
-from procorch._messages import Pack, Payload, Style
-from procorch._outcome import PROTOCOL
+from procorch._messages import PROTOCOL, Pack, Payload, Style
 from procorch._talk import Talk
 from procorch._verdict import Place
 

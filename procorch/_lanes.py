@@ -1,6 +1,6 @@
 """Lanes: the workers of an engine that has workers of its own. A lane is a place for one chunk with the engine.
 
-    scheduler --Send--> Lane.send --Assignment--> the engine's own way --> `_far.run`, elsewhere
+    scheduler --Send--> Lane.send --Assignment--> the engine's own way --> `_far.run` or `_agent.run`, elsewhere
     supervisor's thread <--wake-- news <--(any thread)-- Answer, Progress, Died ...
 
 What an engine of this kind adds is how a chunk gets there (`LaneEngine.launch`), and what else it can do with it.
@@ -94,6 +94,7 @@ class Lane(Worker):
         self._begun = 0  # as far as it is known
         self._news: deque[tuple[int, News]] = deque()
         self._is_new = True
+        self._is_placed = False
         self._exitcode: int | None = 0
         self._ends = False
 
@@ -156,13 +157,13 @@ class Lane(Worker):
         self._engine.announce(self)
 
     def set_place(self, pid: int, address: str) -> None:
-        """Take in where it is.
+        """Take in where it is, for an engine that knows; else it is where its last answer came from.
 
         Args:
             pid (int): Of its process.
             address (str): As users know the place.
         """
-        self.pid, self.address = pid, address
+        self.pid, self.address, self._is_placed = pid, address, True
 
     def set_stack(self, stack: str) -> None:
         """Take in where it was when it was about to be stopped.
@@ -222,7 +223,8 @@ class Lane(Worker):
                 assert_never(news)
 
     def _answered(self, answer: Answer) -> Iterator[WorkerEvent]:
-        self.address = self.address or answer.host
+        if not self._is_placed:
+            self.address = answer.host
         for run in _runs(answer.outcomes):
             self.pid = run.pid if isinstance(run, Gone) else answer.pid
             yield Recorded(self.slot, [run.outcome] if isinstance(run, Gone) else run)

@@ -267,6 +267,10 @@ class LocalEngine(Engine):
             setup (m.Setup): How each process gets ready.
             forward_logs (bool): Whether workers send here what is logged in them.
             shares (Shares | None): What workers share; None for nothing.
+
+        Raises:
+            RuntimeError: This process is about to import the main module of another.
+            OSError: The system refuses descriptors.
         """
         self.shares: Shares = Shares("") if shares is None else shares
         self.forward_logs: bool = forward_logs

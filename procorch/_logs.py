@@ -11,19 +11,11 @@ import logging
 import os
 import pickle
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procorch import _messages as m
-from procorch._outcome import PROTOCOL
+from procorch._messages import PROTOCOL
 from procorch._writer import Writer
-
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:
-    # It takes longer to load than all that is needed here.
-    def override(method):
-        return method
-
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 """Types that pickle and load whatever the user does."""
@@ -77,13 +69,11 @@ class _Forwarder(logging.Handler):
         self._page = page
         self._pid = os.getpid()
 
-    @override
     def handle(self, record: logging.LogRecord) -> bool:
         # Without the handler's lock: there is nothing here to lock, and it is not safe from signal handlers that raise.
         self.emit(record)
         return True
 
-    @override
     def emit(self, record: logging.LogRecord) -> None:
         if of_multiprocessing(record.name):
             return

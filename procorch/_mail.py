@@ -41,6 +41,8 @@ class Mail:
             connection (socket.socket): The worker's end; blocking.
         """
         self._connection = connection
+        self._poll = select.poll()  # not select, to which descriptors beyond the first 1024 are none
+        self._poll.register(connection, select.POLLIN)
         self._frames = FrameReader()
         self._spin = Spin()
         self._pending: deque[m.ToWorker] = deque()  # read, and for the main thread
@@ -96,7 +98,7 @@ class Mail:
                 return True
             _spares.drop()
             timeout = None if timeout is None else timeout - _spares.IDLE_SECONDS
-        return bool(select.select([self._connection], [], [], timeout)[0])
+        return bool(self._poll.poll(None if timeout is None else timeout * 1000))
 
     def _take(self) -> None:
         """Read once. In one thread at a time."""
@@ -226,6 +228,17 @@ class Mail:
             int: Of the connection.
         """
         return self._connection.fileno()
+
+
+def keep_shared(message: m.Share | m.Unshare) -> None:
+    """Take in what is shared with this worker, or is not any more.
+
+    Args:
+        message (m.Share | m.Unshare): From the parent.
+    """
+    from procorch import _share  # here: few workers have something shared with them
+
+    _share.keep(message)
 
 
 class Line(NamedTuple):

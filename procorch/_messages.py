@@ -13,6 +13,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from procorch._parcel import Parcel
 
+PROTOCOL = 5
+"""Of every pickle that crosses; named, so that the interpreters' differing defaults do not matter."""
+
 Bytes: TypeAlias = bytes | bytearray | memoryview
 """A pickle, on its way out or as it came in."""
 

@@ -13,12 +13,8 @@ from typing import Any
 
 from procorch import _buffers
 from procorch._buffers import HasLarge, refuse_large
-from procorch._messages import Failure, Report, Stage
+from procorch._messages import PROTOCOL, Failure, Report, Stage
 from procorch._parcel import Parcel
-
-PROTOCOL = 5
-"""Pickle protocol of everything that crosses; named, so that the interpreters' differing defaults do not matter."""
-
 
 _FRAMED = 1 << 16
 """Bytes of a pickle from which on it may count as large."""
@@ -79,7 +75,7 @@ def pack(value: object) -> bytes | Parcel:
 
 def _pack_large(value: object) -> bytes | Parcel:
     try:
-        return _buffers.packed(lambda callback: pickle.dumps(value, PROTOCOL, buffer_callback=callback))
+        return _buffers.packed_apart(lambda callback: pickle.dumps(value, PROTOCOL, buffer_callback=callback))
     except REFUSALS:
         from procorch import _values  # as above
 

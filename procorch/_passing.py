@@ -1,7 +1,7 @@
 """Descriptors over a socket. Each crosses with the first bytes of the item that it belongs to, one for each `sendmsg`.
 
 The kernel never joins what was sent with a descriptor to what came after it, so each arrives not later than the bytes
-that it was sent with. If the receiver has no room for it, that is said in its place.
+that it was sent with. If the receiver has no room for it, that is said in its place. Loaded in every worker.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 NO_ROOM = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 """What the system says if too much is on its way already. The receiver takes it out of there without our help."""
+
+_MOMENT_SECONDS = 0.001
+"""Until it is tried again: long enough to cost next to nothing, short beside what it takes to send so much."""
 
 
 def receive(connection: socket.socket, reader: FrameReader) -> int:
@@ -62,10 +65,6 @@ def rights(piece: WithDescriptor) -> list[tuple[int, int, Data]]:
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [piece.descriptor.fd]).tobytes())]
 
 
-def wait_for_room(seconds: float = 0.001) -> None:
-    """Wait a moment for others to take what is on its way out of there: nothing tells when they have.
-
-    Args:
-        seconds (float): How long.
-    """
-    select.select([], [], [], seconds)
+def wait_for_room() -> None:
+    """Wait a moment for others to take what is on its way out of there: nothing tells when they have."""
+    select.select([], [], [], _MOMENT_SECONDS)

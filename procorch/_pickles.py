@@ -9,10 +9,8 @@ other direction is in `_outcome`.
 
 from __future__ import annotations
 
-import io
 import pickle
 import sys
-import types
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -20,21 +18,21 @@ from typing import Any
 
 from typing_extensions import override
 
-from procorch import _buffers, _tokens, _values
+from procorch import _buffers, _mentions, _tokens, _values
 from procorch._buffers import HasLarge, refuse_large
 from procorch._errors import NotPicklable, Task
 from procorch._main import NAME, load_with_main
-from procorch._outcome import PROTOCOL, REFUSALS, capture, read_report
+from procorch._mentions import MAIN, SHORTEST, mentions_main, names_in_main
+from procorch._messages import PROTOCOL
+from procorch._outcome import REFUSALS, capture, read_report
 from procorch._parcel import Parcel
 from procorch._places import MainModule, find_main
 from procorch._verdict import INSTALL, refused
 
-_MAIN = ("__main__", NAME)
-"""The names of the caller's module: its own, and the one that it has in a worker that has imported it."""
-
 _OURS = {
     __name__,
     _buffers.__name__,
+    _mentions.__name__,
     _values.__name__,
     _tokens.__name__,
     "cloudpickle.cloudpickle",
@@ -99,7 +97,7 @@ class Pickles:
         except Exception as error:  # noqa: BLE001 - as in _plain
             plain = error
         else:
-            if len(plain) < _LEAST:
+            if len(plain) < SHORTEST:
                 return plain
             if not mentions_main(plain):
                 return _buffers.shortened(plain)
@@ -206,7 +204,10 @@ class Pickles:
     def _by_name(
         self, value: object, payload: bytes, error: Exception | None, what: str, task: Callable[[], Task]
     ) -> bytes | NotPicklable:
-        names = [] if self._have_main else names_in_main(value)
+        try:
+            names = [] if self._have_main else names_in_main(value)
+        except Exception as failure:  # noqa: BLE001 - as in _plain: an object may refuse to be pickled again
+            return _refuse(failure, what, task)
         if not names:
             return payload
         main = find_main()
@@ -235,7 +236,7 @@ def by_name(function: object) -> bytes | None:
     Returns:
         bytes | None: The pickle; None if its name is not enough.
     """
-    if getattr(function, "__module__", None) in _MAIN:
+    if getattr(function, "__module__", None) in MAIN:
         return None
     try:
         return pickle.dumps(function, PROTOCOL)
@@ -269,78 +270,3 @@ class _Call:
     @override
     def __reduce__(self) -> tuple[Any, ...]:
         return self._call
-
-
-# --- does it name something in __main__? ------------------------------------------------------------------------------
-
-WORD = b"_main__"
-"""The end of both names. What names something contains one of them; so may other data."""
-
-_LEAST = 29
-"""Bytes of the shortest pickle that names something: to search one takes as long as to make it."""
-
-_FRAME = 0x95
-FRAMED = 1 << 16
-"""Bytes of a pickle from which on it has several frames, and large objects outside of them."""
-LARGE = {ord("B"): 4, 0x8E: 8, ord("X"): 4, 0x8D: 8, 0x96: 8}
-"""The codes of bytes, str and bytearray, and the width of the length that follows."""
-_SHORT = b"(aetu}])\x85\x86\x87\x8f\x90\x94"
-"""Codes without arguments that may stand between two large objects."""
-
-
-def mentions_main(payload: bytes) -> bool:
-    """Tell whether a pickle may name something in ``__main__``.
-
-    Args:
-        payload (bytes): The pickle, of protocol 5.
-
-    Returns:
-        bool: False if it certainly does not.
-    """
-    if len(payload) < FRAMED:
-        return WORD in payload
-    # Large data is jumped over: to search it would take as long as it took to pickle it.
-    at = 2
-    while at < len(payload):
-        code = payload[at]
-        if code == _FRAME:
-            start = at + 9
-            at = start + int.from_bytes(payload[at + 1 : start], "little")
-            if payload.find(WORD, start, at) >= 0:
-                return True
-        elif code in LARGE:
-            start = at + 1 + LARGE[code]
-            at = start + int.from_bytes(payload[at + 1 : start], "little")
-        elif code in _SHORT:
-            at += 1
-        else:
-            return payload.find(WORD, at) >= 0
-    return False
-
-
-def names_in_main(value: object) -> list[str]:
-    """Find what a pickle names in ``__main__``.
-
-    Args:
-        value (object): Something that pickle can do.
-
-    Returns:
-        list[str]: Names of functions and classes; empty if ``__main__`` is mere data in it.
-    """
-    found: list[str] = []
-    _NamingPickler(found).dump(value)
-    return found
-
-
-class _NamingPickler(pickle.Pickler):
-    """Notes the functions and classes of ``__main__``."""
-
-    def __init__(self, found: list[str]) -> None:
-        super().__init__(io.BytesIO(), PROTOCOL)
-        self._found = found
-
-    def reducer_override(self, obj: object) -> Any:
-        named = obj if isinstance(obj, (type, types.FunctionType)) else type(obj)
-        if named.__module__ in _MAIN:
-            self._found.append(f"__main__.{named.__qualname__}")
-        return NotImplemented

@@ -25,6 +25,7 @@ from procorch._events import Dropped, GivenUp, Lost, NotStarted, Outcome, Outcom
 from procorch._handle import HandleSink, ProcessHandle
 from procorch._job import Job
 from procorch._messages import Failure, Last, Payload, Plain, Style, Value
+from procorch._notes import annotate
 from procorch._options import TaskOptions
 from procorch._parcel import Parcel
 from procorch._pickles import Pickles
@@ -32,7 +33,7 @@ from procorch._policy import check_limit
 from procorch._public import public
 from procorch._restart import Restart
 from procorch._supervisor import Supervisor
-from procorch._verdict import Ending, Place, annotate, fault_of, open_value, settle
+from procorch._verdict import Ending, Place, fault_of, open_value, settle
 
 OutcomeT = TypeVar("OutcomeT", bound=Outcome)
 T = TypeVar("T")
@@ -116,8 +117,8 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
                 self._future.set_exception(CancelledError(f"the stream {self._name!r} was closed before its end"))
         if self._job is not None and not self._done:
             self._supervisor.stop(self._job)
-        segments, self._segments = self._segments, deque()
         with self._change:
+            segments, self._segments = self._segments, deque()
             self._change.notify_all()
         del segments  # only now: what the user's finalizers do is not to be done under a lock
 
@@ -205,8 +206,9 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
         """
         while True:
             with self._change:
-                if self._segments:
-                    return self._segments.popleft()
+                segments = self._segments  # the same for both: the handler of a signal may close the stream in between
+                if segments:
+                    return segments.popleft()
                 if self._has_news():
                     break
             if self._job is not None:
@@ -270,9 +272,15 @@ class ProcessStream(ProcessHandle[R], Generic[T, R]):
         """Make its job, with the rows that there is room for at first; the first of them brings the arguments."""
         spec = options.spec(dedicated=True, streaming=True, stop_on_failure=True, name=self._name)
         sink = _RowSink(self, self._task, self._supervisor.ending)
-        job = self._job = Job(function, Style.ONE, spec, sink, self._talk_for_job)
+        job = Job(function, Style.ONE, spec, sink, self._talk_for_job)
         self._ahead.begin(job, payload)
         return job
+
+    @override
+    def _bind(self, job: Job) -> None:
+        super()._bind(job)
+        # Only now: the two keep each other, and with the job of a group that has refused it a descriptor, maybe.
+        self._job = job
 
     @override
     def _refuse(self, error: NotPicklable) -> None:

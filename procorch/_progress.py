@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import attrs
 
+from procorch._notes import annotate
 from procorch._public import public
 
 _LEAST_SECONDS = 0.1
@@ -118,7 +119,7 @@ class Reporter:
         except Exception as raised:
             if error is None or isinstance(error, GeneratorExit):
                 raise
-            error.add_note(f"procorch: at the end, progress raised {raised!r}")
+            annotate(error, f"procorch: at the end, progress raised {raised!r}")
 
     def _report(self, counts: Counts, *, last: bool) -> None:
         if os.getpid() != self._pid:

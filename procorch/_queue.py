@@ -54,7 +54,6 @@ MOST_ITEMS = 0xFFFF
 WIDTHS: dict[Kind | None, int] = {Kind.INTS: 8, Kind.FLOATS: 8, Kind.BOOLS: 1, Kind.NONES: 1}
 """Bytes of a result in a run; for the kinds whose results all have the same length."""
 
-
 MOST_BASE = 0xFFFF
 """What `Filling.base` can be at most."""
 

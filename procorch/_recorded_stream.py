@@ -29,9 +29,8 @@ from procorch._events import Dropped, Outcome, Outcomes, TimedOut
 from procorch._intake import Intake
 from procorch._items import ranges
 from procorch._job import Job
-from procorch._messages import Failure, Pack, Payload, Plain, Style, Value
+from procorch._messages import PROTOCOL, Failure, Pack, Payload, Plain, Style, Value
 from procorch._options import TaskOptions
-from procorch._outcome import PROTOCOL
 from procorch._shape import Shape
 from procorch._stream import Stream
 from procorch._supervisor import Supervisor
@@ -142,7 +141,7 @@ class RecordedStream(Stream):
 
     def _end_run(self) -> None:
         # Who was told to end may not have yet, and may begin something before it does.
-        clean = not (self._abandoned or self._has_lost_tries) and self._supervisor.ending.reason == "is closed"
+        clean = not (self._abandoned or self._has_lost_tries) and self._supervisor.ending.is_orderly
         if clean and self._run.is_open:
             with self._news:  # another thread may be about to deliver what came just before
                 clean = self._news.wait_for(self._is_all_recorded, _LATE_SECONDS)

@@ -9,8 +9,7 @@ from typing import Any
 
 from procorch._job import Job
 from procorch._logs import of_multiprocessing
-from procorch._messages import LevelTable, Logged
-from procorch._outcome import PROTOCOL
+from procorch._messages import PROTOCOL, LevelTable, Logged
 
 _MARK = "procorch"
 """Key of our entry in the root logger's cache, among levels. `logging` clears it whenever a level changes anywhere."""

@@ -82,6 +82,16 @@ class Scheduler:
         return not self._agenda.busy and self._dedicated.at_rest
 
     @property
+    def unfinished(self) -> bool:
+        """Whether an item has no outcome, but for those of streams: their consumers may never ask for it."""
+        chunks = ((slot.job, len(slot.items) - slot.done) for slot in self.slots.values())
+        running = {number for number, left in chunks if left}
+        return any(
+            not job.spec.streaming and (job.number in running or job.waiting or job.resting)
+            for job in self._jobs.values()
+        )
+
+    @property
     def waiting(self) -> int:
         """Items that are with no worker: they wait for one, or rest before another try."""
         return self._agenda.waiting

@@ -106,6 +106,6 @@ class Sender:
 
     def _is_sending(self) -> bool:
         """Whether this very thread holds the lock: a signal handler runs, and what it interrupted goes on later."""
-        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - see below
         # A method of the C class that `threading.Condition` relies on. To note the owner in Python would leave a moment
         # between the locking and the note in which a handler waits for its own thread for ever.
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - see above

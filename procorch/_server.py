@@ -108,17 +108,25 @@ class ForkServer:
 
     def _running(self) -> socket.socket:
         if self._socket is None:
-            self._socket, end = socket.socketpair(type=socket.SOCK_SEQPACKET)
-            with end:
-                entries: list[object] = [*sys.path]
-                path = [entry or _here() for entry in entries if isinstance(entry, str)]  # others are not looked at
-                code = f"import gc; gc.disable(); import sys; sys.path[:] = {path!r}"
-                code += f"; from {__name__} import main; main({end.fileno()})"
-                flags = util._args_from_interpreter_flags()  # noqa: SLF001 - as multiprocessing does
-                command = [spawn.get_executable(), *flags, "-c", code]
+            self._socket = self._start()
+        return self._socket
+
+    def _start(self) -> socket.socket:
+        own, end = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        with end:
+            entries: list[object] = [*sys.path]
+            path = [entry or _here() for entry in entries if isinstance(entry, str)]  # others are not looked at
+            code = f"import gc; gc.disable(); import sys; sys.path[:] = {path!r}"
+            code += f"; from {__name__} import main; main({end.fileno()})"
+            flags = util._args_from_interpreter_flags()  # noqa: SLF001 - as multiprocessing does
+            command = [spawn.get_executable(), *flags, "-c", code]
+            try:
                 with interrupts_held_back():
                     self._pid = util.spawnv_passfds(command[0], command, [end.fileno()])
-        return self._socket
+            except BaseException:
+                own.close()
+                raise
+        return own
 
     def forget(self) -> None:
         """Let go of the server: it has died, or belongs to the process that this one is a forked copy of."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from multiprocessing import current_process
 from typing import Protocol, TypeAlias
 
+from procorch import _forked, _signals, _titles
 from procorch import _messages as m
-from procorch import _signals, _titles
 from procorch._messages import Failure
 from procorch._outcome import capture
 
@@ -66,9 +66,11 @@ def try_call(call: Call) -> Failure | None:
     try:
         call[0](*call[1])
     except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is to know
+        _forked.end_copy(error)
         return capture(error, "raised")
     finally:
         _signals.in_item = False
+    _forked.leave_copy()
     return None
 
 
@@ -84,6 +86,9 @@ def _limit_memory(limit: int) -> None:
     # The private writable memory where the system counts that by itself: what is only reserved, or belongs to files,
     # does no harm. Elsewhere all addresses.
     kind = resource.RLIMIT_DATA if os.uname().sysname == "Linux" else resource.RLIMIT_AS
+    _, hard = resource.getrlimit(kind)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)  # which nobody may raise
     resource.setrlimit(kind, (limit, limit))
 
 

@@ -11,8 +11,9 @@ from procorch import _messages as m
 from procorch import _values
 from procorch._buffers import Callback, pack, write_apart
 from procorch._errors import NotPicklable, Task
+from procorch._mentions import mentions_main
 from procorch._parcel import Parcel
-from procorch._pickles import Pickles, mentions_main
+from procorch._pickles import Pickles
 from procorch._share import Shared, given
 
 _LEAST = 1 << 12
@@ -87,16 +88,10 @@ class Shares:
         if payload is not None:
             self._messages[key] = m.Share(key, self._group, payload)
         self.version = object()
-        shared: Shared[Any] = Shared(key, self._group, value, None, lambda: self._drop(key))
+        shared: Shared[Any] = Shared(key, self._group, value, None, lambda: self.drop(key))
         given[key] = shared
-        weakref.finalize(shared, self._drop, key).atexit = False
+        weakref.finalize(shared, self.drop, key).atexit = False
         return shared
-
-    def _drop(self, key: int) -> None:
-        given.pop(key, None)
-        if self._messages.pop(key, None) is not None:
-            self.version = object()
-            self.changed()
 
     def pass_on(self, message: m.Share) -> None:
         """Share with workers here what somebody else has shared with this process; `drop` ends that.
@@ -114,7 +109,10 @@ class Shares:
         Args:
             key (int): Its number; one that is not known is no matter.
         """
-        self._drop(key)
+        given.pop(key, None)
+        if self._messages.pop(key, None) is not None:
+            self.version = object()
+            self.changed()
 
     def close(self) -> None:
         """Let go of everything: there are no workers any more. Handles keep their objects."""

@@ -16,11 +16,6 @@ in_item = False
 """Whether code of the user's runs, so that an interrupt means that."""
 
 
-forked = False
-"""Whether this process is a copy that an item made of a worker. It shares the page and the socket and must never write
-to them."""
-
-
 def _interrupt(signum: int, frame: object) -> None:
     """Handle SIGINT. Not by ignoring it, which programs that an item starts would inherit."""
     if in_item:
@@ -41,8 +36,6 @@ def handle(stack_fd: int, start: int) -> None:
 
 
 def let_go() -> None:
-    """Take in that this is a forked copy; write no more stacks."""
-    global forked  # noqa: PLW0603 - it is the process that has been forked
-    forked = True
+    """Write no more stacks: this is a forked copy."""
     faulthandler.unregister(STACK_SIGNAL)
     faulthandler.disable()

@@ -25,6 +25,9 @@ _keepers: set[int] = set()
 _spares: list[tuple[int, Descriptor]] = []
 """Size and file, the one used longest ago first. Each step is one of the interpreter's: any thread may come here."""
 
+_in_use = False
+"""Whether one was kept since the last `drop`. It may be among none for a moment, while it is written again."""
+
 
 def take() -> Descriptor | None:
     """Take a file that nobody uses any more.
@@ -55,6 +58,7 @@ def lend(file: Descriptor) -> Descriptor:
     Returns:
         Descriptor: To be read only; the file itself if the system has no second opening of it.
     """
+    global _in_use  # noqa: PLW0603 - as are the files
     try:
         lent = Descriptor(os.open(f"/proc/self/fd/{file.fd}", os.O_RDONLY | os.O_CLOEXEC))
         fcntl.flock(file.fd, fcntl.LOCK_UN)
@@ -64,6 +68,7 @@ def lend(file: Descriptor) -> Descriptor:
     lent.size, file.size = file.size, 0
     if lent.size <= _MOST_BYTES:
         _spares.append((lent.size, file))
+        _in_use = True
     if not _keepers:
         drop()  # looked at now, not before: the last of them may have left meanwhile
     while len(_spares) > _MOST_FILES or sum(size for size, _ in _spares) > _MOST_BYTES:
@@ -91,16 +96,18 @@ def leave(keeper: object) -> None:
 
 
 def are_there() -> bool:
-    """Tell whether there is something to give back.
+    """Tell whether there is something to give back, or will be in a moment.
 
     Returns:
         bool: Of this process.
     """
-    return bool(_spares)
+    return _in_use
 
 
 def drop() -> None:
     """Give them back."""
+    global _in_use  # noqa: PLW0603 - as are the files
+    _in_use = False  # first: who keeps one meanwhile sets it again
     _spares.clear()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, TypeVar, TypeVarTuple, overload
 
-from procorch._current import Serving
 from procorch._errors import NotPicklable, Task
 from procorch._functions import Functions, name_of
 from procorch._handle import ProcessHandle
@@ -13,7 +12,9 @@ from procorch._handles import Handles
 from procorch._options import TaskOptions
 from procorch._policy import check_callable, check_count, check_name
 from procorch._process_stream import ProcessStream
+from procorch._public import known_as
 from procorch._restart import Restart
+from procorch._staying import Staying
 from procorch._supervisor import Supervisor
 from procorch._targets import rows_of, runnable
 from procorch._verdict import shorten
@@ -84,6 +85,7 @@ class Starts:
     def start(
         self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None, restart: Restart | None = None
     ) -> ProcessHandle[R]: ...
+    @known_as("ProcessGroup.start")
     def start(
         self,
         fn: Callable[[*Ts], Any],
@@ -121,43 +123,47 @@ class Starts:
             ValueError: ``name`` is empty, ``buffersize`` is below 1, or given for what is no stream; there are both a
                 ``restart`` and ``retries``; or ``fn`` is a generator function, and there is one of these.
         """
-        check_callable("fn", fn)
-        if name is not None:
-            check_name(name)
-        supervisor, rows = self._supervisor, rows_of(fn)
-        if rows is not None:
-            self._check_rows(rows, restart, buffersize)
-        elif buffersize is not None:
-            raise ValueError(f"buffersize is for generator functions, and {name_of(fn)} is none")
-        else:
-            self._check_restart(restart)
-        supervisor.check_open()
+        rows = self._checked(fn, name, restart, buffersize)
+        self._supervisor.check_open()
         target = runnable(fn) if rows is None else rows
 
         def task() -> Task:
             return Task(name_of(target), show_call(args, {}))
 
         pickles = self._functions.pickles()
-        travelling = target if restart is None else Serving(target)
+        travelling = target if restart is None else Staying(target)
         function = self._functions.get(travelling, pickles, task, self._options.raises_again, name=name_of(target))
         call: tuple[object, ...] = (args, {}) if rows is None else args
         payload = pickles.item(call, task)
-        name = next(supervisor.names) if name is None else name
-        handle: ProcessHandle[Any]
-        if rows is None:
-            handle = ProcessHandle(supervisor, name, self._functions.pickles, task)
-        else:
-            handle = ProcessStream[Any, Any](supervisor, name, self._functions.pickles, task, buffersize)
+        name = next(self._supervisor.names) if name is None else name
+        common = (self._supervisor, name, self._functions.pickles, task)
+        handle = ProcessHandle[Any](*common) if rows is None else ProcessStream[Any, Any](*common, buffersize)
         if isinstance(function, NotPicklable):
             handle._refuse(function)
         elif isinstance(payload, NotPicklable):
             handle._refuse(payload)
         else:
             job = handle._job_for(function, payload, self._options, restart)
-            supervisor.open(job, sealed=rows is None)
+            self._supervisor.open(job, sealed=rows is None)
             handle._bind(job)
         self._handles.add(handle)
         return handle
+
+    def _checked(
+        self, fn: Callable[..., Any], name: str | None, restart: object, buffersize: int | None
+    ) -> Callable[..., Any] | None:
+        """Refuse what cannot be started; give what makes the rows of a stream, None if it is none."""
+        check_callable("fn", fn)
+        if name is not None:
+            check_name(name)
+        rows = rows_of(fn)
+        if rows is not None:
+            self._check_rows(rows, restart, buffersize)
+        elif buffersize is not None:
+            raise ValueError(f"buffersize is for generator functions, and {name_of(fn)} is none")
+        else:
+            self._check_restart(restart)
+        return rows
 
     def _check_restart(self, restart: object) -> None:
         if restart is None:

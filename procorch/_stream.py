@@ -16,8 +16,9 @@ from procorch._errors import NotPicklable, TaskError
 from procorch._events import Dropped
 from procorch._items import Items
 from procorch._messages import Plain, Value
+from procorch._notes import annotate
 from procorch._supply import Supply
-from procorch._verdict import Place, annotate, fault_of, open_value, shorten
+from procorch._verdict import Place, fault_of, open_value, shorten
 
 _TAKE_SECONDS = 0.001
 """How long further inputs are waited for while a result is there to be given."""
@@ -169,4 +170,5 @@ class Stream(Supply):
             self._kept = Items()
             self._arrivals.clear()
         del inputs  # only now: what the user's finalizers do is not to be done under a lock
+        self._owner = None  # for the same reason: a group that nobody else refers to closes now
         self._intake.close()

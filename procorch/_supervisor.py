@@ -264,6 +264,14 @@ class Supervisor(Loop):
         """In a word or two: ``"open"``, or why it takes no work."""
         return self.ending.reason if self._closing or self.ending.cause is not None else "open"
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is work that nobody has told to end; what a stream's consumer may still ask for is none."""
+        if os.getpid() != self._pid or self._terminated or self._was_interrupted or not self.used:
+            return False
+        with self._lock:
+            return not self._over and self._scheduler.unfinished
+
     def _view(self) -> contextlib.AbstractContextManager[object]:
         """Give what to hold while looking: no lock in a forked copy: there it may be taken for ever."""
         return self._lock if os.getpid() == self._pid else contextlib.nullcontext()
@@ -305,7 +313,7 @@ class Supervisor(Loop):
 
     def terminate(self) -> None:
         """End everything now. Returns at once; for any moment."""
-        self._closing = True
+        self._closing = self._terminated = True
         if self.ending.cause is None:
             self.ending.reason = "was terminated"
         self.post(e.TerminateAsked())

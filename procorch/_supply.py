@@ -61,7 +61,7 @@ class Supply(Sink):
             shape (Shape): How results are wanted.
             options (TaskOptions): How each item is treated.
             window (Window): How far to read ahead.
-            owner (object): Kept alive as long as this: a group that nobody refers to closes.
+            owner (object): Kept alive until this is closed: a group that nobody refers to closes.
         """
         self._owner = owner
         self._handed_over = 0.0  # when, by the engine's clock
@@ -92,8 +92,7 @@ class Supply(Sink):
 
     @override
     def index_of(self, item: int) -> int:
-        with self._news:
-            return self._arrivals.index_of(item)
+        return self._arrivals.index_of(item)
 
     def _enough(self) -> bool:
         """Whether to wake the consumer: it has something to give, and, where it gives all at the end, to take."""
@@ -270,7 +269,7 @@ class Supply(Sink):
     def _fail(self, index: int, error: TaskError | InputFailed) -> None:
         """Let an item that goes to no worker have an error for its outcome."""
         with self._news:
-            self._arrivals.fail(index, error, self._kept)
+            self._arrivals.settle(index, [error], self._kept)
         if self._stops and self._job.number:
             self._supervisor.stop(self._job)
 

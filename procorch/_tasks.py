@@ -7,7 +7,9 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from functools import partial
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from typing_extensions import override
 
 from procorch._bar import teller
 from procorch._checkpoint import Checkpoint, Given, checked_checkpoint
@@ -23,6 +25,7 @@ from procorch._messages import Style
 from procorch._pickles import Pickles
 from procorch._policy import check_callable, check_count
 from procorch._progress import Progress, Reporter, total_of
+from procorch._public import known_as
 from procorch._shape import Shape
 from procorch._signatures import ImapCall
 from procorch._starts import Starts, show_call
@@ -42,7 +45,6 @@ MAP_AHEAD = 1024
 _GROWTH = 1024
 """How many times its first size a window may become."""
 
-
 HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytearray, deque}
 """Types whose iterators never wait for an item. A length says nothing of that: a lazy loader of data may have one."""
 
@@ -50,6 +52,16 @@ HAVE_THEIR_ITEMS = {list, tuple, range, set, frozenset, dict, str, bytes, bytear
 class Tasks(Starts):
     """What a group and its views have in common."""
 
+    @override
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled, by name: often it is ``self.group`` of an object whose method is to run in a worker.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(f"a {type(self).__name__} stays in the process that made it, and so does what holds one")
+
+    @known_as("ProcessGroup.submit")
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Run ``fn(*args, **kwargs)`` once in one of the group's processes.
 
@@ -139,12 +151,13 @@ class Tasks(Starts):
             GroupClosed: The group has been closed or left, or cannot start its workers.
             ImportError: ``progress`` is True, and tqdm is not installed.
             NotPicklable: ``fn`` cannot be pickled.
-            TypeError: ``fn`` is not callable, an iterable is none, a number is not an int, or ``progress`` is none of
-                these.
-            ValueError: A number is too small.
+            TypeError: ``fn`` is not callable, an iterable is none, a number is not an int, or ``progress`` or
+                ``checkpoint`` is none of these.
+            ValueError: A number is too small, or ``checkpoint`` names no file.
         """
         return self._imap
 
+    @known_as("ProcessGroup.imap", imap)
     def _imap(
         self,
         fn: Callable[..., Any],
@@ -172,6 +185,7 @@ class Tasks(Starts):
         feed.wake = stream.look_again
         return stream
 
+    @known_as("ProcessGroup.map")
     def _map(
         self,
         fn: Callable[..., Any],
@@ -183,6 +197,42 @@ class Tasks(Starts):
         progress: bool | Callable[[Progress], object] | None = None,
         checkpoint: Given = None,
     ) -> list[Any]:
+        """Run ``fn`` on every item and give the list of results, in the order of the input.
+
+        ``map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False, progress=None,
+        checkpoint=None)``
+
+        On the class, ``ProcessGroup.map(fn, items)`` makes a group with the defaults for this one call.
+
+        Args:
+            fn (Callable[..., R]): Called in the workers with one item, or with one item of each iterable. Pickled
+                once, at this call.
+            iterable1 (Iterable): The items; each is pickled when it is taken, in this thread.
+            *iterables (Iterable): More of them; the shortest ends the call.
+            chunksize (int | None): Items handed to a worker at once, at least 1; None adapts it to what they cost.
+            buffersize (int | None): Most inputs taken whose results are not known; at least 1. None lets the group
+                choose.
+            return_exceptions (bool): Run every item, and give exceptions in the place of results.
+            progress (bool | Callable[[Progress], object] | None): A bar if True, else called with a `Progress` each
+                time, as for `imap`; None for nothing.
+            checkpoint (str | PathLike[str] | Checkpoint | None): A file that keeps what is done, so that the next call
+                with it skips that and gives the results of then; see `Checkpoint`.
+
+        Returns:
+            list[R]: One for each item.
+
+        Raises:
+            BaseException: The first error in the order of the input: what that item raised, or a `TaskError`, with a
+                note that names item, index, process and pid. Once an error is known nothing more is begun, and what
+                runs before that item is waited for.
+            CheckpointError: The checkpoint cannot be used, or (`CheckpointMismatch`) was made by another call.
+            GroupClosed: The group has been closed or left, was terminated meanwhile, or cannot start its workers.
+            ImportError: ``progress`` is True, and tqdm is not installed.
+            NotPicklable: ``fn`` cannot be pickled.
+            TypeError: ``fn`` is not callable, an iterable is none, a number is not an int, or ``progress`` or
+                ``checkpoint`` is none of these.
+            ValueError: A number is too small, or ``checkpoint`` names no file.
+        """
         shape = Shape(True, return_exceptions, True, chunksize, eager=buffersize is None)
         kept = checked_checkpoint(checkpoint)
         make = stream_class(progress, fn, iterables, kept)

@@ -1,4 +1,4 @@
-"""A process and what it has started, as the system knows them. Signals go to all of these at once.
+"""A process and what it has started, as the system knows them: to signal all of them, and to tell why one has died.
 
 A worker leads a process group, so what its items start belongs to that, unless it makes a group or a session of its
 own; while the worker lives, that is found as its descendants.
@@ -11,12 +11,15 @@ import os
 import signal
 from pathlib import Path
 
+_PROC = Path("/proc")
 
-def descendants(pid: int) -> list[int]:
+
+def descendants(pid: int, proc: Path = _PROC) -> list[int]:
     """List the processes that a process has started, those that these have started, and so on.
 
     Args:
         pid (int): Of a living process.
+        proc (Path): Where the system tells of processes.
 
     Returns:
         list[int]: Their ids; those whose parent has ended are not among them. Empty where the system does not tell.
@@ -24,17 +27,26 @@ def descendants(pid: int) -> list[int]:
     found: list[int] = []
     todo = [pid]
     while todo:
-        children = _children(todo.pop())
+        children = _children(proc / str(todo.pop()) / "task")
         found += children
         todo += children
     return found
 
 
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):  # it has ended, or the system has no such files
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return []
+def _children(threads: Path) -> set[int]:
+    """List those of each thread of a process. A thread that ends meanwhile leaves its own to another."""
+    found: set[int] = set()
+    for _ in range(2):  # which may have been looked at by then
+        complete = True
+        with contextlib.suppress(OSError):  # the process has ended, or the system has no such files
+            for thread in list(threads.iterdir()):
+                try:
+                    found.update(map(int, (thread / "children").read_text().split()))
+                except OSError:
+                    complete = False
+        if complete:
+            break
+    return found
 
 
 def ignores(pid: int, number: int) -> bool:
@@ -117,7 +129,7 @@ def likely_cause(exitcode: int | None, oom_kills: int) -> str:
             return ""
 
 
-def oom_kills(file: Path = Path("/proc/vmstat")) -> int:
+def oom_kills(file: Path = _PROC / "vmstat") -> int:
     """Count the processes that the system has killed for lack of memory.
 
     Args:

@@ -20,10 +20,8 @@ from collections.abc import Callable
 from typing import Any
 
 from procorch import _tokens
+from procorch._messages import PROTOCOL
 from procorch._tokens import Marks, Reference, Variables
-
-_PROTOCOL = 5
-"""As `_outcome.PROTOCOL`."""
 
 
 @functools.cache
@@ -62,9 +60,9 @@ class ValuePickler(pickle.Pickler):
             first (Callable[[object], Any] | None): Asked before, as a `reducer_override`.
             buffer_callback (Callable[[pickle.PickleBuffer], object] | None): As of `pickle.Pickler`.
         """
-        super().__init__(file, _PROTOCOL, buffer_callback=buffer_callback)
+        super().__init__(file, PROTOCOL, buffer_callback=buffer_callback)
         # It is asked how to reduce things, and writes nothing itself.
-        self._cloud = cloudpickle().Pickler(io.BytesIO(), _PROTOCOL)
+        self._cloud = cloudpickle().Pickler(io.BytesIO(), PROTOCOL)
         self.dispatch_table = _dispatch_table()
         self._references = references
         self._apart = apart
@@ -131,7 +129,7 @@ def _mark(value: object) -> tuple[int, int] | None:
     """Mark a value; None if no mark can tell it from another, so that it is always taken for a new one."""
     file = io.BytesIO()
     try:
-        _MarkPickler(file, _PROTOCOL).dump(value)
+        _MarkPickler(file, PROTOCOL).dump(value)
     except Exception:  # noqa: BLE001 - what cannot be pickled at all is told of where it is sent
         return None
     return len(file.getbuffer()), hash(file.getvalue())

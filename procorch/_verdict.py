@@ -29,6 +29,7 @@ from procorch._errors import (
 )
 from procorch._events import Dropped, GivenUp, Lost, NotStarted, Outcome, Remains, TimedOut
 from procorch._messages import Failure, Plain, Report, Value
+from procorch._notes import annotate
 from procorch._outcome import capture, read_report, text_of
 
 _REMEDIES = {
@@ -45,6 +46,8 @@ INSTALL = "pip install 'procorch[pickle]'"
 
 _UNNAMED = "Can't "
 """How what pickle says of functions and classes whose names lead nowhere begins, and nothing else that it says."""
+
+_ORDERLY = "is closed"
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -75,13 +78,18 @@ class Ending:
     """Why a group takes no more work; shared by everybody who has to say so."""
 
     group: str
-    reason: str = "is closed"
+    reason: str = _ORDERLY
     cause: Callable[[], BaseException] | None = None
     """Makes the error that ended it; None for an orderly end."""
     finalizer_error: Callable[[], BaseException] | None = None
     """Makes the error of the first finalizer that failed; None if none did."""
     finalizers_failed: int = 0
     """How many did."""
+
+    @property
+    def is_orderly(self) -> bool:
+        """Whether what has begun comes to its end: the group was neither terminated, nor has it failed."""
+        return self.reason == _ORDERLY
 
     def error(self) -> BaseException:
         """Make the error for work that was dropped.
@@ -300,16 +308,6 @@ def rebuild_setup_error(report: Report, worker: str, what: Literal["initializer"
     annotate(error, f"procorch: raised by the {what} in worker {worker!r}")
     _set_cause(error, report)
     return error
-
-
-def annotate(error: BaseException, note: str) -> None:
-    """Add a note to an exception, also to one whose class forbids to set attributes, as a frozen dataclass does.
-
-    Args:
-        error (BaseException): Of the user's.
-        note (str): One line.
-    """
-    object.__setattr__(error, "__notes__", [*getattr(error, "__notes__", ()), note])
 
 
 def _set_cause(error: BaseException, report: Report) -> None:

@@ -7,7 +7,7 @@ pickle that cannot be read costs its own item only, wherever it is read.
     body of `Run`:     count lengths of 8 bytes each, then the pickles one after the other; of a `Pack`, its pickle
 
 Of a parcel, what stands in its frame is sent together with its descriptor. A length with its highest bit set, or a
-`Large` with a count of 1, tells the reader to take the next descriptor that has come.
+`Large` with a count of 1, tells the reader to take the next descriptor that has come. Loaded in every worker.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ from procorch._queue import (
 )
 
 _RESERVE = 4096
-# Bytes kept for the empty records of results that go beside the page, so that a full page ends a chunk between two
-# items and never within one.
+"""Bytes kept for the empty records of results that go beside the page, so that a full page ends a chunk between two
+items and never within one."""
 
 _SHORT_RUN = 4
 """Items of a run from which on it pays to have been one. After a shorter one the next takes results of any type."""

@@ -84,6 +84,7 @@ class AsyncProcessGroup(AsyncTasks):
         Raises:
             TypeError: An argument has a wrong type.
             ValueError: A number is out of range.
+            NotSupported: There is a ``timeout``, and the engine cannot stop what it runs.
         """
         view = self._group.options(timeout=timeout, retries=retries, retry_on=retry_on, backoff=backoff)
         return AsyncGroupView(view, self._bridge)
@@ -100,6 +101,7 @@ class AsyncProcessGroup(AsyncTasks):
         Raises:
             GroupClosed: The group has been closed or left, or cannot start its workers.
             NotPicklable: ``obj`` cannot be pickled.
+            NotSupported: The engine cannot do that.
             RuntimeError: The group is used in another event loop.
         """
         self._bridge.check_open()

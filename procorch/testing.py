@@ -23,12 +23,12 @@ from typing_extensions import override
 
 from procorch import _far
 from procorch import _messages as m
-from procorch._child import Death, Runner
 from procorch._engine import ALL, Capabilities, Chunk, Engine, Worker
 from procorch._events import NO_REMAINS, WorkerEvent
 from procorch._inbox import Inbox
 from procorch._process import WorkerProcess
 from procorch._queue import PAGE_BYTES, Reader
+from procorch._runner import Death, Runner
 from procorch._writer import Writer
 
 __all__ = ["Clock", "FakeEngine", "crash"]
@@ -64,9 +64,9 @@ class Clock:
             seconds (float): At least 0.
 
         Raises:
-            ValueError: ``seconds`` is negative.
+            ValueError: ``seconds`` is negative or not a number.
         """
-        if seconds < 0:
+        if not seconds >= 0:  # so that it holds for NaN too
             raise ValueError(f"seconds must be at least 0, not {seconds}")
         with self.changed:
             self._now += seconds

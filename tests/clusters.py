@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from helpers import environment
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -22,14 +22,13 @@ HERE = Path(__file__).parent
 @contextlib.contextmanager
 def program(*command: str) -> Generator[subprocess.Popen[str]]:
     """Run something that ends with its standard input, and whose processes find the functions of tests."""
-    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
+        env=environment() | {"PYTHONWARNINGS": "ignore"},
     )
     try:
         yield process

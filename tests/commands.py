@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
-_HERE = Path(__file__).parent
-_COMMAND = [sys.executable, "-m", "procorch"]
-
-
-def environment() -> dict[str, str]:
-    path = os.pathsep.join([str(_HERE.parent), str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": path}
+from helpers import in_session
 
 
 @contextlib.contextmanager
 def started(*arguments: str, **options: Any) -> Generator[subprocess.Popen[bytes]]:
-    """Begin a command in a session of its own, and leave nothing of it."""
-    settings: dict[str, Any] = {"env": environment(), "start_new_session": True, "bufsize": 0}
-    settings |= dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    # As at a terminal: where tests run in the background, interrupts are ignored, and that would be inherited.
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        process = subprocess.Popen([*_COMMAND, *arguments], **(settings | options))
-    finally:
-        signal.signal(signal.SIGINT, before)
-    try:
+    """Begin a command, with pipes to it and from it."""
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with in_session(sys.executable, "-m", "procorch", *arguments, bufsize=0, **(pipes | options)) as process:
         yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
-        process.wait()
 
 
 def ran(

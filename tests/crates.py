@@ -18,8 +18,6 @@ from procorch._outcome import pack as pickled
 
 _numbers = itertools.count(1)
 _keys: dict[object, int] = {}
-
-
 _engines = ["engine"]
 
 
@@ -47,10 +45,11 @@ def assignment(fn: Callable[..., Any], items: Sequence[Any] | m.Pack, /, **chang
     return whole._replace(**changes)
 
 
-def chunk(items: int = 3) -> Chunk:
-    """One as the scheduler sends it."""
-    function = Function(1, pickle.dumps(targets.doubler), "targets.doubler")
-    return Chunk(function, m.Style.ONE, False, [pickled(number) for number in range(items)])
+def chunk(items: int = 3, function: bytes | None = None) -> Chunk:
+    """One as the scheduler sends it; of a function with that pickle."""
+    payload = pickle.dumps(targets.doubler) if function is None else function
+    given = [pickled(number) for number in range(items)]
+    return Chunk(Function(1, payload, "targets.doubler"), m.Style.ONE, False, given)
 
 
 def plain(*items: Any) -> m.Pack:

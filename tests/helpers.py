@@ -36,6 +36,11 @@ def executions(log: Path) -> Counter[int]:
     return Counter(int(line.split()[0]) for line in log.read_text().splitlines())
 
 
+def pids_in(log: Path) -> list[int]:
+    """Give the process of each execution: the second word of each line of the log."""
+    return [int(line.split()[1]) for line in log.read_text().splitlines()]
+
+
 def the_worker(group: procorch.ProcessGroup, state: str = "idle") -> procorch.ProcessInfo:
     """Wait until the group's only process is in a state, and give it."""
     wait_until(lambda: [info.state for info in group.processes] == [state])
@@ -93,22 +98,20 @@ class Killer(threading.Thread):
         self.join()
 
 
-@contextlib.contextmanager
-def script(*command: str, **options: Any) -> Generator[subprocess.Popen[str]]:
-    """Run a script in a session of its own, and leave nothing of it."""
+def environment() -> dict[str, str]:
+    """Of this process, in which others find procorch and the functions of tests."""
     folder = Path(__file__).parent
     path = os.pathsep.join([str(folder), str(folder.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": path}
+
+
+@contextlib.contextmanager
+def in_session(*command: str, **options: Any) -> Generator[subprocess.Popen[Any]]:
+    """Run a program in a session of its own, and leave nothing of it."""
     # As at a terminal: where tests run in the background, interrupts are ignored, and that would be inherited.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            env=os.environ | {"PYTHONPATH": path},
-            text=True,
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            **options,
-        )
+        process = subprocess.Popen(command, start_new_session=True, **({"env": environment()} | options))
     finally:
         signal.signal(signal.SIGINT, before)
     try:
@@ -116,4 +119,14 @@ def script(*command: str, **options: Any) -> Generator[subprocess.Popen[str]]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
+
+
+@contextlib.contextmanager
+def script(*command: str, **options: Any) -> Generator[subprocess.Popen[str]]:
+    """Run a script so, without an input."""
+    with in_session(sys.executable, *command, text=True, stdin=subprocess.DEVNULL, **options) as process:
+        yield process

@@ -162,6 +162,14 @@ def fork_and_return(_: int) -> int:
     return os.getpid()
 
 
+def fork_and_raise(error: BaseException) -> int:
+    """Raise in a forked copy, and give the exit code that it ends with."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    raise error
+
+
 def nested(numbers: list[int], method: Method) -> list[int]:
     with procorch.ProcessGroup(2, mp_context=method) as group:
         return group.map(doubler, numbers)

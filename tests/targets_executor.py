@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,17 @@ class EmptyError(Exception):
 
     def __len__(self) -> int:
         return 0
+
+
+class CallsWhenDumped:
+    """Calls something in the process that pickles it, as another thread might meanwhile."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        self._call()
+        return int, (7,)
 
 
 def raise_false(_: object = None) -> NoReturn:

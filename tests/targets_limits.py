@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -112,6 +111,12 @@ def take(size: int) -> int:
     return len(bytearray(size))
 
 
+def limits_within(limit: int) -> tuple[int, int]:
+    """Ask a group in here for a process with a limit on its memory, and give what that has."""
+    with procorch.ProcessGroup(1, memory_limit=limit) as group:
+        return group.submit(resource.getrlimit, resource.RLIMIT_DATA).result()
+
+
 def segfault(_: object = None) -> None:
     ctypes.string_at(0)
 
@@ -172,12 +177,6 @@ def nested_and_busy(log: str, method: Method, way: Way) -> None:
     append(log, str(os.getpid()))
     with procorch.ProcessGroup(1, mp_context=method) as group:
         group.submit(family, log, way).result()
-
-
-def raise_interrupt_in_a_thread(log: str) -> None:
-    threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
-    append(log, "sent")
-    time.sleep(1000)
 
 
 def nothing(_: Any = None) -> None:

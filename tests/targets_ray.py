@@ -6,7 +6,6 @@ import atexit
 import ctypes
 import os
 import signal
-import threading
 import time
 from typing import Any
 
@@ -43,10 +42,6 @@ def fill(array: Any, value: float) -> Any:
     """Write to what came as an argument."""
     array[:] = value
     return array
-
-
-def in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
 
 
 def append_at_exit(log: str) -> None:

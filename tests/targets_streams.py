@@ -58,11 +58,6 @@ def killed_after(count: int) -> Iterator[int]:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def no_rows() -> Iterator[int]:
-    raise LookupError("at once")
-    yield 0
-
-
 def unpicklable_at(number: int) -> Iterator[object]:
     yield from range(number)
     yield threading.Lock()
@@ -146,12 +141,6 @@ async def ticks(count: int, log: str = "") -> AsyncIterator[int]:
 async def loops(count: int) -> AsyncIterator[int]:
     for _ in range(count):
         yield id(asyncio.get_running_loop())
-
-
-async def ticks_then_hang(count: int) -> AsyncIterator[int]:
-    for number in range(count):
-        yield number
-    await asyncio.sleep(1000)
 
 
 async def double_later(number: int) -> int:

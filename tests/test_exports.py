@@ -129,3 +129,10 @@ def test_a_fresh_process_finds_what_an_engine_keeps_by_pickle_alone() -> None:
     kept = engines.Capabilities(limit=True)
     done = subprocess.run([sys.executable, "-c", program], input=pickle.dumps(kept), capture_output=True, check=True)
     assert done.stdout.decode().strip() == str(kept)
+
+
+def test_help_of_calls_is_that_of_the_reference() -> None:
+    with procorch.ProcessGroup(1) as group:
+        view = group.options(retries=1)
+        for call in (group.map, group.imap, view.map, view.imap, procorch.ProcessGroup.map):
+            assert "checkpoint (str | PathLike[str]" in str(call.__doc__)

@@ -111,7 +111,8 @@ class Stream(Case):
     @override
     def run(self, setting: Setting, peer: Peer, watch: Watch) -> Found:
         def call(count: int) -> None:
-            deque(peer.stream(work.plus_one, _inputs(count), 1000), maxlen=0)
+            chunk = self.chunk(setting.variant, count, peer.workers)
+            deque(peer.stream(work.plus_one, _inputs(count), chunk), maxlen=0)
 
         wanted, seconds, enough = (200_000, 0.3, 0.6) if setting.quick else (10_000_000, 5.0, 40.0)
         with peer:

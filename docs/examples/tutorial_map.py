@@ -1,4 +1,4 @@
-"""Many items on as many workers as there are processors."""
+"""Many items on two workers."""
 
 from __future__ import annotations
 

@@ -173,12 +173,8 @@ class Bridge:
         if force:
             self._end_by_force()
         if self._ended is None:
-            self._ended = ways.hops.loop.create_future()
-            self._giver.run(self._given.set)
-            self._closer = threading.Thread(
-                target=self._close, args=(ways, self._ended), name=f"procorch-{self.name}-aio-closer", daemon=True
-            )
-            self._closer.start()
+            self._begin_to_close(ways)
+        assert self._ended is not None
         cancelled = None
         while not self._ended.done():
             try:
@@ -193,6 +189,19 @@ class Bridge:
             raise cancelled
         if failure is not None and not self._forced:
             raise failure
+
+    def _begin_to_close(self, ways: Ways) -> None:
+        ended: asyncio.Future[None] = ways.hops.loop.create_future()
+        closer = threading.Thread(
+            target=self._close, args=(ways, ended), name=f"procorch-{self.name}-aio-closer", daemon=True
+        )
+        try:
+            closer.start()
+        except RuntimeError:  # the system has no room for it: whoever leaves once more tries again
+            self.terminate()
+            raise
+        self._ended, self._closer = ended, closer
+        self._giver.run(self._given.set)
 
     def _end_by_force(self) -> None:
         self._forced = True

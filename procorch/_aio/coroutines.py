@@ -18,15 +18,16 @@ class InLoop:
         Args:
             fn (Callable[..., Coroutine[Any, Any, Any]]): The coroutine function.
         """
-        self._fn = fn
+        self.fn = fn
+        """What it calls."""
         for name in ("__module__", "__qualname__"):
             if hasattr(fn, name):
                 setattr(self, name, getattr(fn, name))
 
     def __reduce__(self) -> tuple[type[InLoop], tuple[object]]:
-        return InLoop, (self._fn,)
+        return InLoop, (self.fn,)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         import asyncio  # here: no other item needs it, and it takes long to load
 
-        return asyncio.run(self._fn(*args, **kwargs))
+        return asyncio.run(self.fn(*args, **kwargs))

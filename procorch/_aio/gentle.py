@@ -13,10 +13,12 @@ from itertools import pairwise
 
 from typing_extensions import override
 
-from procorch._buffers import LEAST, PROTOCOL, Callback, HasLarge, Pieces, refuse_large
+from procorch._buffers import LEAST, Callback, HasLarge, Pieces, refuse_large
 from procorch._errors import NotPicklable, Task
+from procorch._mentions import FRAMED, LARGE, WORD
+from procorch._messages import PROTOCOL
 from procorch._parcel import Data, Parcel
-from procorch._pickles import FRAMED, LARGE, WORD, Pickles
+from procorch._pickles import Pickles
 
 
 class GentlePickles(Pickles):
@@ -57,7 +59,7 @@ def mention_main(pieces: Sequence[Data]) -> bool:
     Returns:
         bool: False if it certainly does not.
     """
-    if bytes(pieces[0]).find(WORD) >= 0:
+    if WORD in bytes(pieces[0]):
         return True
     return any(not _announces(before, len(piece)) and WORD in bytes(piece) for before, piece in pairwise(pieces))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Generator
 from functools import partial
 from typing import Any, Generic, TypeVar, overload
@@ -10,7 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 from procorch._aio.calls import Done
 from procorch._aio.hops import Hops, Threads
 from procorch._current import checked
-from procorch._errors import NotRunning
+from procorch._errors import NotRunning, NotSupported
 from procorch._handle import ProcessHandle
 from procorch._policy import check_wait
 
@@ -22,7 +23,7 @@ class AsyncProcessHandle(Generic[R]):
     """A process that runs one function, and what the function returned. Made by `AsyncProcessGroup.start`.
 
     ``await handle`` gives what the function returned, or raises what it raised. Cancelling who awaits that ends the
-    process; cancelling `join` does not.
+    process, where the engine can end it; cancelling `join` does not.
     """
 
     def __init__(self, handle: ProcessHandle[R], hops: Hops, threads: Threads) -> None:
@@ -85,11 +86,19 @@ class AsyncProcessHandle(Generic[R]):
         return not self._handle.is_alive()
 
     def terminate(self) -> None:
-        """End the process with SIGTERM. Does not wait; who awaits it gets `WorkerCrashed` unless it had finished."""
+        """End the process with SIGTERM. Does not wait; who awaits it gets `WorkerCrashed` unless it had finished.
+
+        Raises:
+            NotSupported: The engine cannot end it.
+        """
         self._handle.terminate()
 
     def kill(self) -> None:
-        """End the process with SIGKILL. Does not wait; who awaits it gets `WorkerCrashed` unless it had finished."""
+        """End the process with SIGKILL. Does not wait; who awaits it gets `WorkerCrashed` unless it had finished.
+
+        Raises:
+            NotSupported: The engine cannot end it.
+        """
         self._handle.kill()
 
     # --- while it runs: as of `ProcessHandle` -------------------------------------------------------------------------
@@ -204,7 +213,8 @@ class AsyncProcessHandle(Generic[R]):
         try:
             await self._settled.wait()
         except asyncio.CancelledError:
-            self._handle.terminate()
+            with contextlib.suppress(NotSupported):  # then it runs on; who was cancelled still has to learn that
+                self._handle.terminate()
             raise
         return self._handle.result()
 

@@ -18,6 +18,7 @@ from procorch._handle import ProcessHandle
 from procorch._policy import check_callable, check_count, check_name
 from procorch._process_stream import ProcessStream
 from procorch._progress import Progress
+from procorch._public import known_as
 from procorch._restart import Restart
 from procorch._shape import Shape
 from procorch._targets import runnable
@@ -48,6 +49,7 @@ class AsyncTasks:
     ) -> asyncio.Future[R]: ...
     @overload
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]: ...
+    @known_as("AsyncProcessGroup.submit")
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         """Run ``fn(*args, **kwargs)`` once in one of the group's processes.
 
@@ -75,6 +77,7 @@ class AsyncTasks:
     async def run(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
     async def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @known_as("AsyncProcessGroup.run")
     async def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run ``fn(*args, **kwargs)`` once in one of the group's processes, and wait for it.
 
@@ -126,6 +129,7 @@ class AsyncTasks:
     async def start(
         self, fn: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None, restart: Restart | None = None
     ) -> AsyncProcessHandle[R]: ...
+    @known_as("AsyncProcessGroup.start")
     async def start(
         self,
         fn: Callable[[*Ts], Any],
@@ -173,7 +177,8 @@ class AsyncTasks:
     def map(self) -> AsyncMapCall:
         """Run ``fn`` on every item and give the list of results, in the order of the input.
 
-        ``await map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False)``
+        ``await map(fn, iterable1, *iterables, chunksize=None, buffersize=None, return_exceptions=False, progress=None,
+        checkpoint=None)``
 
         As `ProcessGroup.map`, and as `imap` for what concerns the iterables. Cancelling who awaits it drops what has
         not begun, and stops the processes of what has.
@@ -184,7 +189,8 @@ class AsyncTasks:
     def imap(self) -> AsyncImapCall:
         """Give results one by one, while later items run and further inputs are taken.
 
-        ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False)``
+        ``imap(fn, iterable1, *iterables, ordered=True, chunksize=None, buffersize=None, return_exceptions=False,
+        progress=None, checkpoint=None)``
 
         As `ProcessGroup.imap`, with async iterables too, mixed with others at will. Those are taken in the loop; sync
         ones that may block, as generators, in a thread of their own; none further ahead of the results than
@@ -207,16 +213,20 @@ class AsyncTasks:
             checkpoint (str | PathLike[str] | Checkpoint | None): As for `ProcessGroup.imap`.
 
         Returns:
-            AsyncGenerator[Any, None]: Raises as that of `ProcessGroup.imap` does, and `NotPicklable` if ``fn`` cannot
-            be pickled, which is done when the first result is asked for.
+            AsyncGenerator[Any, None]: Raises as that of `ProcessGroup.imap` does; when the first result is asked for
+            also `NotPicklable` if ``fn`` cannot be pickled, and RuntimeError if the group is used in another event
+            loop.
 
         Raises:
             GroupClosed: The group has been closed or left, or cannot start its workers.
-            TypeError: ``fn`` is not callable, an iterable is none, or a number is not an int.
-            ValueError: A number is too small.
+            ImportError: ``progress`` is True, and tqdm is not installed.
+            TypeError: ``fn`` is not callable, an iterable is none, a number is not an int, or ``progress`` or
+                ``checkpoint`` is none of these.
+            ValueError: A number is too small, or ``checkpoint`` names no file.
         """
         return self._imap
 
+    @known_as("AsyncProcessGroup.imap", imap)
     def _imap(
         self,
         fn: Callable[..., Any],
@@ -232,6 +242,7 @@ class AsyncTasks:
         shape = Shape(ordered, return_exceptions, False, chunksize, eager=False)
         return self._stream("imap", fn, iterables, shape, buffersize, AHEAD, progress, checkpoint).results()
 
+    @known_as("AsyncProcessGroup.map", map)  # noqa: A003 - that of this class
     async def _map(
         self,
         fn: Callable[..., Any],

@@ -63,7 +63,7 @@ def _inner(fn: Any) -> Any:
     if isinstance(fn, functools.partial):
         return fn.func  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     if isinstance(fn, InLoop):
-        return fn.__reduce__()[1][0]
+        return fn.fn
     if isinstance(fn, types.FunctionType | types.MethodType | type):
         return None
     return getattr(fn, "__wrapped__", None)  # as functools.cache makes it, in C

@@ -83,11 +83,8 @@ class Decisions:
         Yields:
             Decision: For one or more of them, in their order; `Refuse` is the last.
         """
-        store = self._store
         keys, marks, refusal = self._know(first, items, parts=parts)
-        found: dict[Key, Found] = {}
-        if store.has_items:
-            found = store.with_keys(keys) if self._key is not None else store.between(range(first, first + len(keys)))
+        found = self._find(first, keys)
         going, done = list[Known](), list[bytes | None]()
         for key, mark, item in zip(keys, marks, items, strict=False):
             one = found.get(key)
@@ -104,9 +101,7 @@ class Decisions:
                 yield Skip(done)
                 done = []
             begun, certain = self._begun_before(key, mark, one)
-            known = Known(
-                key, mark if self._key is not None and mark is not None else cast("int", key), shorten(item), mark
-            )
+            known = Known(key, self._known_by(key, mark), shorten(item), mark)
             if not begun:
                 going.append(known)
                 continue
@@ -120,6 +115,18 @@ class Decisions:
             yield Go(going, 0)
         if refusal is not None:
             yield Refuse(refusal)
+
+    def _find(self, first: int, keys: Sequence[Key]) -> dict[Key, Found]:
+        """Give what is recorded of neighbours."""
+        if not self._store.has_items:
+            return {}
+        if self._key is not None:
+            return self._store.with_keys(keys)
+        return self._store.between(range(first, first + len(keys)))
+
+    def _known_by(self, key: Key, mark: bytes | None) -> int | bytes:
+        """Give what tells an item from others where it is noted: its key's fingerprint, or its position."""
+        return mark if self._key is not None and mark is not None else cast("int", key)
 
     def _know(
         self, first: int, items: Sequence[Any], *, parts: bool
@@ -152,7 +159,7 @@ class Decisions:
         lost = store.lost_run
         if not (store.doubts or lost):
             return 0, True
-        begun = store.doubts.get(mark if self._key is not None and mark is not None else cast("int", key), 0)
+        begun = store.doubts.get(self._known_by(key, mark), 0)
         if not begun and lost and (found is None or found.run < lost):
             return 1, False
         return begun, True

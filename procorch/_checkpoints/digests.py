@@ -12,7 +12,7 @@ import pickle
 from types import NoneType
 from typing import Any, cast
 
-from procorch._outcome import PROTOCOL
+from procorch._messages import PROTOCOL
 from procorch._plain import is_plain
 
 BYTES = 16

@@ -32,12 +32,14 @@ def reason_of(error: Exception) -> str:
     """Say what the system or SQLite said.
 
     Args:
-        error (Exception): An OSError, or one of sqlite3.
+        error (Exception): An OSError, one of sqlite3, or any other.
 
     Returns:
-        str: Without the file's name.
+        str: Without the file's name; the type of one that says nothing.
     """
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
 
 
 def make_sure(path: str) -> None:

@@ -12,9 +12,9 @@ import pickletools
 import struct
 from typing import NamedTuple
 
-from procorch._buffers import PROTOCOL, spans_of
+from procorch._buffers import spans_of
 from procorch._memory import into_memory
-from procorch._messages import Bytes
+from procorch._messages import PROTOCOL, Bytes
 from procorch._parcel import Data, Descriptor, Parcel
 from procorch._values import cloudpickle
 

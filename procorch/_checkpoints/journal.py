@@ -19,8 +19,8 @@ from procorch._checkpoints.in_band import Beside, lasting
 from procorch._checkpoints.store import Row, Store
 from procorch._condition import Condition
 from procorch._errors import CheckpointError
-from procorch._messages import Failure
-from procorch._outcome import PROTOCOL, name_of_type, read_report
+from procorch._messages import PROTOCOL, Failure
+from procorch._outcome import name_of_type, read_report, text_of
 
 _EVERY_SECONDS = 0.02
 """Between two transactions, at least: each costs about 0.2 ms. What ends in this time is in doubt after a SIGKILL."""
@@ -205,7 +205,7 @@ class Journal:
                 try:
                     result = lasting(held)
                 except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-                    state, kind, text = "failed", name_of_type(type(error)), str(error)
+                    state, kind, text = "failed", name_of_type(type(error)), text_of(error)
         if result is not None and len(result) > self._store.most_bytes - 4096:
             kind, text = "procorch.CheckpointError", f"the result is too large to be recorded ({len(result)} bytes)"
             state, result = "failed", None

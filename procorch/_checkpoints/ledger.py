@@ -187,7 +187,9 @@ class Ledger:
 
 
 def _write_zeros(fd: int, start: int, count: int) -> None:
-    os.pwrite(fd, bytes(count), start)
+    while count:
+        written = os.pwrite(fd, bytes(count), start)  # on a disk that is almost full not all of it, and no error yet
+        start, count = start + written, count - written
 
 
 def _locked(path: str, until: float) -> Descriptor:

@@ -10,10 +10,10 @@ import os
 import platform
 import socket
 import sqlite3
+import sys
 import time
 import warnings
 from collections.abc import Generator, Iterable, Sequence
-from importlib.metadata import version
 from typing import Any, NamedTuple, TypeAlias
 
 from procorch._checkpoint import Key
@@ -140,7 +140,7 @@ class Store:
         for what, now in zip(Identity._fields, identity, strict=True):
             recorded = self._meta(what)
             if recorded != now:
-                raise CheckpointMismatch(self.path, *_difference(self.path, what, recorded, now))
+                raise CheckpointMismatch(self.path, *_difference(what, recorded, now))
 
     def _make(self, identity: Identity) -> None:
         with self._transaction() as connection:
@@ -212,7 +212,8 @@ class Store:
         Args:
             nonce (bytes): Of the run.
         """
-        values = (nonce, os.getpid(), socket.gethostname(), platform.python_version(), version("procorch"), time.time())
+        ours = vars(sys.modules["procorch"])["__version__"]  # not its metadata, which only an installed copy has
+        values = (nonce, os.getpid(), socket.gethostname(), platform.python_version(), ours, time.time())
         with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO runs (nonce, pid, host, python, procorch, began) VALUES (?, ?, ?, ?, ?, ?)", values
@@ -293,7 +294,7 @@ class Store:
             self._connection.close()
 
 
-def _difference(path: str, what: str, recorded: Any, now: Any) -> tuple[str, str, str, str]:
+def _difference(what: str, recorded: Any, now: Any) -> tuple[str, str, str, str]:
     """Say what differs: as the rest of `CheckpointMismatch`."""
     if what == "keyed":
         names = ("the items' positions", "keys of your own")

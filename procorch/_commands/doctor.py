@@ -1,52 +1,38 @@
-"""`python -m procorch doctor`: says what there is of all that procorch uses, and what to do if something is amiss."""
+"""The command ``doctor``: says what there is of all that procorch uses, and what to do if something is amiss."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
+from typing import Any
 
 import attrs
 
 from procorch._commands.checkup import Finding, findings
+from procorch._commands.numbers import read_seconds
 
 _SECONDS = 20.0
 """Longest time for trying a start method: some hundred times what it takes."""
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to those of `python -m procorch`.
+def add_to(commands: Any) -> None:
+    """Add the command.
 
     Args:
-        commands (argparse._SubParsersAction[argparse.ArgumentParser]): Where.
+        commands (Any): What `argparse.ArgumentParser.add_subparsers` returns.
     """
     text = "Look at Python, the system and the libraries that procorch uses, and try each start method."
-    parser = commands.add_parser(
-        "doctor",
-        help="see whether procorch works here",
-        description=text,
-        epilog="Exit status: 0 if it works, 1 if not.",
-    )
+    parser = commands.add_parser("doctor", description=text, epilog="Exit code: 0 if it works, 1 if not.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=read_seconds,
         default=_SECONDS,
         metavar="SECONDS",
         help="for each start method (default: %(default)g)",
     )
     parser.set_defaults(run=run)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"must be more than 0 seconds, not {text}")
-    return seconds
 
 
 def run(given: argparse.Namespace) -> int:

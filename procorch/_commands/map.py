@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, TypeVar
+from typing import Any
 
 from procorch._commands.halting import Halt, read_halt
-
-N = TypeVar("N", int, float)
+from procorch._commands.numbers import read_count, read_further, read_seconds
 
 _EXAMPLE = """\
 FUNC gets each line, without its end, as a str. Results are written as JSON, one line for each, in the order of
@@ -55,9 +54,9 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
 def _add_work(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("work")
     add = group.add_argument
-    add("-j", "--jobs", metavar="N", type=_count, help="most processes at once; without it, one for each processor")
-    add("--timeout", metavar="SECONDS", type=_seconds, help="stop the process of a line that runs longer")
-    add("--retries", metavar="N", type=_retries, default=0, help="extra tries for a line that fails")
+    add("-j", "--jobs", metavar="N", type=read_count, help="most processes at once; without it, one for each processor")
+    add("--timeout", metavar="SECONDS", type=read_seconds, help="stop the process of a line that runs longer")
+    add("--retries", metavar="N", type=read_further, default=0, help="extra tries for a line that fails")
     add(
         "--halt",
         metavar="WHEN",
@@ -68,7 +67,10 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )
     add("--initializer", metavar="MODULE:FUNC", help="called in each process first, without arguments")
     add(
-        "--max-tasks-per-child", metavar="N", type=_count, help="lines after which a process is replaced by a fresh one"
+        "--max-tasks-per-child",
+        metavar="N",
+        type=read_count,
+        help="lines after which a process is replaced by a fresh one",
     )
     add("--mp-context", choices=("forkserver", "spawn", "fork"), help="how processes are started")
 
@@ -86,28 +88,6 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--trace", metavar="FILE", help="write what each process did when, for `procorch trace FILE` and Perfetto")
     add("--verbose", action="store_true", help="show the traceback of each failure")
     add("--dry-run", action="store_true", help="write the calls, and run none")
-
-
-def _number(text: str, kind: type[N], above: N, words: str) -> N:
-    try:
-        number = kind(text)
-    except ValueError:
-        number = None
-    if number is None or not above < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
-    return number
-
-
-def _count(text: str) -> int:
-    return _number(text, int, 0, "a number of at least 1")
-
-
-def _retries(text: str) -> int:
-    return _number(text, int, -1, "a number of at least 0")
-
-
-def _seconds(text: str) -> float:
-    return _number(text, float, 0.0, "a number of seconds above 0")
 
 
 def run(given: argparse.Namespace) -> int:

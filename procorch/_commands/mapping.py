@@ -27,15 +27,12 @@ from procorch._commands.lines import Call, CallFailed, LineError, describe, init
 from procorch._commands.reader import PatientFile, Reader, text_of_line
 from procorch._commands.references import UnknownFunction, find
 from procorch._commands.scripts import prepare_path
-from procorch._commands.stopping import Stopped
+from procorch._commands.stopping import UNWANTED, Stopped
 from procorch._errors import TaskError
 from procorch._group import ProcessGroup
 from procorch._stream import Stream
 from procorch.events import Event, ItemFailed
 from procorch.trace import TraceFile
-
-_UNWANTED = 128 + signal.SIGPIPE
-"""The exit code when nobody reads the results: that of a program which the system ends for it."""
 
 
 def run(given: argparse.Namespace) -> int:
@@ -59,7 +56,7 @@ def run(given: argparse.Namespace) -> int:
         _say(f"procorch map: {error}", error.__cause__ if given.verbose else None)
         return 2
     except BrokenPipeError:
-        return _UNWANTED
+        return UNWANTED
     except OSError as error:  # of a dry run
         _say(f"procorch map: {describe(error)}")
         return 1
@@ -93,10 +90,10 @@ class _Mapping:
                     self._take(count, outcome)
         except Stopped:
             if self._is_unwanted:
-                return _UNWANTED
+                return UNWANTED
             raise
         except BrokenPipeError:
-            return _UNWANTED
+            return UNWANTED
         except ImportError as error:  # of an extra
             raise _Unusable(str(error)) from error
         except Exception as error:  # noqa: BLE001 - of an initializer, the input, the disk: it is to be said in one line

@@ -19,7 +19,8 @@ def prepare_path(name: str) -> str:
         str: ``MODULE:FUNC``.
 
     Raises:
-        UnknownFunction: It is a script that cannot be imported under its own name, or there is no current folder.
+        UnknownFunction: It is a script that is not there or cannot be imported under its own name, or there is no
+            current folder.
     """
     try:
         here = str(Path.cwd())
@@ -31,6 +32,8 @@ def prepare_path(name: str) -> str:
     if not script.endswith(".py"):
         return name
     path = Path(script).resolve()
+    if not path.is_file():
+        raise UnknownFunction(f"there is no file {script}")
     sys.path.insert(0, str(path.parent))
     found = importlib.util.find_spec(path.stem) if "." not in path.stem else None
     if found is None or found.origin != str(path):

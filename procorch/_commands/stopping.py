@@ -1,4 +1,7 @@
-"""Being told to stop: Ctrl-C and SIGTERM end a command once, in one way, with the exit code that shells expect."""
+"""Being told to stop: Ctrl-C and SIGTERM end a command once, in one way, with the exit code that shells expect.
+
+Likewise that nobody reads the output, of which a command hears in ways of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ import signal
 from collections.abc import Generator
 from types import FrameType
 from typing import Any
+
+UNWANTED = 128 + signal.SIGPIPE
+"""The exit code when nobody reads the output: that of a program which the system ends for it."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

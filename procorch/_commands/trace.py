@@ -18,10 +18,10 @@ def add_to(commands: Any) -> None:
     """Add the command.
 
     Args:
-        commands (Any): What `argparse.ArgumentParser.add_subparsers` gave.
+        commands (Any): What `argparse.ArgumentParser.add_subparsers` returns.
     """
-    words = "show what the workers of a run did, from the trace that on_event=TraceFile(...) wrote"
-    parser = commands.add_parser("trace", help=words, description=words)
+    text = "Show what the workers of a run did, from the trace that on_event=TraceFile(...) wrote."
+    parser = commands.add_parser("trace", description=text)
     parser.add_argument("file", metavar="FILE", type=Path, help="the trace; also that of a program that was killed")
     parser.add_argument("--svg", metavar="OUT", type=Path, help="draw the same as SVG (needs the extra rich)")
     parser.add_argument(

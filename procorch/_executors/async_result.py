@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections.abc import Callable, Iterable
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -56,7 +57,9 @@ class AsyncResult(Generic[R]):
         Args:
             timeout (float | None): Seconds to wait at most; None for no limit.
         """
-        wait([self._last], timeout)
+        # Not by `concurrent.futures.wait`, whose wait a signal can be overlooked by, see `_condition`.
+        with contextlib.suppress(CancelledError, TimeoutError):
+            self._last.exception(timeout)
 
     def ready(self) -> bool:
         """Tell whether it is there.

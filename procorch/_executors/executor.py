@@ -161,6 +161,7 @@ def submit(
     except BaseException:
         future.release()
         raise
+    future.tell_again()
     if future.done():
         future.release()  # it may have been refused before it came to the group
     return future

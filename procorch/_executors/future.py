@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, InvalidStateError
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ class ExecutorFuture(TaskFuture[R]):
         super().__init__(supervisor)
         self._pending = pending
         self._is_given_up = False
+        self._ended: Callable[[], object] | None = None  # how others did
 
     @override
     def running(self) -> bool:
@@ -68,11 +70,22 @@ class ExecutorFuture(TaskFuture[R]):
 
     def give_up(self) -> None:
         """See `cancel`."""
-        self.cancel()
+        self._end(self.cancel)
 
     def stop(self) -> None:
         """Give the work up, and stop it if it runs."""
-        super().cancel()
+        self._end(super().cancel)
+
+    def _end(self, how: Callable[[], object]) -> None:
+        if not self.done():
+            self._ended = how
+            how()
+
+    def tell_again(self) -> None:
+        """Tell the group what others may have told before the work came to it."""
+        ended = self._ended
+        if ended is not None:
+            ended()
 
     @override
     def begin(self) -> None:
@@ -96,6 +109,7 @@ class ExecutorFuture(TaskFuture[R]):
     @override
     def release(self) -> None:
         super().release()
+        self._ended = None
         self._pending.leave(self)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from procorch._executors.async_result import AsyncResult, settle, watched
 from procorch._executors.executor import submit
-from procorch._executors.maps import ExecutorStream, shape_of, window_of
+from procorch._executors.maps import ExecutorStream, window_of
 from procorch._executors.pending import Pending
 from procorch._public import public
 from procorch._shape import Shape
@@ -28,7 +28,8 @@ class GroupPool:
 
     Its calls are those of `multiprocessing.pool.Pool`, with the group's promises: a process that dies costs one item,
     and nobody waits for ever. Chunks find their size by themselves where none is given. To close or terminate it ends
-    what was given through it; the processes belong to the group.
+    what was given through it; the processes belong to the group. Once the group takes no work its calls raise
+    `GroupClosed`.
     """
 
     def __init__(self, tasks: Tasks) -> None:
@@ -229,7 +230,8 @@ class GroupPool:
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None, *, star: bool
     ) -> Future[list[Any]]:
         self._check_open()
-        shape, size = shape_of(chunksize or 1, None), window_of(1, None)
+        shape = Shape(True, False, False, chunksize, eager=True)
+        size = window_of(1, None)
         stream = self._tasks._stream("map", func, (iterable,), shape, size, 1, ExecutorStream, star=star)
         future = SafeFuture[list[Any]]()
         stream.begin(self._pending, None, lambda: self._callbacks.run(partial(settle, future, stream.results())))

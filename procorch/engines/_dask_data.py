@@ -1,6 +1,6 @@
 """Large data on a cluster of dask: brought there as data, past the graph of tasks, and kept as long as they are needed.
 
-In the client's event loop.
+They are lost with the last worker that has them; then they are brought anew. In the client's event loop.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from distributed import Client
 DaskFuture: TypeAlias = Any
 """A future of dask, which tells few of its types, and other ones in each release: so does a client."""
 
-_MOST_FUNCTIONS = 16
-"""Large functions that are kept, one for each worker that has it; the one used longest ago goes first."""
+_MOST_FUNCTIONS = 8
+"""Large functions that are kept, each with all workers that have it; the one used longest ago goes first."""
 
 
 class Data:
@@ -31,7 +31,7 @@ class Data:
         """
         self._client: Any = client
         self._numbers = itertools.count(1)
-        self._functions: OrderedDict[tuple[int, str], asyncio.Task[DaskFuture]] = OrderedDict()
+        self._functions: OrderedDict[int, dict[str, asyncio.Task[DaskFuture]]] = OrderedDict()
         self._shared: dict[int, asyncio.Task[DaskFuture]] = {}
 
     async def bring(self, name: str, value: object, address: str | None) -> DaskFuture:
@@ -64,13 +64,13 @@ class Data:
         Returns:
             DaskFuture: The pickle.
         """
-        known = (key, address)
-        if known not in self._functions:
-            self._functions[known] = asyncio.ensure_future(self.bring(name, payload, address))
-            if len(self._functions) > _MOST_FUNCTIONS:
-                self._functions.popitem(last=False)
-        self._functions.move_to_end(known)
-        return await _when_there(self._functions, known)
+        there = self._functions.setdefault(key, {})
+        self._functions.move_to_end(key)
+        if len(self._functions) > _MOST_FUNCTIONS:
+            self._functions.popitem(last=False)
+        if not _is_there(there.get(address)):
+            there[address] = asyncio.ensure_future(self.bring(name, payload, address))
+        return await _of(there[address])
 
     async def shared(self, name: str, key: int, make: Callable[[], object]) -> DaskFuture:
         """Give something shared that the cluster has, or gets now.
@@ -83,9 +83,9 @@ class Data:
         Returns:
             DaskFuture: The data.
         """
-        if key not in self._shared:
+        if not _is_there(self._shared.get(key)):
             self._shared[key] = asyncio.ensure_future(self.bring(name, make(), None))
-        return await _when_there(self._shared, key)
+        return await _of(self._shared[key])
 
     def keep_only(self, keys: set[int]) -> None:
         """Let go of what is not shared any more.
@@ -102,10 +102,13 @@ class Data:
         self._shared.clear()
 
 
-async def _when_there(kept: dict[Any, asyncio.Task[DaskFuture]], key: object) -> DaskFuture:
-    try:
-        # Others wait for the same: that one of them is cancelled must not cost them anything.
-        return await asyncio.shield(kept[key])
-    except Exception:
-        kept.pop(key, None)  # whoever comes next tries again
-        raise
+def _is_there(brought: asyncio.Task[DaskFuture] | None) -> bool:
+    """Tell whether something is there, or on its way."""
+    if brought is None or brought.cancelled():
+        return False
+    return not brought.done() or (brought.exception() is None and brought.result().status == "finished")
+
+
+async def _of(brought: asyncio.Task[DaskFuture]) -> DaskFuture:
+    # Others wait for the same: that one of them is cancelled must not cost them anything.
+    return await asyncio.shield(brought)

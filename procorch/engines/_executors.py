@@ -15,7 +15,7 @@ from procorch import _agent, _far
 from procorch._assignments import Answer, Assignment
 from procorch._engine import Capabilities, Room
 from procorch._lanes import Died, Lane, LaneEngine, Untouched
-from procorch._outcome import PROTOCOL
+from procorch._messages import PROTOCOL
 from procorch._policy import check_bool, check_count
 
 _SIZES = ("_max_workers", "max_workers", "num_workers")

@@ -1,7 +1,7 @@
 """The engine that is a cluster of dask: ``ProcessGroup(engine=DaskEngine(client))``. Needs the extra ``dask``.
 
-    group's threads --assignment--> client's event loop --task, pinned to one process--> worker of dask: _far.run
-                    <---answer-----                     <--------------- gather ----------------
+    group's threads --assignment--> client's event loop --task, pinned to one process--> worker of dask: _agent.run,
+                    <---answer-----                     <--------------- gather ----------------     or _far.run
                                                         --"how far, and no further"----> its event loop: _far.look
 
 Each chunk is a task of dask that may run in one process only, the one that it was placed on, and once only there: what
@@ -38,6 +38,7 @@ from procorch._policy import check_bool, check_count
 from procorch.engines import _dask_worker
 from procorch.engines._dask_data import DaskFuture, Data
 from procorch.engines._dask_members import Member, Members
+from procorch.engines._needs import check_needs
 from procorch.engines._placement import Placement
 
 __all__ = ["DaskEngine"]
@@ -112,11 +113,17 @@ class DaskEngine(LaneEngine):
 
         Raises:
             TypeError: ``client`` is neither, or asynchronous; or another argument has a wrong type.
+            ValueError: An amount in ``resources`` is negative, or without an end.
             OSError: No scheduler answers there.
             RuntimeError: There are workers, and none of them can load this version of procorch.
         """
         super().__init__(ISOLATED if check_bool("isolate", isolate) else BARE, keeps_limits=isolate)
         self._isolate = isolate
+        if isinstance(workers, str):
+            raise TypeError(f"workers must be addresses or names of several workers; for one, [{workers!r}]")
+        wanted = None if workers is None else list(workers)
+        self._resources = check_needs("resources", resources)
+        self._priority = check_count("priority", priority, least=-(1 << 31))
         if isinstance(client, Client):
             self._address = None
             if client.asynchronous:
@@ -127,9 +134,6 @@ class DaskEngine(LaneEngine):
         else:
             raise TypeError(f"client must be a distributed.Client or the address of a scheduler, not {client!r}")
         self._client: Any = client  # its types are another matter in each release
-        self._wanted = None if workers is None else list(workers)
-        self._resources = dict(resources or {})
-        self._priority = check_count("priority", priority, least=-(1 << 31))
         self._lock = threading.Lock()
         self._placement = Placement()
         self._homes: dict[str, Member] = {}  # by address, those that `_placement` knows; the event loop knows of others
@@ -138,14 +142,11 @@ class DaskEngine(LaneEngine):
         self._room = Room(0, 0)
         self._lost = ""
         self._data = Data(self._client)
-        self._members = Members(self._client, self._wanted, self._resources)
+        self._members = Members(self._client, wanted, self._resources)
         self._warned = set[tuple[str, str]]()
         self._watching: Future[None] | None = None
         try:
-            self._spawn(self._look_around()).result(_CONNECT_SECONDS)
-            if self._members.unfit and not self._members.known:
-                address, why = next(iter(self._members.unfit.items()))
-                raise RuntimeError(f"no worker of the cluster can run items; of {address}: {why}")
+            self._see_who_is_there()
         except BaseException:
             self._close_client()
             raise
@@ -169,6 +170,16 @@ class DaskEngine(LaneEngine):
             resources=options.get("resources"),
         )
 
+    def _see_who_is_there(self) -> None:
+        looking = self._spawn(self._look_once())
+        try:
+            looking.result(_CONNECT_SECONDS)
+        finally:
+            looking.cancel()  # if it is not over: the client may be one that stays
+        if self._members.unfit and not self._members.known:
+            address, why = next(iter(self._members.unfit.items()))
+            raise RuntimeError(f"no worker of the cluster can run items; of {address}: {why}")
+
     # --- the cluster, in the client's event loop ----------------------------------------------------------------------
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
@@ -179,6 +190,12 @@ class DaskEngine(LaneEngine):
         except RuntimeError as error:
             coroutine.close()
             raise ConnectionError(f"the client of dask is closed: {error}") from None
+
+    async def _look_once(self) -> None:
+        try:
+            await self._look_around()
+        finally:
+            self._members.rest()
 
     async def _look_around(self) -> None:
         left, joined = await self._members.change()
@@ -207,10 +224,10 @@ class DaskEngine(LaneEngine):
         try:
             while True:
                 await self._look_around()
-        except asyncio.CancelledError:
-            raise
         except Exception as error:  # noqa: BLE001 - a connection has many ways to end
             self._lose(f"the connection to dask's scheduler was lost: {type(error).__name__}: {error}")
+        finally:
+            self._members.rest()
 
     def _lose(self, why: str) -> None:
         with self._lock:

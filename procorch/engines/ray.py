@@ -26,6 +26,7 @@ from procorch._engine import Capabilities, Room, SharedData
 from procorch._lanes import Lane
 from procorch._messages import NO_SETUP, Setup
 from procorch._policy import check_bool, check_count
+from procorch.engines._needs import check_need, check_needs
 from procorch.engines._ray_api import SHUT_DOWN, Ref, Session, beside, text_of
 from procorch.engines._ray_lane import ActorEngine, ActorLane
 
@@ -93,19 +94,21 @@ class RayEngine(ActorEngine):
         Raises:
             ImportError: Ray is not installed.
             RuntimeError: It is not initialised.
-            TypeError: ``actors`` is no number, or ``isolate`` neither True nor False.
-            ValueError: ``actors`` is below 1; or it is None, and an actor needs nothing that could be counted.
+            TypeError: ``actors`` or an amount is no number, or ``isolate`` neither True nor False.
+            ValueError: ``actors`` is below 1; or it is None, and an actor needs nothing that could be counted; or an
+                amount is negative, or without an end.
         """
         super().__init__(ISOLATED if check_bool("isolate", isolate) else BARE, keeps_limits=isolate)
         self.isolate = isolate
-        self._needs = {"CPU": num_cpus, "GPU": num_gpus, **(resources or {})}
+        others = check_needs("resources", resources)
+        self._needs = {"CPU": check_need("num_cpus", num_cpus), "GPU": check_need("num_gpus", num_gpus), **others}
         if actors is not None:
             check_count("actors", actors, least=1)
         elif not any(need > 0 for need in self._needs.values()):
             raise ValueError("an actor that needs no resources fits any number of times; give actors=")
         self._options: dict[str, object] = {"num_cpus": num_cpus, "num_gpus": num_gpus}
-        if resources:
-            self._options["resources"] = dict(resources)
+        if others:
+            self._options["resources"] = others
         if runtime_env:
             self._options["runtime_env"] = dict(runtime_env)
         self._session = Session()
@@ -162,9 +165,10 @@ class RayEngine(ActorEngine):
     def ask(self, lane: Lane) -> None:
         assert isinstance(lane, ActorLane)
         if self._session.is_on:
+            asked = lane.asked()  # first: the answer may be there before the call returns
             with contextlib.suppress(Exception):  # what is wrong with the actor, its end will tell
                 lane.look_later(lane.number, stop=lane.withdrawn)
-            self._unanswered.append((time.monotonic() + _ANSWER_SECONDS, lane, *lane.asked()))
+            self._unanswered.append((time.monotonic() + _ANSWER_SECONDS, lane, *asked))
             self.wake()
 
     @override

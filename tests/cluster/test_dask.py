@@ -19,7 +19,7 @@ import pytest
 import targets
 import targets_cluster as far
 from clusters import dask_cluster
-from helpers import Killer, executions, is_gone, script, wait_until
+from helpers import Killer, environment, executions, is_gone, script, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -321,6 +321,18 @@ def test_nothing_runs_more_often_than_allowed_whatever_is_killed(tmp_path: Path,
 
 
 @pytest.mark.limit(90)
+def test_what_is_shared_outlives_all_that_had_it() -> None:
+    with dask_cluster(1) as address, Client(address, set_as_default=False) as client:
+        (pid,) = worker_pids(client).values()
+        engine = DaskEngine(client)
+        with ProcessGroup(engine=engine) as group, group.share([1, 2, 3]) as shared:
+            assert group.map(partial(far.at, shared), range(3)) == [1, 2, 3]
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: pid not in {home.pid for home in engine._homes.values()})
+            assert group.map(partial(far.at, shared), range(3)) == [1, 2, 3]  # in another that its nanny starts
+
+
+@pytest.mark.limit(90)
 def test_a_worker_joins_in_the_middle(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         address = stack.enter_context(dask_cluster(1))
@@ -350,10 +362,9 @@ def test_a_cluster_without_workers_is_waited_for() -> None:
 @contextlib.contextmanager
 def dask_worker(address: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the program ``dask worker``."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-m", "dask", "worker", address, "--nthreads=1", "--no-dashboard", *options],
-        env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
+        env=environment() | {"PYTHONWARNINGS": "ignore"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import targets_cluster as far
-from helpers import executions, wait_until
+from helpers import environment, executions, wait_until
 
 from procorch import ProcessGroup, WorkerCrashed
 
@@ -63,12 +63,11 @@ def hosts() -> Iterator[list[str]]:
 @contextlib.contextmanager
 def dask(*words: str, host: str | None = None) -> Iterator[None]:
     """Run a program of dask, on a host."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     quick = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
     there = [] if host is None else ["ip", "netns", "exec", host]
     process = subprocess.Popen(
         [*there, sys.executable, "-m", "dask", *words, "--no-dashboard"],
-        env=os.environ | quick | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
+        env=environment() | quick | {"PYTHONWARNINGS": "ignore"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

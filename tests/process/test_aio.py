@@ -6,30 +6,20 @@ import asyncio
 import functools
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import targets as t
 import targets_aio as ta
-from helpers import Method, is_gone
+from helpers import Method, is_gone, pids_in
 from loops import run, until
 
 from procorch import GroupClosed, NotPicklable, TaskTimeout, WorkerCrashed
 from procorch._aio.calls import Start
 from procorch.aio import AsyncProcessGroup
 from procorch.testing import crash
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    path = tmp_path / "log"
-    path.touch()
-    return path
-
-
-def pids(log: Path) -> list[int]:
-    return [int(line.split()[1]) for line in log.read_text().splitlines()]
 
 
 def begun(log: Path) -> list[str]:
@@ -159,9 +149,9 @@ def test_cancelling_stops_the_process(way: str, target: Any, log: Path, tmp_path
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            await until(lambda: all(map(is_gone, pids(log))))
+            await until(lambda: all(map(is_gone, pids_in(log))))
             await works(group)
-        assert len(pids(log)) == 1
+        assert len(pids_in(log)) == 1
 
     run(main())
 
@@ -213,7 +203,7 @@ def test_the_first_failure_in_a_task_group_stops_the_processes_of_the_rest(log: 
                 async with asyncio.TaskGroup() as tasks:
                     for number in (1, 2, 0, 3):
                         tasks.create_task(group.run(ta.wait_or_fail, str(log), gate, number))
-            waiting = [pid for pid, number in zip(pids(log), begun(log), strict=True) if number != "0"]
+            waiting = [pid for pid, number in zip(pids_in(log), begun(log), strict=True) if number != "0"]
             assert len(waiting) >= 2
             await until(lambda: all(map(is_gone, waiting)))
             await works(group)
@@ -299,6 +289,24 @@ def test_cancelling_start_ends_the_process(log: Path, tmp_path: Path) -> None:
                 await starting
             ta.signals.go_on.set()
             await until(lambda: not group.processes)
+
+    run(main())
+
+
+def test_cancelling_who_awaits_what_no_engine_can_end_only_stops_waiting(log: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            async with AsyncProcessGroup(1, engine=executor) as group:
+                handle = await group.start(ta.log_and_wait, str(log), str(gate))
+                await until(lambda: begun(log))
+                try:
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(handle, 0.01)
+                finally:
+                    gate.touch()
+                await handle
 
     run(main())
 

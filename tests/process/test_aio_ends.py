@@ -16,23 +16,11 @@ from typing import Any
 import pytest
 import targets as t
 import targets_aio as ta
-from helpers import Method, is_gone, script, wait_until
+from helpers import Method, is_gone, pids_in, script, wait_until
 from loops import run, until
 
 from procorch import GroupClosed
 from procorch.aio import AsyncProcessGroup
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    path = tmp_path / "log"
-    path.touch()
-    return path
-
-
-def pids(log: Path) -> list[int]:
-    return [int(line.split()[1]) for line in log.read_text().splitlines()]
-
 
 # --- leaving the block ------------------------------------------------------------------------------------------------
 
@@ -47,7 +35,7 @@ def test_leaving_waits_for_all(log: Path) -> None:
         return futures
 
     assert [future.result() for future in run(main())] == [2 * number for number in range(50)]
-    assert len(pids(log)) == 51
+    assert len(pids_in(log)) == 51
 
 
 def test_leaving_waits_for_what_is_still_to_be_pickled() -> None:
@@ -78,9 +66,9 @@ def test_leaving_by_an_exception_terminates(target: Any, log: Path, tmp_path: Pa
                 waiting = asyncio.create_task(group.run(target, str(log), str(tmp_path / "gate")))
                 mapping = asyncio.create_task(group.map(t.identity, itertools.count()))
                 await group.start(target, str(log), str(tmp_path / "gate"))
-                await until(lambda: len(pids(log)) == 3)
+                await until(lambda: len(pids_in(log)) == 3)
                 raise LookupError
-        assert all(map(is_gone, pids(log)))
+        assert all(map(is_gone, pids_in(log)))
         for one in (forgotten, waiting, mapping):
             with pytest.raises(GroupClosed, match="was terminated"):
                 await one
@@ -127,14 +115,14 @@ def test_cancelled_again_and_again_it_still_ends_everything(cancels: int, when: 
 
     async def main() -> None:
         task = asyncio.create_task(use())
-        await until(lambda: len(pids(log)) == 2)
+        await until(lambda: len(pids_in(log)) == 2)
         for _ in range(cancels):
             task.cancel()
             for _ in range(5):
                 await asyncio.sleep(0)  # it is to be in the middle of it; SIGKILL comes 0.2 s after the first
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert all(map(is_gone, pids(log)))
+        assert all(map(is_gone, pids_in(log)))
 
     run(main())
 
@@ -301,7 +289,7 @@ def interrupted(tmp_path: Path, log: Path, *arguments: str) -> str:
         _, err = process.communicate(timeout=20)
         assert time.monotonic() - sent < 2
         assert process.returncode in {-signal.SIGINT, 130}
-        assert all(map(is_gone, pids(log)))
+        assert all(map(is_gone, pids_in(log)))
     return err
 
 
@@ -334,4 +322,4 @@ def test_a_loop_that_is_closed_in_the_middle_of_it_leaves_nothing(log: Path, tmp
 
     asyncio.run(main())
     wait_until(lambda: gc.collect() >= 0 and not any(map(is_of_a_group, threading.enumerate())))
-    assert all(map(is_gone, pids(log)))
+    assert all(map(is_gone, pids_in(log)))

@@ -14,22 +14,11 @@ from typing import Any
 import pytest
 import targets as t
 import targets_aio as ta
-from helpers import Method, is_gone
+from helpers import Method, is_gone, pids_in
 from loops import run, until
 
 from procorch import GroupClosed, NotPicklable, Progress, WorkerCrashed
 from procorch.aio import AsyncProcessGroup
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    path = tmp_path / "log"
-    path.touch()
-    return path
-
-
-def pids(log: Path) -> list[int]:
-    return [int(line.split()[1]) for line in log.read_text().splitlines()]
 
 
 async def later(*items: Any) -> AsyncIterator[Any]:
@@ -333,13 +322,13 @@ def test_cancelling_stops_the_processes_of_a_stream(call: str, log: Path, tmp_pa
                                 await asyncio.get_running_loop().create_future()
 
             task = asyncio.create_task(consume())
-            await until(lambda: len(pids(log)) >= 3)
+            await until(lambda: len(pids_in(log)) >= 3)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await until(lambda: all(map(is_gone, pids(log)[1:])))
+            await until(lambda: all(map(is_gone, pids_in(log)[1:])))
             assert await group.run(t.doubler, 1) == 2
-        assert len(pids(log)) == 3, "something was begun afterwards"
+        assert len(pids_in(log)) == 3, "something was begun afterwards"
 
     run(main())
 
@@ -353,13 +342,13 @@ def test_leaving_the_loop_lets_what_runs_finish(log: Path, tmp_path: Path) -> No
             ways = [str(gate), str(never), str(never)]
             results = group.imap(ta.log_and_wait, itertools.repeat(str(log)), ways, range(3))
             assert await anext(results) == 0
-            await until(lambda: len(pids(log)) == 2)
+            await until(lambda: len(pids_in(log)) == 2)
             await results.aclose()
-            assert not is_gone(pids(log)[1])
+            assert not is_gone(pids_in(log)[1])
             never.touch()
             assert await group.run(t.doubler, 1) == 2
-        assert len(pids(log)) == 2
-        assert len(set(pids(log))) == 1
+        assert len(pids_in(log)) == 2
+        assert len(set(pids_in(log))) == 1
 
     run(main())
 

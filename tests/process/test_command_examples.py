@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import environment
+from helpers import environment
 
 TOP = Path(__file__).parents[2]
 

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import environment, lines, ran, started
-from helpers import Method, executions, is_gone, wait_until
+from commands import lines, ran, started
+from helpers import Method, environment, executions, is_gone, wait_until
 
 from procorch import __version__
 
@@ -49,7 +49,7 @@ def test_the_doctor() -> None:
 def test_what_is_no_time_for_the_doctor(text: str) -> None:
     done = ran("doctor", "--timeout", text)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith(f"argument --timeout: must be more than 0 seconds, not {text}\n")
+    assert done.stderr.endswith(f"argument --timeout: {text!r} is not a number of seconds above 0\n")
 
 
 def test_help_loads_no_group() -> None:

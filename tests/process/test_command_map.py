@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from commands import environment, lines, ran, started
-from helpers import Method, executions, wait_until
+from commands import lines, ran, started
+from helpers import Method, environment, executions, wait_until
 
 import procorch
 
@@ -343,7 +343,7 @@ def test_without_halt_all_is_done(log: Path) -> None:
         (["targets_command:Shapes.circle"], "type object 'Shapes' has no attribute 'circle'"),
         (["targets_command:number"], "targets_command:number cannot be called: it is int"),
         (["targets_command"], "'targets_command' is not of the form MODULE:FUNC"),
-        (["./nosuch.py:f"], "./nosuch.py cannot be imported as a module named 'nosuch'"),
+        (["./nosuch.py:f"], "there is no file ./nosuch.py"),
         (["builtins:len", "nosuchfile"], "cannot read nosuchfile: No such file or directory"),
         (["builtins:len", "/"], "cannot read /: Is a directory"),
         (["builtins:len", "--initializer", "builtins:nothing"], "module 'builtins' has no attribute 'nothing'"),

@@ -93,9 +93,10 @@ def test_an_installation_without_extras(tmp_path: Path) -> None:
 @pytest.mark.limit(60)
 def test_a_fork_server_that_hangs_is_a_problem_and_nothing_waits_for_it(tmp_path: Path) -> None:
     path = ill(tmp_path, HANGS, "procorch._server")
-    code, said = doctor("--timeout=3", path=path)
+    # For the others long enough, whatever else the machine has to do.
+    code, said = doctor("--timeout=10", path=path)
     assert code == 1
-    assert "round trip with forkserver: failed: no answer within 3 s\n  problem: " in said
+    assert "round trip with forkserver: failed: no answer within 10 s\n  problem: " in said
     assert "result: it does not work: round trip with forkserver" in said
     assert said.count("ms to start") == 2
     pids = [int(pid) for pid in (path / "pids").read_text().split()]

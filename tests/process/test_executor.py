@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed, wait
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import targets
 import targets_executor as mine
 from helpers import executions, wait_until
 
-from procorch import GroupClosed, NotPicklable, ProcessGroup, TaskTimeout, WorkerCrashed
+from procorch import GroupClosed, NotPicklable, ProcessGroup, ProcessHandle, TaskTimeout, WorkerCrashed
 
 
 def begin(executor: Executor, log: Path, gate: Path) -> Future[object]:
@@ -100,14 +101,20 @@ def test_exceptions_may_be_false(function: object, error: type[Exception]) -> No
             group.start(function).result()
 
 
-def test_an_exception_does_not_keep_its_future(log: Path) -> None:
-    with ProcessGroup(1) as group, group.as_executor() as executor:
+@pytest.mark.parametrize(
+    "begin", [ProcessGroup.submit, ProcessGroup.start, lambda group, *of: group.as_executor().submit(*of)]
+)
+def test_an_exception_does_not_keep_what_it_came_from(begin: Callable[..., Any]) -> None:
+    with ProcessGroup(1) as group:
         gc.disable()
         try:
-            future = executor.submit(targets.divide, 0)
+            future = begin(group, targets.divide, 0)
             with pytest.raises(ZeroDivisionError):
                 future.result()
             gone = weakref.ref(future)
+            if isinstance(future, ProcessHandle):
+                assert future.join()
+                group.start(targets.doubler, 1)  # then the group lets go of those that have ended
             del future
             wait_until(lambda: gone() is None)
         finally:
@@ -491,6 +498,16 @@ def test_shutdown_may_cancel_what_has_not_begun(log: Path, gate: Path, waits: bo
         assert running.result() == 7
         with pytest.raises(CancelledError):
             next(results)
+
+
+def test_shutdown_cancels_what_is_just_being_given(log: Path, gate: Path) -> None:
+    with ProcessGroup(1) as group:
+        executor = group.as_executor()
+        begin(executor, log, gate)
+        shutdown = mine.CallsWhenDumped(lambda: executor.shutdown(wait=False, cancel_futures=True))
+        assert executor.submit(targets.doubler, shutdown).cancelled()
+        gate.touch()
+        executor.shutdown()
 
 
 def test_shutdown_cancels_in_the_order_of_the_calls(log: Path, gate: Path) -> None:

@@ -219,6 +219,19 @@ def test_a_group_that_nobody_holds_closes(method: Method) -> None:
     wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("procorch")])
 
 
+def test_a_group_that_nobody_holds_closes_after_a_map_or_a_stream(method: Method) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.warns(ResourceWarning, match="never closed") as warned:
+            assert make_group(method).map(targets.doubler, [1, 2]) == [2, 4]
+            assert list(make_group(method).imap(targets.doubler, [1, 2])) == [2, 4]
+            wait_until(lambda: len(warned) == 2)
+            wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("procorch")])
+    finally:
+        gc.enable()
+
+
 # --- the initializer --------------------------------------------------------------------------------------------------
 
 
@@ -318,3 +331,19 @@ def test_forked_by_an_item_returns_once(method: Method) -> None:
         pids = group.map(targets.fork_and_return, range(3), chunksize=3)
         assert len(set(pids)) == 1
         assert group.map(targets.doubler, [1]) == [2]
+
+
+def test_what_a_process_forked_by_an_item_raises_ends_that(capfd: pytest.CaptureFixture[str]) -> None:
+    errors = [SystemExit(3), SystemExit(), SystemExit("no more"), ValueError("lost")]
+    with make_group("spawn", 1) as group:
+        assert group.map(targets.fork_and_raise, errors, chunksize=4) == [3, 0, 1, 1]
+        assert group.map(targets.doubler, [1]) == [2]
+    told = capfd.readouterr().err
+    assert "no more\n" in told
+    assert told.splitlines()[-1] == "ValueError: lost"
+
+
+def test_forked_by_an_initializer_it_is_one_worker(method: Method) -> None:
+    with make_group(method, 1, initializer=targets.fork_and_return, initargs=(0,)) as group:
+        assert group.map(targets.doubler, range(3)) == [0, 2, 4]
+        assert [group.submit(os.getpid).result()] == [process.pid for process in group.processes]

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import targets
 import targets_large
+import targets_streams
 from helpers import Method, executions, the_worker, wait_until
 
 from procorch import GroupClosed, NotPicklable, ProcessGroup, TaskTimeout, WorkerCrashed, _buffers, _parcel
@@ -243,6 +244,20 @@ def test_a_refused_call_leaves_nothing() -> None:
     with pytest.raises(GroupClosed):
         group.submit(targets_large.give, [EndsGroup(group), bytes(SIZE)])
     assert not _parcel.all_held()
+
+
+@pytest.mark.parametrize("function", [targets.doubler, targets_streams.count_to])
+def test_a_refused_start_leaves_nothing(function: Any) -> None:
+    group = a_group()
+    group.submit(targets_large.give, b"").result()
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(GroupClosed):
+            group.start(function, [EndsGroup(group), bytes(SIZE)])
+        assert not _parcel.all_held()
+    finally:
+        gc.enable()
 
 
 def test_results_that_nobody_takes_are_let_go() -> None:

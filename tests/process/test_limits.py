@@ -394,6 +394,17 @@ def test_a_limit_on_memory_is_an_error_of_the_item(method: Method) -> None:
         assert group.submit(tl.take, 1000).result() == 1000
 
 
+def test_a_lower_limit_on_memory_that_there_is_already_stays(method: Method) -> None:
+    with ProcessGroup(1, mp_context=method, memory_limit=1 << 30) as group:
+        assert group.submit(tl.limits_within, 2 << 30).result() == (1 << 30, 1 << 30)
+
+
+@pytest.mark.parametrize("number", [1 << 62, 1 << 63, 1 << 64, 1 << 100])
+def test_bounds_on_memory_beyond_all_memory_are_none(method: Method, number: int) -> None:
+    with ProcessGroup(1, mp_context=method, memory_limit=number, max_memory_per_child=number) as group:
+        assert len({group.submit(tl.pid_of, item).result() for item in range(3)}) == 1
+
+
 # --- initializer and finalizer ----------------------------------------------------------------------------------------
 
 

@@ -209,6 +209,21 @@ def test_arguments_that_cannot_cross_cost_one_item(method: Method, argument: obj
             group.submit(targets.identity, argument).result()
 
 
+class HoldsGroup:
+    def __init__(self, group: object) -> None:
+        self.group = group
+
+    def double(self, number: int) -> int:
+        return number * 2
+
+
+def test_a_group_that_goes_along_is_named(method: Method) -> None:
+    with ProcessGroup(1, mp_context=method) as group:
+        for holder in (HoldsGroup(group), HoldsGroup(group.options(timeout=60))):
+            with pytest.raises(NotPicklable, match=r"a (ProcessGroup|GroupView) stays in the process that made it"):
+                group.map(holder.double, [1])
+
+
 def test_exceptions_with_odd_constructors_arrive(method: Method) -> None:
     with make_group(method) as group:
         with pytest.raises(targets.TwoArguments, match=r"bad luck \(4\)") as caught:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -47,12 +46,6 @@ class Section:
     """The blocks of code that its lines need."""
     here: tuple[str, ...]
     rows: tuple[tuple[Side | None, Side | None], ...]
-
-    @property
-    def missing(self) -> str | None:
-        """A library that it needs and that is not installed."""
-        imported = re.findall(r"^(?:from|import) (\w+)", "".join(self.there), flags=re.MULTILINE)
-        return next((name for name in imported if importlib.util.find_spec(name) is None), None)
 
 
 def blocks(text: str) -> tuple[str, ...]:
@@ -116,8 +109,6 @@ def test_lines_here(section: Section, values_here: dict[str, str]) -> None:
 @pytest.mark.limit(60)
 @pytest.mark.parametrize("section", READ, ids=lambda section: section.title)
 def test_lines_there(section: Section, values_here: dict[str, str], tmp_path: Path) -> None:
-    if section.missing:
-        pytest.skip(f"{section.missing} is not installed: what is written there is not run")
     rows = [(left, right) for left, right in section.rows if left]
     values = run(tmp_path, [*NAMES, *section.there], [left.line for left, _ in rows])
     faults = []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import traceback
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import targets_executor as mine
 from helpers import executions, wait_until
 
 from procorch import AsyncResult, ProcessGroup, TaskTimeout, WorkerCrashed
+from procorch.events import ChunkBegan, Event
 
 
 def test_calls_give_what_those_of_a_pool_give() -> None:
@@ -85,6 +89,29 @@ def test_who_has_the_result_finds_done_what_its_callback_does(gate: Path) -> Non
         with pytest.raises(ZeroDivisionError):
             failed.get(20)
         assert ZeroDivisionError in map(type, results)
+
+
+@pytest.mark.limit(15)
+def test_a_signal_that_is_noticed_late_reaches_who_waits(gate: Path) -> None:
+    """One that comes after the interpreter's last look, before the wait begins: nothing wakes the thread for it."""
+    main = threading.get_ident()
+
+    def waits() -> bool:
+        files = [Path(frame.filename).name for frame in traceback.extract_stack(sys._current_frames()[main])]
+        return files[-1] in {"threading.py", "_condition.py"} and "async_result.py" in files
+
+    def interrupt() -> None:
+        wait_until(waits)
+        _thread.interrupt_main()
+
+    with ProcessGroup(1) as group, group.as_pool() as pool:
+        result = pool.map_async(targets.wait_for, [str(gate)])
+        another = threading.Thread(target=interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            another.start()
+            result.wait()
+        another.join()
+        gate.touch()
 
 
 def test_a_callback_may_wait_for_what_has_callbacks() -> None:
@@ -161,6 +188,41 @@ def test_leaving_the_block_stops_what_it_was_given(log: Path, gate: Path) -> Non
         assert group.submit(targets.doubler, 1).result() == 2  # a process is free again
         gate.touch()
         assert other.result() == 1
+
+
+def test_to_terminate_it_stops_what_is_just_being_given(log: Path, gate: Path) -> None:
+    with ProcessGroup(1) as group:
+        pool = group.as_pool()
+        terminate = mine.CallsWhenDumped(pool.terminate)
+        with pytest.raises(CancelledError):
+            pool.apply_async(targets.begin_and_wait, (str(log), str(gate), terminate)).get(10)
+        pool.join()
+
+
+def test_a_size_of_chunks_is_obeyed() -> None:
+    sizes: list[int] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, ChunkBegan):
+            sizes.append(event.items)
+
+    for size in (1, 3):
+        sizes.clear()
+        with ProcessGroup(1, on_event=note) as group, group.as_pool() as pool:
+            assert pool.map(targets.doubler, range(60), size)[-1] == 118
+            assert pool.map_async(targets.doubler, range(60), size).get()[-1] == 118
+            assert pool.starmap_async(targets.add, [(1, 2)] * 60, size).get()[-1] == 3
+        assert set(sizes) == {size}
+
+
+def test_a_size_of_chunks_that_is_none_is_refused() -> None:
+    with ProcessGroup(1) as group, group.as_pool() as pool:
+        for many in (pool.map, pool.map_async, pool.imap, pool.imap_unordered):
+            with pytest.raises(ValueError, match="chunksize must be at least 1, not 0"):
+                many(targets.doubler, [1], 0)
+        for star in (pool.starmap, pool.starmap_async):
+            with pytest.raises(ValueError, match="chunksize must be at least 1, not 0"):
+                star(targets.doubler, [(1,)], 0)
 
 
 def test_a_killed_process_is_told_and_nobody_waits_for_ever(log: Path, gate: Path) -> None:

@@ -1,20 +1,24 @@
-"""Process: what workers load when they start, and what comes only when somebody wants it."""
+"""Process: what workers load when they start, what comes only when somebody wants it, and what starts them."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from multiprocessing import resource_tracker, util
 from pathlib import Path
 
 import pytest
+import targets_service
 import targets_start as targets
 from helpers import Method
 
 import procorch
-from procorch import ProcessGroup
+from procorch import ProcessGroup, _popen, _server
 
 PATH = [str(Path(procorch.__file__).parent.parent), str(Path(targets.__file__).parent)]
 
@@ -39,11 +43,13 @@ OURS |= {
     "_buffers",
     "_cpus",
     "_condition",
+    "_forked",
     "_mail",
     "_memory",
     "_parcel",
     "_passing",
     "_plain",
+    "_runner",
     "_spares",
     "_spin",
     "_titles",
@@ -107,3 +113,57 @@ def test_levels_hold_for_what_is_loaded_later(heard: list[str]) -> None:
     finally:
         logger.setLevel(logging.NOTSET)
     assert heard == []
+
+
+# --- among many descriptors -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Have so many that further ones have numbers that not every call of the system takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2048)), hard))
+    opened: list[int] = []
+    try:
+        opened += (os.open(os.devnull, os.O_RDONLY) for _ in range(1100))
+        yield
+    finally:
+        for one in opened:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_workers_start_and_talk_where_there_are_many_descriptors(method: Method) -> None:
+    with ProcessGroup(1, mp_context=method) as group:
+        assert group.map(abs, range(-3, 0)) == [3, 2, 1]
+        process = group.start(targets_service.echo)
+        process.send("hello ")
+        assert process.receive(str, timeout=10) == "hello hello "
+        process.stop()
+        assert process.result() == "stopped"
+
+
+# --- the fork server --------------------------------------------------------------------------------------------------
+
+
+def test_a_fork_server_that_was_refused_once_is_started_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no other child of this process is taken for the one that there was not."""
+    server = _server.ForkServer()
+    monkeypatch.setattr(_popen, "_servers", [server])
+    resource_tracker.ensure_running()
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(util, "spawnv_passfds", refuse)
+        with pytest.raises(OSError, match="no more processes"):
+            server.request([])
+    child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    with ProcessGroup(1, mp_context="forkserver") as group:
+        assert group.submit(str, 2).result() == "2"
+    assert child.wait() == 7
+    server.forget()
+    os.waitpid(server._pid, 0)

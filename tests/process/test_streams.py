@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from array import array
+from collections import deque
 from concurrent.futures import CancelledError
 from functools import partial
 from itertools import islice
@@ -241,6 +242,23 @@ def test_closing_in_another_thread_ends_the_loop(gate: Path) -> None:
         gate.touch()
         assert taken == [0]
         assert stream.join(20)
+
+
+def test_closing_when_somebody_is_just_about_to_take_rows_ends_the_loop() -> None:
+    class Signalled(deque[Any]):
+        """A signal comes in, or another thread, when somebody has just seen that there are rows."""
+
+        def __bool__(self) -> bool:
+            there = len(self) > 0
+            stream.close()
+            return there
+
+    with ProcessGroup(1, engine=FakeEngine()) as group:
+        stream = group.start(ts.count_to, 3)
+        wait_until(lambda: stream._segments)
+        stream._segments = Signalled(stream._segments)
+        rows = list(stream)
+        assert rows == [(number, "row") for number in range(len(rows))]
 
 
 def test_leaving_the_group_closes_what_nobody_has_taken_to_its_end(method: Method, log: Path) -> None:

@@ -23,7 +23,8 @@ from procorch._aio.coroutines import InLoop
 from procorch._aio.gentle import GentlePickles, mention_main
 from procorch._aio.hops import Hops, Threads, settle
 from procorch._functions import name_of
-from procorch._pickles import WORD, Pickles, mentions_main
+from procorch._mentions import WORD, mentions_main
+from procorch._pickles import Pickles
 from procorch.aio import AsyncProcessGroup
 from procorch.testing import FakeEngine
 
@@ -49,6 +50,27 @@ def test_public_names_are_known_by_their_public_module() -> None:
         value = getattr(aio, name)
         assert value.__module__ == "procorch.aio"
         assert value.__doc__
+
+
+def test_no_room_for_the_thread_that_closes_it_lets_nobody_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.endswith("-closer"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> None:
+        group = fake()
+        assert await group.run(t.doubler, 1) == 2
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start"):
+                await group.aclose()
+        await asyncio.wait_for(group.aclose(), 10)
+        assert not group.processes
+
+    run(main())
 
 
 def test_it_takes_the_arguments_of_a_process_group() -> None:

@@ -1,6 +1,6 @@
 """Unit: bad input is refused at the call, by a message that names the argument and what is allowed; nothing starts."""
 
-# mypy: disable-error-code="arg-type, call-overload"
+# mypy: disable-error-code="arg-type, call-arg, call-overload"
 # That is what this file is about.
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 import targets
 
 from procorch import Checkpoint, NotPicklable, ProcessGroup
+from procorch.testing import Clock
 
 CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda _: ProcessGroup(0), ValueError, "max_workers must be at least 1, not 0"),
@@ -25,6 +26,8 @@ CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda _: ProcessGroup(mp_context="vfork"), ValueError, "mp_context must be one of"),
     (lambda _: ProcessGroup(mp_context=3), TypeError, "mp_context must be one of"),
     (lambda _: ProcessGroup(initializer=3), TypeError, "initializer must be callable"),
+    (lambda _: ProcessGroup(finalizer=3), TypeError, "finalizer must be callable"),
+    (lambda _: ProcessGroup(finalargs=3), TypeError, "finalargs must be iterable"),
     (lambda _: ProcessGroup(forward_logs=1), TypeError, "forward_logs must be True or False, not 1"),
     (lambda _: ProcessGroup(initargs=3), TypeError, "initargs must be iterable"),
     (lambda _: ProcessGroup(initializer=threading.Lock().acquire), NotPicklable, "lock"),
@@ -33,6 +36,15 @@ CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda group: group.submit("x"), TypeError, "fn must be callable"),
     (lambda group: group.start("x"), TypeError, "fn must be callable"),
     (lambda group: group.map(targets.doubler), TypeError, "map needs at least one iterable"),
+    (
+        lambda group: group.map(abs, [], timeout=1),
+        TypeError,
+        r"^ProcessGroup\.map\(\) got an unexpected keyword argument",
+    ),
+    (lambda _: ProcessGroup.map(abs, [], timeout=1), TypeError, r"^ProcessGroup\.map\(\) got an unexpected keyword"),
+    (lambda group: group.imap(abs, [], timeout=1), TypeError, r"^ProcessGroup\.imap\(\) got an unexpected keyword"),
+    (lambda group: group.start(), TypeError, r"^ProcessGroup\.start\(\) missing 1 required positional argument"),
+    (lambda group: group.submit(), TypeError, r"^ProcessGroup\.submit\(\) missing 1 required positional argument"),
     (lambda group: group.map(targets.doubler, 5), TypeError, "iterable 1 of map must be iterable, not 5"),
     (lambda group: group.imap(targets.add, [1], 5), TypeError, "iterable 2 of imap must be iterable, not 5"),
     (lambda group: group.map(targets.doubler, [], chunksize=0), ValueError, "chunksize must be at least 1"),
@@ -75,6 +87,8 @@ CASES: list[tuple[Callable[[ProcessGroup], Any], type[Exception], str]] = [
     (lambda group: group.join(timeout=math.nan), ValueError, "timeout must be at least 0"),
     (lambda group: group.join(timeout="soon"), TypeError, "timeout must be a number"),
     (lambda _: ProcessGroup.map(3, []), TypeError, "fn must be callable"),
+    (lambda _: Clock().advance(-1), ValueError, "seconds must be at least 0, not -1"),
+    (lambda _: Clock().advance(math.nan), ValueError, "seconds must be at least 0, not nan"),
 ]
 
 

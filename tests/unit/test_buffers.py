@@ -314,6 +314,47 @@ def test_none_is_kept_when_nobody_looks_after_them(monkeypatch: pytest.MonkeyPat
     assert count_descriptors() == before
 
 
+def test_a_file_that_is_written_again_is_to_be_given_back_afterwards() -> None:
+    """Who waits looks once whether there is any: one that finds none just then would sleep on with it."""
+    there_and_back(LARGE)
+    spare = _spares.take()
+    assert spare is not None
+    assert _spares.are_there()
+    _spares.drop()
+    assert not _spares.are_there()
+
+
+class Shrinking:
+    """Gives its large buffer the first time only."""
+
+    def __init__(self) -> None:
+        self.buffers = [LARGE]
+
+    def __reduce__(self) -> Any:
+        return bytes, (pickle.PickleBuffer(self.buffers.pop() if self.buffers else b"small"),)
+
+
+def test_an_object_may_be_small_when_it_is_pickled_again() -> None:
+    assert there_and_back(Shrinking()) == b"small"
+
+
+class Counting:
+    """Counts how often it is pickled."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __reduce__(self) -> Any:
+        self.count += 1
+        return bytes, (pickle.PickleBuffer(LARGE),)
+
+
+def test_an_object_is_pickled_once_more_if_it_turns_out_to_be_large() -> None:
+    counting = Counting()
+    assert there_and_back(counting) == LARGE
+    assert counting.count == 2
+
+
 def test_without_a_second_opening_it_works_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> int:
         raise FileNotFoundError

@@ -175,6 +175,22 @@ def test_a_file_system_may_know_another_way_only(path: Path, monkeypatch: pytest
     ours.close()
 
 
+def test_room_is_there_to_its_end_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = ledger(path)
+    room, pwrite = path.stat().st_size, os.pwrite
+
+    def write(fd: int, data: bytes, at: int) -> int:
+        if at >= room + 1000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(fd, data[: room + 1000 - at], at)
+
+    monkeypatch.delattr(os, "posix_fallocate")
+    monkeypatch.setattr(os, "pwrite", write)
+    with pytest.raises(OSError, match="No space"):
+        ours.prepare(room, [None])
+    ours.close()
+
+
 def test_there_may_be_no_room(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = ledger(path)
 

@@ -24,7 +24,7 @@ from procorch._events import WorkerDied, WorkerReady
 from procorch._lanes import Lane
 from procorch._outcome import pack as pickled
 from procorch._shares import Shares
-from procorch.engines import _dask_worker
+from procorch.engines import _dask_worker, dask
 from procorch.engines import adapt as engine_for
 from procorch.engines._dask_members import Found
 from procorch.engines.dask import DaskEngine
@@ -36,6 +36,7 @@ class Released:
     def __init__(self, key: str) -> None:
         self.key = key
         self.released = False
+        self.status = "finished"
 
     def release(self) -> None:
         self.released = True
@@ -56,11 +57,13 @@ class Cluster(Base):  # type: ignore[misc]  # dask's types are partial
         self._thread.start()
         self.workers: list[Found] = []
         self.changes: asyncio.Queue[None] = asyncio.Queue()
+        self.answers = True
         self.submitted: list[dict[str, Any]] = []
         self.futures: list[Released] = []
         self.scattering = threading.Event()
         self.may_scatter = asyncio.Event()
         self.scatter_fails = 0
+        self.scattered: list[Released] = []
         self.versions: dict[str, object] = {}
         self.looks: list[tuple[Any, ...]] = []
 
@@ -95,7 +98,7 @@ class Cluster(Base):  # type: ignore[misc]  # dask's types are partial
         self.asyncio_loop.call_soon_threadsafe(self.changes.put_nowait, None)
 
     async def run_on_scheduler(self, function: Any, known: set[str] | None, asynchronous: bool) -> list[Found]:
-        if known is not None:
+        if known is not None or not self.answers:
             await self.changes.get()
         return self.workers
 
@@ -122,7 +125,8 @@ class Cluster(Base):  # type: ignore[misc]  # dask's types are partial
         if self.scatter_fails:
             self.scatter_fails -= 1
             raise OSError("no room")
-        return {key: Released(key) for key in data}
+        self.scattered += [Released(key) for key in data]
+        return {one.key: one for one in self.scattered[-len(data) :]}
 
     def let_scatter(self) -> None:
         self.asyncio_loop.call_soon_threadsafe(self.may_scatter.set)
@@ -256,6 +260,39 @@ def test_data_that_could_not_be_brought_there_is_brought_again(cluster: Cluster)
     engine.close()
 
 
+def test_what_is_shared_is_brought_again_when_all_that_had_it_are_lost(cluster: Cluster) -> None:
+    shares = Shares("group")
+    engine = DaskEngine(cluster)
+    engine.open(shares)
+    cluster.change("a")
+    wait_until(lambda: engine._homes)
+    handle = shares.add([1], pickled([1]))
+    cluster.let_scatter()
+    first, second, third = lane_of(engine, 1), lane_of(engine, 2), lane_of(engine, 3)
+    first.send(chunk())
+    submitted(cluster, 1)
+    second.send(chunk())
+    submitted(cluster, 2)
+    assert len(cluster.scattered) == 1
+    cluster.scattered[0].status = "cancelled"  # as dask has it then
+    third.send(chunk())
+    submitted(cluster, 3)
+    assert [one["args"][2] for one in cluster.submitted] == [cluster.scattered[:1]] * 2 + [cluster.scattered[1:]]
+    handle.close()
+    engine.close()
+
+
+def test_a_large_function_is_brought_once_to_each_of_many_workers(cluster: Cluster, engine: DaskEngine) -> None:
+    cluster.change(*map(str, range(40)))
+    wait_until(lambda: len(engine._homes) == 40)
+    cluster.let_scatter()
+    large = chunk(function=bytes(1 << 20))
+    for number in range(120):
+        lane_of(engine, number).send(large)
+    submitted(cluster, 120)
+    assert len(cluster.scattered) == 40
+
+
 def test_only_the_process_that_has_a_chunk_is_asked_about_it(cluster: Cluster, engine: DaskEngine) -> None:
     cluster.change("a")
     wait_until(lambda: engine._homes)
@@ -284,6 +321,16 @@ def test_a_cluster_where_nobody_can_run_items_is_refused(cluster: Cluster) -> No
     cluster.versions["a"] = (1, "host", "0.0.1")
     with pytest.raises(RuntimeError, match=r"no worker of the cluster can run items; of a: it has procorch 0\.0\.1"):
         DaskEngine(cluster)
+
+
+def test_nothing_is_left_in_the_loop_of_a_client_when_the_scheduler_does_not_answer(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "_CONNECT_SECONDS", 0.05)
+    cluster.answers = False
+    with pytest.raises(TimeoutError):
+        DaskEngine(cluster)
+    wait_until(lambda: not asyncio.all_tasks(cluster.asyncio_loop))
 
 
 def test_a_client_whose_loop_has_ended(cluster: Cluster) -> None:
@@ -329,3 +376,14 @@ def test_an_executor_of_dask_stands_for_its_client_and_its_options(cluster: Clus
 def test_what_is_no_client() -> None:
     with pytest.raises(TypeError, match=r"distributed\.Client or the address"):
         DaskEngine(m)  # type: ignore[arg-type]
+
+
+def test_places_that_make_no_sense(cluster: Cluster) -> None:
+    with pytest.raises(TypeError, match=r"several workers; for one, \['tcp://a:1'\]"):
+        DaskEngine(cluster, workers="tcp://a:1")  # each of its letters would be one, and work would wait for ever
+    with pytest.raises(ValueError, match=r"resources\['GPU'\] must be at least 0 and finite, not -1"):
+        DaskEngine(cluster, resources={"GPU": -1})
+    with pytest.raises(TypeError, match=r"resources\['GPU'\] must be a number, not 'two'"):
+        DaskEngine(cluster, resources={"GPU": "two"})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="resources must be a mapping of names to numbers"):
+        DaskEngine(cluster, resources=["GPU"])  # type: ignore[arg-type]

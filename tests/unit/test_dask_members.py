@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from loops import until
 
 import procorch
 
@@ -55,6 +56,8 @@ class Client:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self.says: dict[str, object] = {}
+        self.silent: set[str] = set()
+        """Workers that do not answer as long as they are in here."""
         self.asked: list[list[str]] = []
 
     async def run_on_scheduler(self, function: Callable[..., Any], *args: Any, asynchronous: bool) -> Any:
@@ -64,6 +67,8 @@ class Client:
     async def run(self, function: Callable[..., Any], *, workers: list[str], on_error: str, asynchronous: bool) -> Any:
         assert (on_error, asynchronous) == ("return", True)
         self.asked.append(workers)
+        while self.silent & set(workers):
+            await asyncio.sleep(0)
         usual = function()
         said = {address: self.says.get(address, usual) for address in workers}
         return {address: one for address, one in said.items() if one is not None}
@@ -117,6 +122,23 @@ async def test_it_waits_until_somebody_joins_or_leaves() -> None:
     left, joined = await change
     assert ([one.address for one in left], joined) == (["a"], [])
     assert list(members.known) == ["b"]
+
+
+@in_loop
+async def test_nothing_stays_behind_with_the_scheduler() -> None:
+    scheduler = Scheduler(a=State("a", "id-a", 1))
+    before = asyncio.all_tasks()
+    client, members = made(scheduler)
+    await members.change()
+    scheduler.join("b", State("b", "id-b", 1))
+    client.silent.add("b")
+    change = asyncio.ensure_future(members.change())
+    await until(lambda: client.asked == [["a"], ["b"]])
+    change.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await change
+    members.rest()
+    await until(lambda: asyncio.all_tasks() == before)
     assert scheduler.plugins == {}
 
 
@@ -142,9 +164,61 @@ async def test_a_change_that_is_undone_wakes_nobody() -> None:
         await asyncio.sleep(0)
     assert not change.done()
     change.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await change
-    assert scheduler.plugins == {}
+
+
+@in_loop
+async def test_a_change_that_is_cancelled_is_told_of_another_time() -> None:
+    """As when a group ends while somebody is met: the next group of the engine must know who is there, and who not."""
+    scheduler = Scheduler(a=State("a", "id-a", 1))
+    client, members = made(scheduler)
+    await members.change()
+    scheduler.join("b", State("b", "id-b", 1))
+    client.silent.add("b")
+    change = asyncio.ensure_future(members.change())
+    await until(lambda: client.asked == [["a"], ["b"]])
+    scheduler.leave("a")
+    change.cancel()
+    members.rest()
+    client.silent.clear()
+    left, joined = await members.change()
+    while not (left and joined):  # at once, or one after the other
+        more = await members.change()
+        left, joined = left + more[0], joined + more[1]
+    assert ([one.address for one in left], [one.address for one in joined]) == (["a"], ["b"])
+
+
+@in_loop
+async def test_who_has_left_is_told_of_while_others_are_met() -> None:
+    scheduler = Scheduler(a=State("a", "id-a", 1))
+    client, members = made(scheduler)
+    await members.change()
+    scheduler.join("b", State("b", "id-b", 1))
+    client.silent.add("b")
+    change = asyncio.ensure_future(members.change())
+    await until(lambda: client.asked == [["a"], ["b"]])
+    scheduler.leave("a")
+    assert [one.address for one in (await change)[0]] == ["a"]
+    client.silent.clear()
+    assert [one.address for one in (await members.change())[1]] == ["b"]
+    assert client.asked == [["a"], ["b"]]  # nobody is asked twice
+
+
+@in_loop
+async def test_who_leaves_before_it_was_met_has_not_joined() -> None:
+    scheduler = Scheduler(a=State("a", "id-a", 1))
+    client, members = made(scheduler)
+    await members.change()
+    scheduler.join("b", State("b", "id-b", 1))
+    client.silent.add("b")
+    change = asyncio.ensure_future(members.change())
+    await until(lambda: client.asked == [["a"], ["b"]])
+    scheduler.leave("b")
+    await until(lambda: members._ids == {"id-a"})
+    client.says["b"] = OSError("closed")
+    client.silent.clear()
+    assert await change == ([], [])
+    assert list(members.known) == ["a"]
+    assert members.unfit == {}
 
 
 @in_loop
@@ -155,7 +229,9 @@ async def test_another_process_at_the_same_address_is_another_worker() -> None:
     scheduler.leave("a")
     scheduler.join("a", State("a", "id-2", 1))
     left, joined = await members.change()
-    assert ([one.id for one in left], [one.id for one in joined]) == (["id-1"], ["id-2"])
+    assert ([one.id for one in left], joined) == (["id-1"], [])
+    left, joined = await members.change()
+    assert (left, [one.id for one in joined]) == ([], ["id-2"])
     assert members.known["a"].id == "id-2"
 
 
@@ -169,7 +245,6 @@ def test_a_scheduler_answers_after_a_while(monkeypatch: pytest.MonkeyPatch) -> N
         return await members.change()
 
     assert asyncio.run(ask()) == ([], [])
-    assert scheduler.plugins == {}
 
 
 @in_loop
@@ -178,6 +253,14 @@ async def test_those_that_were_chosen_count() -> None:
     client, members = made(scheduler, ["a", "third"])
     assert [one.address for one in (await members.change())[1]] == ["a", "c"]
     assert client.asked == [["a", "c"]]
+
+
+@in_loop
+async def test_a_name_may_be_a_number() -> None:
+    """Those of dask's own clusters are."""
+    numbers: Any = [1]
+    _, members = made(Scheduler(a=State("0", "id-a", 1), b=State("1", "id-b", 1)), numbers)
+    assert [one.address for one in (await members.change())[1]] == ["b"]
 
 
 @in_loop
@@ -198,18 +281,22 @@ async def test_a_chunk_that_needs_nothing_of_something() -> None:
 @in_loop
 async def test_those_that_cannot_run_items() -> None:
     scheduler = Scheduler(
-        a=State("a", "id-a", 1), b=State("b", "id-b", 1), c=State("c", "id-c", 1), d=State("d", "id-d", 1)
+        **{name: State(name, f"id-{name}", 1) for name in "abcde"},
     )
     client, members = made(scheduler)
     client.says = {"a": (1, "host", "0.0.1"), "b": ModuleNotFoundError("No module named 'procorch'"), "c": None}
+    client.says["e"] = OSError("timed out")
     _, joined = await members.change()
     assert [one.address for one in joined] == ["d"]
     assert members.unfit["a"] == f"it has procorch 0.0.1, and this process {procorch.__version__}"
     assert "ModuleNotFoundError: No module named 'procorch'" in members.unfit["b"]
+    assert members.unfit["b"].startswith("procorch cannot be loaded there: ")
     assert "c" in members.unfit
+    assert members.unfit["e"] == "it cannot be reached: OSError: timed out"
     client.says = {}
     scheduler.leave("d")
-    assert [one.address for one in (await members.change())[1]] == ["a", "b", "c"]  # asked again, and fit now
+    assert [one.address for one in (await members.change())[0]] == ["d"]
+    assert [one.address for one in (await members.change())[1]] == ["a", "b", "c", "e"]  # asked again, and fit now
     assert members.unfit == {}
 
 

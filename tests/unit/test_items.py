@@ -70,7 +70,7 @@ class Kept(RuleBasedStateMachine):
             assert self.items[number] == self.model[number]
 
 
-TestKept = Kept.TestCase
+TestKept = pytest.mark.limit(120)(Kept.TestCase)
 
 
 def test_what_is_dropped_is_let_go_of() -> None:

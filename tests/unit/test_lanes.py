@@ -83,6 +83,17 @@ def test_an_answer(engine: ByHand, lane: Lane) -> None:
     assert engine.said == [("done with", 1)]
 
 
+def test_its_address_goes_with_its_pid(engine: ByHand, lane: Lane) -> None:
+    for answers in (Answers(5, "there"), Answers(6, "elsewhere")):
+        send(engine, lane).tell(answers.of([2, 4, 6]))
+        told(engine)
+        assert (lane.pid, lane.address) == (answers.pid, answers.host)
+    lane.set_place(7, "tcp://10.0.0.1:1")
+    send(engine, lane).tell(ANSWERS.of([2, 4, 6]))
+    told(engine)
+    assert (lane.pid, lane.address) == (5, "tcp://10.0.0.1:1")  # the place that the engine has told, as users know it
+
+
 def test_the_next_chunk_may_be_sent_when_the_end_of_one_is_told(engine: ByHand, lane: Lane) -> None:
     send(engine, lane).tell(ANSWERS.of([2, 4, 6]))
     for event in lane.read():

@@ -26,12 +26,12 @@ from procorch import (
 )
 from procorch._events import Dropped, Lost, NotStarted, Outcome, Remains, TimedOut
 from procorch._messages import Failure, Stage, Value
+from procorch._notes import annotate
 from procorch._outcome import capture, read_report
 from procorch._verdict import (
     Ending,
     Place,
     RemoteTraceback,
-    annotate,
     judge,
     rebuild_setup_error,
     shorten,

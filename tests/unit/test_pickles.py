@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from procorch import NotPicklable, Task, _functions, _main, _places, _tokens, _values
 from procorch._functions import Functions
-from procorch._pickles import _LEAST, _SHORT, LARGE, Pickles, by_name, mentions_main, names_in_main
+from procorch._mentions import _SHORT, LARGE, SHORTEST, mentions_main, names_in_main
+from procorch._pickles import Pickles, by_name
 from procorch._places import MainModule, NoModule, find_main
 
 TASK = Task("module.function", "7", 3)
@@ -117,7 +118,7 @@ def test_a_name_is_found_wherever_it_stands(main: Any, size: int) -> None:
 
 def test_what_is_too_short_to_be_searched_names_nothing(main: Any) -> None:
     exec("def f(): pass", vars(main))
-    assert len(pickle.dumps(main.f, 5)) == _LEAST
+    assert len(pickle.dumps(main.f, 5)) == SHORTEST
 
 
 def test_codes_that_are_stepped_over_have_no_arguments() -> None:
@@ -268,6 +269,24 @@ def test_without_cloudpickle_one_without_a_guard_is_not(main: Any) -> None:
 @pytest.mark.usefixtures("no_cloudpickle")
 def test_copies_of_this_process_have_its_main(main: Any) -> None:
     assert function(main.double, have_main=True) == pickle.dumps(main.double, 5)
+
+
+class Once:
+    """Can be pickled one time only."""
+
+    def __init__(self) -> None:
+        self.left = iter(["__main__"])
+
+    def __reduce__(self) -> Any:
+        return list, (next(self.left),)
+
+
+@pytest.mark.usefixtures("no_cloudpickle")
+def test_what_refuses_to_be_looked_through_is_refused() -> None:
+    got = item(Once())
+    assert isinstance(got, NotPicklable)
+    assert "StopIteration" in got.detail
+    assert isinstance(got.__cause__, StopIteration)
 
 
 def test_what_cannot_go_by_value_goes_by_name(main: Any) -> None:

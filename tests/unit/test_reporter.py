@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 from collections.abc import Iterator
@@ -90,7 +91,12 @@ def test_what_never_began_does_not_end(clock: Clock, listener: Listener) -> None
     assert listener.heard == []
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()])
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Forbids to set attributes."""
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), Frozen()])
 def test_a_failure_at_the_end_is_told_by_a_note_of_the_error_that_ended_it(clock: Clock, error: BaseException) -> None:
     reporter = Reporter(Listener(fails_last=True), None, clock)
     reporter.begin()

@@ -14,7 +14,6 @@ import targets_streams as ts
 
 from procorch import _messages as m
 from procorch._aio.coroutines import InLoop
-from procorch._child import Runner
 from procorch._events import ChunkEnded, Recorded
 from procorch._inbox import Inbox
 from procorch._messages import Last, Plain
@@ -22,6 +21,7 @@ from procorch._outcome import dumps
 from procorch._parcel import Parcel
 from procorch._queue import PAGE_BYTES, Reader
 from procorch._rows import AsyncRows, Rows
+from procorch._runner import Runner
 from procorch._targets import rows_of, runnable
 from procorch._writer import Writer
 

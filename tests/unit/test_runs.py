@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from procorch import _messages as m
 from procorch._buffers import loads
-from procorch._child import Death, Runner
 from procorch._messages import Failure, Plain, Value
 from procorch._outcome import read_report
 from procorch._queue import FIRST, Reader, Record
+from procorch._runner import Death, Runner
 from procorch._writer import Writer
 
 PAGE = 16384

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,27 @@ def alive(pid: int) -> bool:
 def test_a_process_without_children_has_no_descendants() -> None:
     with program("print('ready', flush=True); input()") as process:
         assert descendants(process.pid) == []
+
+
+def test_a_thread_that_ends_meanwhile_hides_no_descendants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has started is another thread's then, and that may have been asked before."""
+    for thread, child in (("10", "2"), ("11", "3")):
+        folder = tmp_path / "1" / "task" / thread
+        folder.mkdir(parents=True)
+        (folder / "children").write_text(child)
+    honest = Path.read_text
+    asked: list[Path] = []
+
+    def end_the_second(file: Path) -> str:
+        asked.append(file)
+        if len(asked) == 2:
+            shutil.rmtree(file.parent)
+            asked[0].write_text("2 3")
+        return honest(file)
+
+    monkeypatch.setattr(Path, "read_text", end_the_second)
+    assert sorted(descendants(1, tmp_path)) == [2, 3]
+    assert len(asked) == 3
 
 
 def test_a_process_that_has_ended_has_none_ignores_nothing_and_gets_no_signal() -> None:

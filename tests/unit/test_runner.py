@@ -17,12 +17,12 @@ import pytest
 from procorch import _messages as m
 from procorch import _spares
 from procorch._buffers import loads
-from procorch._child import Runner
 from procorch._messages import Failure, Plain, Report, Retriable, Value
 from procorch._outcome import read_report
 from procorch._parcel import Parcel
 from procorch._plain import are_plain
 from procorch._queue import PAGE_BYTES, Beside, Reader, Record
+from procorch._runner import Runner
 from procorch._writer import Writer
 
 MILLISECOND = 1_000_000
