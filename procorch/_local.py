@@ -286,7 +286,11 @@ class LocalEngine(Engine):
         self._workers: set[LocalWorker] = set()
         self._shares_version: object = self.shares.version
         self._selector = selectors.DefaultSelector()
-        self._wake_reader, self._wake_writer = socket.socketpair()
+        try:
+            self._wake_reader, self._wake_writer = socket.socketpair()
+        except OSError:
+            self._selector.close()
+            raise
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._selector.register(self._wake_reader, selectors.EVENT_READ)

@@ -347,6 +347,7 @@ def test_without_halt_all_is_done(log: Path) -> None:
         (["builtins:len", "nosuchfile"], "cannot read nosuchfile: No such file or directory"),
         (["builtins:len", "/"], "cannot read /: Is a directory"),
         (["builtins:len", "--initializer", "builtins:nothing"], "module 'builtins' has no attribute 'nothing'"),
+        (["builtins:len", "--jobs", "many"], "argument -j/--jobs: 'many' is not a number of at least 1"),
         (["builtins:len", "--jobs", "0"], "argument -j/--jobs: '0' is not a number of at least 1"),
         (["builtins:len", "--timeout", "nan"], "argument --timeout: 'nan' is not a number of seconds above 0"),
         (["builtins:len", "--timeout", "0"], "argument --timeout: '0' is not a number of seconds above 0"),

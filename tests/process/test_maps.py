@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
@@ -11,13 +12,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import targets
 from helpers import Method, executions, the_worker, wait_until
 
-from procorch import NotPicklable, ProcessGroup, WorkerCrashed, _popen
+from procorch import NotPicklable, ProcessGroup, WorkerCrashed, WorkerStartError, _local, _popen, _server
 from procorch._job import Job
 from procorch._supervisor import Supervisor
 
@@ -34,6 +35,17 @@ def test_map_raises_the_first_error_in_the_order_of_the_input(method: Method, ga
             group.map(partial(targets.fail_after, str(gate)), range(4), chunksize=1)
         assert caught.value.args == (0,)
         assert "item 0" in caught.value.__notes__[0]
+
+
+def test_a_worker_forgets_functions_to_make_room_and_is_told_again(
+    method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_local, "_MOST_FUNCTIONS", 2)
+    with make_group(method, 1) as group:
+        for _ in range(3):
+            assert group.submit(targets.doubler, 3).result() == 6
+            assert group.submit(targets.identity, 3).result() == 3
+            assert group.submit(targets.add, 3, 4).result() == 7
 
 
 def test_nothing_is_begun_once_an_error_is_known(method: Method, log: Path, gate: Path) -> None:
@@ -232,6 +244,16 @@ def test_base_exceptions_are_outcomes(method: Method, function: Callable[[], obj
         assert group.submit(targets.whoami).result()[1] == pid
 
 
+def test_an_interrupt_of_a_worker_alone_is_its_item_s(method: Method) -> None:
+    """Idle it has none, and goes on."""
+    with make_group(method, 1) as group:
+        pid = group.submit(targets.whoami).result()[1]
+        os.kill(pid, signal.SIGINT)
+        error = group.submit(signal.raise_signal, signal.SIGINT).exception()
+        assert isinstance(error, KeyboardInterrupt)
+        assert group.submit(targets.whoami).result()[1] == pid
+
+
 def test_large_arguments_and_results(method: Method) -> None:
     with make_group(method) as group:
         size = 40 << 20
@@ -307,6 +329,40 @@ def test_the_fork_server_may_die(gate: Path) -> None:
         os.kill(pid or 0, signal.SIGKILL)
         wait_until(lambda: not group.processes)
         assert group.submit(targets.doubler, 3).result() == 6
+
+
+def test_the_fork_server_may_die_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with make_group("forkserver", 1) as group:
+        assert group.submit(targets.doubler, 1).result() == 2
+        server, honest = _popen._servers[0]._pid, _server.read_number
+        os.kill(server, signal.SIGSTOP)  # what it is asked next it will not have read
+
+        def kill_first(fd: int) -> int:
+            monkeypatch.setattr(_server, "read_number", honest)
+            os.kill(server, signal.SIGKILL)
+            return honest(fd)
+
+        monkeypatch.setattr(_server, "read_number", kill_first)
+        assert group.start(targets.doubler, 4).result() == 8
+    assert _popen._servers[0]._pid != server
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_a_system_that_refuses_a_fork_is_named(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a fork server, here its part that forks runs in this process."""
+
+    def refuse() -> NoReturn:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    def ask(fds: object) -> tuple[int, int]:
+        (status, status_end), (data_end, data) = os.pipe(), os.pipe()
+        _server._fork([data_end, status_end], [], {})
+        return status, data
+
+    monkeypatch.setattr(os, "fork", refuse)
+    monkeypatch.setattr(_popen._servers[0], "request", ask)
+    with make_group(method, 1) as group, pytest.raises(WorkerStartError, match="Resource temporarily unavailable"):
+        group.submit(targets.doubler, 1).result()
 
 
 def test_a_caller_who_comes_when_the_group_has_just_ended_finds_nothing(method: Method) -> None:

@@ -153,6 +153,8 @@ def test_callbacks_have_run_after_join() -> None:
 def test_a_closed_pool_takes_nothing_and_its_group_goes_on() -> None:
     with ProcessGroup(1) as group:
         pool = group.as_pool()
+        with pytest.raises(ValueError, match="Pool is still running"):
+            pool.join()
         pool.close()
         for call in (pool.apply, pool.apply_async):
             with pytest.raises(ValueError, match="Pool not running"):

@@ -13,17 +13,19 @@ from typing import Any
 
 import pytest
 
-from procorch import _buffers, _memory, _parcel, _passing, _spares
+from procorch import NotPicklable, Task, _buffers, _memory, _parcel, _passing, _spares, _values
 from procorch import _messages as m
 from procorch._buffers import loads
 from procorch._channel import Channel
 from procorch._outcome import pack as dumps
 from procorch._parcel import Parcel
+from procorch._pickles import Pickles
 from procorch._sender import Sender
 from procorch._wire import FrameReader
 
 np = pytest.importorskip("numpy")
 
+TASK = Task("shop.pack", "7")
 LEAST = 1 << 12
 LARGE = bytes(range(256)) * 512
 
@@ -54,6 +56,26 @@ def count_descriptors() -> int:
 def test_small_objects_are_plain_pickles() -> None:
     for value in (1, "text", b"x" * 100, [1, (2,)], np.arange(10)):
         assert dumps(value) == pickle.dumps(value, 5)
+
+
+def test_what_goes_by_value_may_have_a_large_neighbour() -> None:
+    pytest.importorskip("cloudpickle")
+    value = [np.arange(5000.0), lambda: 7]
+    for packed in (dumps(value), Pickles(have_main=False).item(value, lambda: TASK)):
+        assert not isinstance(packed, NotPicklable)
+        array, function = loads(packed)
+        assert (array == value[0]).all()
+        assert function() == 7
+
+
+def test_a_large_neighbour_changes_nothing_about_what_cannot_cross(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = count_descriptors()
+    monkeypatch.setattr(_values, "cloudpickle", lambda: None)
+    value = [np.arange(5000.0), lambda: 7]
+    with pytest.raises(Exception, match=r"Can't (pickle|get local object)"):
+        dumps(value)
+    assert isinstance(Pickles(have_main=False).item(value, lambda: TASK), NotPicklable)
+    assert count_descriptors() == before
 
 
 @pytest.mark.parametrize(

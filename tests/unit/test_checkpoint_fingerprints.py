@@ -97,6 +97,31 @@ def test_a_function_without_source_is_known_by_its_bytecode() -> None:
     assert make(BASE) == make(SAME["comments"])
     for what in ("an operator", "a default", "a constant"):
         assert make(BASE) != make(OTHER[what])
+    inner = "def work(x):\n    def inner(y):\n        return y + 1\n    return inner(x)\n"
+    assert make(inner) == make(inner)
+    assert make(inner) != make(inner.replace("y + 1", "y + 2"))
+
+
+def test_a_function_may_close_over_what_is_not_there_yet() -> None:
+    def make() -> Callable[[], int]:
+        def work() -> int:
+            return coming
+
+        before = fingerprint(work)
+        coming: int = 1
+        assert fingerprint(work) != before
+        return work
+
+    assert fingerprint(make()) == fingerprint(make())
+
+
+def test_how_a_text_is_cut_makes_no_difference(tmp_path: Path) -> None:
+    cut, whole, other = (
+        code_of(load(tmp_path, f"def work(x):\n    return {text}\n"))
+        for text in ("f'a{x}b' 'c' f'd{x}'", "f'a{x}bcd{x}'", "f'a{x}bc{x}d'")
+    )
+    assert cut == whole
+    assert cut != other
 
 
 def adder(step: Any) -> Callable[[int], Any]:
@@ -248,3 +273,21 @@ def test_what_holds_itself_has_one() -> None:
     loop: list[Any] = [1]
     loop.append(loop)
     assert digest_of(loop) is not None
+    loop.append(Refuses())
+    assert digest_of(loop) is None
+
+
+class Buffered:
+    """Gives its data beside the pickle, as arrays do."""
+
+    def __init__(self, data: bytearray) -> None:
+        self.data = data
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[type, tuple[pickle.PickleBuffer]]:
+        return Buffered, (pickle.PickleBuffer(self.data),)
+
+
+def test_what_is_beside_a_pickle_counts() -> None:
+    one, same, other = (digest_of(Buffered(bytearray(data))) for data in (b"data", b"data", b"date"))
+    assert one is not None
+    assert one == same != other

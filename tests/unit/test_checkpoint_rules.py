@@ -312,6 +312,26 @@ def test_keys_of_subclasses_are_those_of_their_types(begin: Callable[..., Run]) 
     assert kinds(decide(begin(key=lambda item: item), ["one", 1])) == [Skip, Skip]
 
 
+def test_keys_may_be_bytes(begin: Callable[..., Run]) -> None:
+    (decision,) = decide(begin(key=str.encode), ["a"])
+    assert isinstance(decision, Go)
+    assert decision.knowns[0].key == b"a"
+
+
+def test_another_item_that_looks_the_same_is_said_to(begin: Callable[..., Run]) -> None:
+    """Of a long text, errors and the file have the ends only."""
+    long = "x" * 1000
+    run = begin()
+    (one,) = decide(run, [f"{long}a{long}"])
+    assert isinstance(one, Go)
+    run.prepare(0, one)
+    run.record([Entry(one.knowns[0], "done", 1, 0.0, None, Plainly(0))])
+    run.finish(clean=True)
+    (refused,) = decide(begin(), [f"{long}b{long}"])
+    assert isinstance(refused, Refuse)
+    assert "they look the same, but their pickles differ" in str(refused.error)
+
+
 def test_a_key_that_no_text_can_hold_is_refused(begin: Callable[..., Run]) -> None:
     refused = decide(begin(key=str), ["a", "\udc80"])[1]
     assert isinstance(refused, Refuse)

@@ -25,6 +25,7 @@ from procorch._lanes import Lane
 from procorch._outcome import pack as pickled
 from procorch._shares import Shares
 from procorch.engines import _dask_worker, dask
+from procorch.engines import adapt as engine_for
 from procorch.engines._dask_members import Found
 from procorch.engines.dask import DaskEngine
 
@@ -348,6 +349,28 @@ def test_a_client_whose_loop_has_ended(cluster: Cluster) -> None:
     with pytest.raises(ConnectionError, match="closed"), ProcessGroup(1, engine=engine) as group:
         group.submit(len, "abc")
     assert engine._shared is None
+
+
+def test_an_asynchronous_client_is_refused(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "asynchronous", True)
+    with pytest.raises(TypeError, match="client must be a synchronous one"):
+        DaskEngine(cluster)
+
+
+@pytest.mark.parametrize("workers", ["a", ["a"]])
+def test_an_executor_of_dask_stands_for_its_client_and_its_options(cluster: Cluster, workers: str | list[str]) -> None:
+    executor = Client.get_executor(cluster, workers=workers, resources={"GPU": 1})
+    engine = engine_for(executor)
+    assert isinstance(engine, DaskEngine)
+    engine.open(Shares("group"))
+    cluster.workers = [Found(address, f"id-{address}", address, 1, {"GPU": 1}) for address in "ab"]
+    cluster.asyncio_loop.call_soon_threadsafe(cluster.changes.put_nowait, None)
+    wait_until(lambda: engine._homes)
+    assert set(engine._homes) == {"a"}
+    lane_of(engine).send(chunk())
+    submitted(cluster, 1)
+    assert cluster.submitted[0]["resources"] == {"GPU": 1}
+    engine.close()
 
 
 def test_what_is_no_client() -> None:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import pytest
 
 from procorch import _extras
+
+
+def test_what_stands_in_a_library_s_place_is_not_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _extras.is_installed("json")
+    assert not _extras.is_installed("no_such_thing")
+    monkeypatch.setitem(sys.modules, "no_such_thing", types.ModuleType("no_such_thing"))
+    assert not _extras.is_installed("no_such_thing")
 
 
 def test_what_is_there_is_loaded() -> None:

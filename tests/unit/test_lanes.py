@@ -6,7 +6,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import pytest
 import targets
@@ -574,6 +575,30 @@ def test_where_the_room_is_not_known_the_number_must_be_given() -> None:
         assert group.map(targets.doubler, range(50)) == list(range(0, 100, 2))
         assert all(info.address for info in group.processes)
     assert engine.most <= 2
+
+
+def test_an_engine_that_fails_ends_its_group_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = list[threading.ExceptHookArgs]()
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    engine, usual = ByHand(), ByHand.wait
+
+    def fail(timeout: float | None) -> NoReturn:
+        monkeypatch.setattr(engine, "wait", partial(usual, engine))
+        raise ZeroDivisionError
+
+    group = ProcessGroup(2, engine=engine)
+    running = group.submit(targets.doubler, 1)
+    engine.next()
+    monkeypatch.setattr(engine, "wait", fail)
+    waiting = [group.submit(targets.doubler, number) for number in range(10)]
+    for future in (running, *waiting):
+        with pytest.raises(GroupClosed, match="failed inside; please report the traceback that its thread printed"):
+            future.result(20)
+    with pytest.raises(GroupClosed, match="failed inside"):
+        group.submit(targets.doubler, 1)
+    group.terminate()
+    group.join()
+    assert [one.exc_type for one in told] == [ZeroDivisionError]
 
 
 # --- what an engine does not keep -------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 from typing import Any
 
 import pytest
 
+from procorch import _configured
 from procorch._events import NO_WAIT, JobSpec
 from procorch._options import TaskOptions, checked_options
 from procorch._policy import Backoff
@@ -20,6 +22,11 @@ def test_what_is_right_is_given_back() -> None:
     assert checked(timeout=5, retries=2, retry_on=(OSError, KeyError), backoff=[1, 2.5]) == TaskOptions(
         5.0, 2, (OSError, KeyError), Backoff((1.0, 2.5), 1.0)
     )
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_context_of_multiprocessing_stands_for_its_start_method(method: str) -> None:
+    assert _configured._start_method(multiprocessing.get_context(method)) == method
 
 
 def test_the_least_that_can_be_given() -> None:

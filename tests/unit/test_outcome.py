@@ -586,6 +586,9 @@ def test_long_arguments_are_shortened_and_bad_ones_survived() -> None:
     assert len(shorten([list(range(100))] * 100)) < 200
     assert "Bad" in shorten(Bad())
     assert shorten(7) == "7"
+    many_digits = shorten(10**5000)  # more than the interpreter puts into a text
+    assert many_digits.startswith("<int ")
+    assert len(many_digits) < 200
 
 
 def test_an_error_of_ours_keeps_its_fields_across_two_levels() -> None:

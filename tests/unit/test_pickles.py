@@ -20,7 +20,7 @@ import targets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procorch import NotPicklable, Task, _main, _places, _tokens, _values
+from procorch import NotPicklable, Task, _functions, _main, _places, _tokens, _values
 from procorch._functions import Functions
 from procorch._mentions import _SHORT, LARGE, SHORTEST, mentions_main, names_in_main
 from procorch._pickles import Pickles, by_name
@@ -228,6 +228,15 @@ def test_only_what_has_a_name_is_kept(main: Any) -> None:
         assert (first is second, first.by_reference) == (kept, kept)
     assert by_name(main.double) is None
     assert by_name(lambda: 1) is None
+
+
+def test_of_many_functions_those_are_kept_that_were_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_functions, "_MOST_FUNCTIONS", 2)
+    functions = Functions(have_main=False)
+    first, second, again, _ = (functions.get(fn, functions.pickles(), lambda: TASK) for fn in (abs, len, abs, ord))
+    assert again is first
+    assert functions.get(abs, functions.pickles(), lambda: TASK) is first
+    assert functions.get(len, functions.pickles(), lambda: TASK) is not second
 
 
 # --- by name ----------------------------------------------------------------------------------------------------------

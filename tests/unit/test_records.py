@@ -102,6 +102,34 @@ def test_texts_are_plain(heard: Collector) -> None:
     assert type(heard.records[0].msg) is str
 
 
+def test_a_message_that_cannot_be_formatted_arrives_with_what_it_is_made_of(heard: Collector) -> None:
+    send(make_record("%d items", "many"))
+    said = heard.records[0].getMessage()
+    assert said.startswith("'%d items' with arguments ('many',) cannot be formatted: TypeError(")
+
+
+def test_what_has_no_repr_costs_nothing_else_of_its_record(heard: Collector) -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+        def __reduce__(self) -> str:
+            raise RuntimeError
+
+    send(make_record("%s", Odd(), shelf=Odd(), count=3))
+    record = heard.records[0]
+    assert "cannot be formatted: RuntimeError()" in record.getMessage()
+    assert (vars(record)["shelf"], vars(record)["count"]) == ("<Odd: its __repr__ failed>", 3)
+
+
+def test_a_level_has_the_name_that_the_parent_gives_it(heard: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = make_record("m", level=33)
+    assert record.levelname == "Level 33"
+    monkeypatch.setitem(logging._levelToName, 33, "NOTABLE")  # as logging.addLevelName does
+    send(record)
+    assert heard.records[0].levelname == "NOTABLE"
+
+
 def test_what_the_user_calls_task_is_kept(heard: Collector) -> None:
     send(make_record("m", task="mine"), make_record("m", task=None), begun=1, job=make_job(Sink()))
     assert [vars(record)["task"] for record in heard.records] == ["mine", "module.function"]

@@ -66,6 +66,27 @@ def test_each_event_has_its_row(path: Path) -> None:
     assert [row["args"] for row in rows if row["ph"] == "C"][-2:] == [{"busy": 0}, {"done": 19, "failed": 2}]
 
 
+def test_a_service_that_is_started_again_has_a_mark(path: Path) -> None:
+    restarted = e.ServiceRestarted(3.0, 1, "web-1", 2, 0.5, "raised", 'ValueError: "no"')
+    write(
+        path,
+        [
+            e.GroupBegan(1.0, "etl", 0.0, 1),
+            e.ProcessStarted(1.0, 1, "web-1", 7),
+            e.ProcessReady(1.5, 1, "web-1", 7),
+            e.ServiceReady(2.0, 1, "web-1", 7),
+            restarted,
+            e.GroupEnded(4.0, "etl"),
+        ],
+    )
+    marks = [row for row in check(path) if row["ph"] == "i"]
+    assert [(row["cat"], row["name"], row["ts"], row["tid"]) for row in marks] == [
+        ("retry", "restart (raised)", 2_000_000, 1)
+    ]
+    told = {"restarts": 2, "reason": "raised", "detail": 'ValueError: "no"'}
+    assert told.items() <= marks[0]["args"].items()
+
+
 def test_the_file_is_whole_after_each_event(path: Path) -> None:
     trace = TraceFile(path)
     for event in eventful():
