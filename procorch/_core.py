@@ -95,6 +95,8 @@ class Core:
         self._was_interrupted = False  # a caller's thread, in the middle of its doings
         self._left_over: Deliveries = deque()  # what it had still to do
         self._undelivered = 0  # outcomes on their way to their sinks, in any thread
+        # What is being delivered of what workers have told: nobody reads on before, or one would overtake the other.
+        self._telling: Deliveries | None = None
 
     def unsupported(self, option: str, why: str) -> NotSupported:
         """Make the error for what the engine cannot do.
@@ -168,6 +170,7 @@ class Core:
         with self._lock:
             self._left_over.extend(deliveries)
             deliveries.clear()
+            self._has_told(deliveries)
             self._was_interrupted = True
             self._closing = True
             over = self._over
@@ -175,6 +178,11 @@ class Core:
             self._deliver_left_over()  # its thread has ended already
         else:
             self._wake()
+
+    def _has_told(self, deliveries: Deliveries) -> None:
+        """Let others read what workers tell. Called under the lock."""
+        if self._telling is deliveries:
+            self._telling = None
 
     def _deliver_left_over(self) -> None:
         while self._left_over:
@@ -233,6 +241,7 @@ class Core:
         if count:
             with self._lock:
                 self._undelivered -= count
+                self._has_told(deliveries)
                 self._lock.notify_all()
                 helper = self._helper
             if helper is not None and helper != _thread.get_ident():

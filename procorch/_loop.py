@@ -136,6 +136,9 @@ class Loop(Core):
                 return True
             if self._helper is not None and not self._napping:
                 self._place.wake()  # what woke this thread may have been meant for that caller
+            if not self._may_read(self._deliveries):
+                self._napping = self._sleeps_deeply = False
+                return True
             self._napping = self._sleeps_deeply = False
             self._take_in(ready, self._deliveries)
             starts = len(self._hands.to_start)
@@ -165,7 +168,7 @@ class Loop(Core):
         return None if self._sleeps_until is None else max(0.0, self._sleeps_until - self._place.clock())
 
     def _take_in(self, ready: Sequence[Worker], deliveries: Deliveries) -> None:
-        """Deal with what there is. Called under the lock."""
+        """Deal with what there is. Called under the lock, by whom `_may_read` lets."""
         self._roused = False
         if self._was_interrupted:
             return  # what is known of the group cannot be relied on
@@ -194,6 +197,27 @@ class Loop(Core):
             # Once more: whoever puts an item there looks for a free worker afterwards, and has seen this one, or had
             # not yet when it became free just now.
             self._look_into_decks(deliveries)
+        if deliveries:
+            self._telling = deliveries
+
+    def _may_read(self, deliveries: Deliveries | None, seconds: float = SLICE_SECONDS) -> bool:
+        """Wait a while until nothing is being delivered of what workers have told. Called under the lock.
+
+        Records are handled in their order, and before the result of the item that logged them; so no thread may deliver
+        what a worker told next while another is still about what it told first.
+
+        Args:
+            deliveries (Deliveries | None): Of this thread; None for those that it is still to get.
+            seconds (float): How long to wait at most.
+
+        Returns:
+            bool: Whether this thread may `_take_in` what there is now.
+        """
+
+        def may() -> bool:
+            return self._telling is None or self._telling is deliveries
+
+        return may() or self._lock.wait_for(lambda: may() or self._was_interrupted, seconds)
 
     def attend(self) -> None:
         """Deal with what workers have told so far, in the thread of a caller who has more to do before he waits.
@@ -206,7 +230,7 @@ class Loop(Core):
     def _attend(self, deliveries: Deliveries) -> None:
         """Take in what there is now. Called under the lock, so that nobody takes the engine away meanwhile."""
         if not self._has_left:
-            self._take_in(self._place.wait(0.0), deliveries)
+            self._take_in_turn(self._place.wait(0.0), deliveries)
 
     def help(self, done: Callable[[], bool], timeout: float | None, *, again: bool = False) -> float | None:
         """Wait for workers in the place of the supervisor's thread, in a caller's: that saves the way between the two.
@@ -269,13 +293,19 @@ class Loop(Core):
         )
 
     def _help_once(self, until: float | None) -> None:
+        left = SLICE_SECONDS if until is None else min(SLICE_SECONDS, max(0.0, until - time.monotonic()))
         with self._lock:
+            if not self._may_read(None, left):
+                return
             timeout = self._plan()
-        timeout = SLICE_SECONDS if timeout is None else min(timeout, SLICE_SECONDS)
-        if until is not None:
-            timeout = min(timeout, max(0.0, until - time.monotonic()))
+        timeout = left if timeout is None else min(timeout, left)
         ready = self._spin.wait(partial(self._place.wait, 0.0), partial(self._place.wait, timeout))
-        self._act(partial(self._take_in, ready))
+        self._act(partial(self._take_in_turn, ready))
+
+    def _take_in_turn(self, ready: Sequence[Worker], deliveries: Deliveries) -> None:
+        """Take in what there is, unless another thread has begun meanwhile. Called under the lock."""
+        if self._may_read(None, 0.0):
+            self._take_in(ready, deliveries)
 
     def _pass_on_logged(self, worker: Worker, deliveries: Deliveries) -> None:
         """Put the handling of what a worker logged before the deliveries of what it tells next."""

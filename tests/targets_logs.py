@@ -13,7 +13,7 @@ from multiprocessing import util
 from typing import Any, NoReturn
 
 from helpers import Method
-from targets import Unloadable, append
+from targets import Unloadable, append, wait_for
 
 import procorch
 
@@ -220,3 +220,10 @@ def _load_with_level() -> LoadsWithLevel:
 def say_and_wait() -> None:
     log.warning("waiting")
     signal.pause()
+
+
+def log_and_wait(name: str, gate: str) -> int:
+    """Log once, and then wait for a file."""
+    logging.getLogger(name).warning("said")
+    wait_for(gate)
+    return 1

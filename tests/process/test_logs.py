@@ -483,3 +483,37 @@ def test_terminated_groups_hand_out_what_was_logged(method: Method, heard: Colle
         wait_for(str(gate))
         raise KeyError
     assert heard.texts == ["waiting"]
+
+
+class Slow(logging.Handler):
+    """One that takes until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+        self.handled = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.entered.set()
+        assert self.gate.wait(20)
+        self.handled += 1
+
+
+def test_a_caller_who_waits_for_a_worker_does_not_overtake_its_records(method: Method, gate: Path) -> None:
+    slow = Slow()
+    logger = logging.getLogger("tests.slow")
+    logger.addHandler(slow)
+    try:
+        with ProcessGroup(1, mp_context=method) as group:
+            future = group.submit(targets.log_and_wait, logger.name, str(gate))
+            assert slow.entered.wait(20)  # in the group's thread
+            gate.touch()
+            # The worker has its result soon, and this thread looks for it.
+            with pytest.raises(TimeoutError):
+                future.result(0.3)
+            slow.gate.set()
+            assert future.result() == 1
+            assert slow.handled == 1
+    finally:
+        logger.removeHandler(slow)
