@@ -162,12 +162,15 @@ def fork_and_return(_: int) -> int:
     return os.getpid()
 
 
-def fork_and_raise(error: BaseException) -> int:
-    """Raise in a forked copy, and give the exit code that it ends with."""
+def fork_and_raise(error: type[BaseException], *args: object) -> int:
+    """Raise in a forked copy, and give the exit code that it ends with.
+
+    The error is made here: tblib, once something has loaded it, pickles a `SystemExit` without its code.
+    """
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    raise error
+    raise error(*args)
 
 
 def nested(numbers: list[int], method: Method) -> list[int]:

@@ -334,9 +334,10 @@ def test_forked_by_an_item_returns_once(method: Method) -> None:
 
 
 def test_what_a_process_forked_by_an_item_raises_ends_that(capfd: pytest.CaptureFixture[str]) -> None:
-    errors = [SystemExit(3), SystemExit(), SystemExit("no more"), ValueError("lost")]
+    errors = [SystemExit, SystemExit, SystemExit, ValueError]
+    texts = [3, None, "no more", "lost"]
     with make_group("spawn", 1) as group:
-        assert group.map(targets.fork_and_raise, errors, chunksize=4) == [3, 0, 1, 1]
+        assert group.map(targets.fork_and_raise, errors, texts, chunksize=4) == [3, 0, 1, 1]
         assert group.map(targets.doubler, [1]) == [2]
     told = capfd.readouterr().err
     assert "no more\n" in told
