@@ -78,15 +78,23 @@ def test_an_argument_is_sent_as_it_was_at_the_call(gate: Path, log: Path) -> Non
         assert data == bytes(SIZE)
 
 
+def memfds(pid: int | None) -> int:
+    count = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has been closed meanwhile
+            count += "memfd" in str(descriptor.readlink())
+    return count
+
+
 def test_an_idle_process_gives_back_what_it_keeps_to_write_again() -> None:
     with a_group() as group:
         before = group.submit(targets_large.count_memfds).result()
         here = len(_parcel.held)
-        fds = Path(f"/proc/{the_worker(group).pid}/fd")
+        worker = the_worker(group).pid
         for _ in range(20):
             assert len(group.submit(targets_large.give, bytes(SIZE)).result()) == SIZE
         assert len(_parcel.held) > here
-        wait_until(lambda: sum("memfd" in os.readlink(fd) for fd in fds.iterdir()) == before)  # noqa: PTH115
+        wait_until(lambda: memfds(worker) == before)
         wait_until(lambda: len(_parcel.held) == here)
 
 
