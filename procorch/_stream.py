@@ -77,10 +77,15 @@ class Stream(Supply):
                 self._kept.drop(range(segment.start, segment.start + self._last))
 
     def _opened(self, segment: Segment, arrivals: Sequence[Arrival]) -> Iterator[Any]:
-        for index, arrival in enumerate(arrivals, segment.start):
-            if isinstance(arrival, Dropped) and self._is_stopped:
-                continue  # an error further on is known, and this one was never begun
-            yield self._open(index, arrival, segment.place)
+        first, place = segment.start, segment.place
+        try:
+            for index, arrival in enumerate(arrivals, first):
+                if isinstance(arrival, Dropped) and self._is_stopped:
+                    continue  # an error further on is known, and this one was never begun
+                yield self._open(index, arrival, place)
+        finally:
+            # Whoever keeps an error keeps this frame by its traceback, and is not to keep files of results by that.
+            del segment, arrivals
 
     def _advance(self) -> bool:
         """Take inputs as far as there is room, until it is some result's turn.
@@ -166,10 +171,14 @@ class Stream(Supply):
             self._supervisor.stop(self._job)
         inputs = self._kept
         with self._news:
-            # This and the job refer to each other: results that nobody has taken, and the files of large ones, would
-            # stay until the interpreter looks for garbage. What is still to come is not kept any more.
+            # This and the job refer to each other, and an error that was raised refers to this: results that nobody has
+            # taken, inputs that nobody will get, and the files of large ones, would stay. What is still to come is not
+            # kept any more.
             self._kept = Items()
             self._arrivals.clear()
+            self._pending.clear()
+            if not self._job.number:
+                self._job.deck.clear()
         del inputs  # only now: what the user's finalizers do is not to be done under a lock
         self._owner = None  # for the same reason: a group that nobody else refers to closes now
         self._intake.close()

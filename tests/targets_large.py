@@ -23,6 +23,12 @@ def give(value: Any) -> Any:
     return value
 
 
+def give_unless_none(value: Any) -> Any:
+    if value is None:
+        raise ValueError("none")
+    return value
+
+
 def make_bytes(size: int) -> bytes:
     return bytes(size)
 

@@ -98,6 +98,24 @@ def test_an_idle_process_gives_back_what_it_keeps_to_write_again() -> None:
         wait_until(lambda: len(_parcel.held) == here)
 
 
+@pytest.mark.parametrize("engine", [None, FakeEngine()], ids=["processes", "fake"])
+def test_an_error_that_is_kept_keeps_no_files(engine: FakeEngine | None) -> None:
+    large = bytes(SIZE)
+    with ProcessGroup(1, engine=engine) as group:
+        results = group.imap(targets_large.give_unless_none, [large, None, *[large] * 4], chunksize=4)
+        assert next(results) == large
+        wait_until(lambda: group.stats().done + group.stats().raised == 6)  # results that nobody will take
+        with pytest.raises(ValueError, match="none") as raised:
+            next(results)
+        unfit: list[Any] = [b"", 3, *[large] * 4]
+        inputs = group.imap(len, unfit, chunksize=4)
+        assert next(inputs) == 0
+        with pytest.raises(TypeError) as refused:
+            next(inputs)
+    assert not _parcel.held
+    del raised, refused
+
+
 def test_the_fake_engine_takes_large_items(tmp_path: Path) -> None:
     with ProcessGroup(2, engine=FakeEngine()) as group:
         data = bytearray([3]) * SIZE
