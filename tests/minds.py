@@ -60,7 +60,7 @@ def ready(*slots: int) -> list[e.Event]:
     return [e.WorkerReady(slot) for slot in slots]
 
 
-def finish(slot: int, *outcomes: Value | Failure | Retriable, busy: float = 0.001) -> tuple[e.Event, ...]:
+def finish(slot: int, *outcomes: e.ItemOutcome, busy: float = 0.001) -> tuple[e.Event, ...]:
     """End a chunk."""
     return e.Recorded(slot, outcomes), e.ChunkEnded(slot, busy)
 

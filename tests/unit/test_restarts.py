@@ -173,6 +173,21 @@ def test_any_number_of_restarts_takes_little_room() -> None:
     assert len(services._times[1]) == 1000
 
 
+def test_no_number_of_restarts_that_is_allowed_is_too_large_to_be_counted() -> None:
+    services, restart = Services(), Restart(max_restarts=2000, backoff=0.0)
+    services.open(1, restart)
+    assert all(services.restart(1, restart, 0.0) for _ in range(2000))
+    assert services.restart(1, restart, 0.0) is None
+
+
+def test_services_that_are_over_leave_nothing() -> None:
+    services = Services()
+    services.open(1, NEVER)
+    assert services.restart(1, NEVER, 0.0) is None
+    services.over(1)
+    assert not any(vars(services).values())
+
+
 # --- when it is started again -----------------------------------------------------------------------------------------
 
 
@@ -512,6 +527,7 @@ def test_a_process_that_is_over_cannot_be_asked() -> None:
     mind = running(NEVER)
     mind.hear(dies(1))
     assert mind.hear(e.StopAsked(1), e.StopAsked(99), e.Unheard(1), e.Unheard(99)) == []
+    assert mind.stopping == ()
 
 
 @pytest.mark.parametrize("kill", [False, True])

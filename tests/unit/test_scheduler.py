@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from minds import (
     AGAIN,
@@ -24,7 +25,8 @@ from minds import (
 )
 
 from procorch import _events as e
-from procorch._messages import Failure
+from procorch import events
+from procorch._messages import Failure, Plain
 from procorch._policy import Backoff
 from procorch._slot import Phase
 
@@ -106,6 +108,30 @@ def test_a_chunk_is_no_more_than_its_worth_of_work() -> None:
     mind.hear(*call(1, 1000), *ready(1))
     sizes = [len(sent(mind.hear(*finish(1, *[DONE] * size, busy=0.003 * size)))[0][2]) for size in (1, 3, 3)]
     assert sizes == [3, 3, 3]
+
+
+def test_a_chunk_leaves_the_other_workers_their_share() -> None:
+    mind = Mind(4)
+    orders = sent(mind.hear(*call(1, 100), *ready(1)))
+    for _ in range(3):
+        count = len(orders[-1][2])
+        orders += sent(mind.hear(*finish(1, *[DONE] * count, busy=0.0001 * count)))
+    assert [len(items) for _, _, items in orders] == [1, 8, 12, 10]
+
+
+@pytest.mark.parametrize("spec", [{}, {"retries": 1}, {"stop_on_failure": True}])
+def test_plain_results_stay_together(spec: dict[str, Any]) -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=3, **spec), *ready(1))
+    assert mind.hear(e.Recorded(1, Plain([5, 6]))) == [e.Resolve(1, range(2), Plain([5, 6]), 1)]
+    assert outcomes(mind.hear(e.WorkerDied(1, -9, 2))) == {}
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [2])]
+
+
+def test_what_waits_is_what_is_with_no_worker_though_it_rests() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 5, chunksize=2, **RESTING), *ready(1), e.Recorded(1, [AGAIN]))
+    assert mind.scheduler.waiting == 4
 
 
 def test_hungry_is_whether_one_more_item_would_not_wait_for_another() -> None:
@@ -236,6 +262,12 @@ def test_stopping_drops_what_waits_and_withdraws_what_has_not_begun() -> None:
     assert of(e.JobDone, orders) == [e.JobDone(1)]
 
 
+def test_stopping_a_job_leaves_the_chunks_of_others_alone() -> None:
+    mind = Mind(2)
+    mind.hear(*call(1, 2, chunksize=2), *call(2, 2, chunksize=2), *ready(1, 2))
+    assert mind.hear(e.JobStopped(1)) == [e.Withdraw(1)]
+
+
 def test_stopping_does_not_bother_a_worker_with_one_item() -> None:
     mind = Mind()
     mind.hear(*call(1), *ready(1))
@@ -270,10 +302,26 @@ def test_a_failure_ends_a_job_that_stops_on_failure(last: e.Event) -> None:
     assert sent(mind.hear(*finish(2, DONE, DONE))) == []
 
 
+@pytest.mark.parametrize("last", [e.Recorded(2, [FAILED]), e.WorkerDied(2, -9, 1)])
+def test_a_job_that_stops_on_failure_is_stopped_once(last: e.Event) -> None:
+    mind = Mind(3)
+    mind.hear(*call(1, 9, chunksize=3, stop_on_failure=True), *ready(1, 2, 3), e.Recorded(1, [FAILED]))
+    assert of(e.Withdraw, mind.hear(last)) == []
+
+
 def test_a_failure_does_not_end_another_job() -> None:
     mind = Mind()
     mind.hear(*call(1, 3, chunksize=1), *ready(1))
     assert sent(mind.hear(*finish(1, FAILED))) == [(1, 1, [1])]
+
+
+def test_what_a_worker_did_of_a_cancelled_job_was_work() -> None:
+    mind = Mind()
+    mind.now = 3.0
+    mind.hear(*call(1), *ready(1), *finish(1, DONE, busy=1.0), *call(2))
+    mind.now = 5.0
+    mind.hear(e.JobCancelled(2))
+    assert mind.scheduler.slots[1].busy == 3.0
 
 
 # --- items that run too long ------------------------------------------------------------------------------------------
@@ -290,6 +338,12 @@ def test_an_item_with_a_limit_may_have_to_go_alone() -> None:
     mind.hear(*call(1, 6, chunksize=3, timeout=5.0), *call(2, 6, chunksize=3))
     assert sent(mind.hear(*ready(1))) == [(1, 1, [0])]
     assert sent(mind.hear(*finish(1, DONE))) == [(1, 2, [0, 1, 2])]
+
+
+def test_a_limit_that_is_kept_elsewhere_is_not_looked_after() -> None:
+    mind = Mind(limits_elsewhere=True)
+    mind.hear(*call(1, timeout=5.0), *ready(1))
+    assert mind.scheduler.next_deadline() is None
 
 
 def test_an_item_that_runs_too_long_is_stopped_step_by_step() -> None:
@@ -491,6 +545,37 @@ def stopped_for_time(*, told: bool = True, **spec: Any) -> Mind:
     return mind
 
 
+# --- what an engine deals with by itself ------------------------------------------------------------------------------
+
+CRASHED, TOO_LONG = e.Lost(0, -9, 1), e.TimedOut(0, 5.0, 1)
+"""As an engine tells of it: in no slot, and after one try."""
+
+
+@pytest.mark.parametrize("told", [CRASHED, TOO_LONG])
+def test_a_process_of_the_engine_s_costs_the_item_that_ran(told: e.Lost | e.TimedOut) -> None:
+    mind = Mind()
+    mind.hear(*call(1, 2, chunksize=2), *ready(1))
+    assert mind.hear(e.Recorded(1, [told])) == [e.Resolve(1, [0], [attrs.evolve(told, slot=1)], 1)]
+    assert outcomes(mind.hear(e.Recorded(1, [DONE]))) == {1: DONE}
+
+
+@pytest.mark.parametrize(("told", "reason"), [(CRASHED, "crashed"), (TOO_LONG, "timed out")])
+def test_what_an_engine_tells_is_tried_again_and_counted(told: e.Lost | e.TimedOut, reason: events.Reason) -> None:
+    mind = Mind()
+    mind.hear(*call(1, retries=1), *ready(1))
+    assert mind.hear(e.Recorded(1, [told])) == [e.CountRetry(1, 1, 0, 1, reason)]
+    assert sent(mind.hear(e.ChunkEnded(1, 0.1))) == [(1, 1, [0])]
+    assert outcomes(mind.hear(e.Recorded(1, [told]))) == {0: attrs.evolve(told, slot=1, attempts=2)}
+
+
+def test_an_item_that_an_engine_could_not_begin_is_not_tried_again() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 2, chunksize=1, retries=3), *ready(1))
+    assert outcomes(mind.hear(*finish(1, e.Lost(0, None, 0)))) == {0: e.Lost(1, None, 0)}
+    mind.hear(*finish(1, e.Lost(0, -9, 1)))
+    assert outcomes(mind.hear(*finish(1, e.Lost(0, None, 0)))) == {1: e.Lost(1, None, 1)}
+
+
 # --- another try ------------------------------------------------------------------------------------------------------
 
 
@@ -636,6 +721,12 @@ def test_closing_waits_for_what_rests() -> None:
     assert mind.at(2.0) == [e.StartWorker(1, "w-1")]
     mind.hear(*ready(1), *finish(1, DONE), e.WorkerDied(1, 0, 0))
     assert mind.scheduler.finished
+
+
+def test_a_worker_may_be_due_before_an_item_that_rests() -> None:
+    mind = Mind(2)
+    mind.hear(*call(1, 2, chunksize=1, timeout=1.0, **RESTING), *ready(1, 2), *finish(1, AGAIN))
+    assert mind.scheduler.next_deadline() == 1.0
 
 
 def test_a_stream_that_rests_is_busy() -> None:
@@ -1095,9 +1186,10 @@ def test_terminating_does_not_wait_for_a_stack() -> None:
     assert mind.at(3.0) == [e.Kill(1)]
 
 
-def test_what_an_item_makes_of_being_terminated_is_no_failure_of_its_own() -> None:
+@pytest.mark.parametrize("retries", [0, 1])
+def test_what_an_item_makes_of_being_terminated_is_no_failure_of_its_own(retries: int) -> None:
     mind = Mind()
-    mind.hear(*call(1, 3, chunksize=3, retries=1), *ready(1), e.TerminateAsked())
+    mind.hear(*call(1, 3, chunksize=3, retries=retries), *ready(1), e.TerminateAsked())
     assert outcomes(mind.hear(e.Recorded(1, [DONE, FAILED]))) == {0: DONE, 1: DROPPED}
     assert outcomes(mind.hear(e.Recorded(1, [AGAIN]))) == {2: DROPPED}
     assert mind.hear(e.ChunkEnded(1, 0.1)) == [e.JobDone(1), e.Ask(1)]
@@ -1119,9 +1211,27 @@ def test_a_setup_that_fails_while_terminating_gains_no_time() -> None:
 def test_after_terminating_nothing_is_taken() -> None:
     mind = Mind()
     mind.hear(e.TerminateAsked())
-    assert outcomes(mind.hear(*call(1))) == {0: DROPPED}
+    assert mind.hear(*call(1)) == [e.Resolve(1, range(1), [DROPPED], None), e.JobDone(1)]
     assert of(e.ProcessOver, mind.hear(*own(2))) == [e.ProcessOver(2, None)]
     assert mind.scheduler.finished
+
+
+def test_a_stream_that_is_opened_after_terminating_is_waited_for() -> None:
+    mind = Mind()
+    mind.hear(e.TerminateAsked(), e.JobOpened(1, e.JobSpec(streaming=True)))
+    assert not mind.scheduler.finished
+    assert mind.hear(e.JobSealed(1)) == [e.JobDone(1)]
+    assert mind.scheduler.finished
+
+
+def test_what_is_forgotten_needs_nothing_more() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 2, timeout=1.0), *own(2), *ready(1), e.TerminateAsked())
+    mind.scheduler.forget_all()
+    assert mind.scheduler.finished
+    assert not mind.scheduler.knows(1)
+    assert mind.scheduler.next_deadline() is None
+    assert [slot.phase for slot in mind.scheduler.slots.values()] == [Phase.GONE]
 
 
 # --- starts that fail -------------------------------------------------------------------------------------------------
@@ -1279,6 +1389,14 @@ def test_unoccupied_is_without_work_and_without_processes_of_their_own() -> None
     mind.hear(e.WorkerDied(2, 0, 0))
     assert [*seen, mind.scheduler.unoccupied] == [True, False, True, False, True]
     assert mind.phase(1) is Phase.IDLE
+
+
+def test_a_map_that_may_get_more_items_occupies_its_group_and_a_stream_does_not() -> None:
+    mind = Mind()
+    mind.hear(*stream(1, 1, streaming=True), *ready(1), *finish(1, DONE))
+    assert mind.scheduler.unoccupied
+    mind.hear(*stream(2, 1), *finish(1, DONE))
+    assert not mind.scheduler.unoccupied
 
 
 # --- items that had begun before the job ------------------------------------------------------------------------------
