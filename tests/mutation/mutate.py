@@ -156,16 +156,17 @@ class Mutation:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             make_change()
-            self._allow(sum(test.seconds for test in tests))
-            for verdict, test in enumerate(tests, KILLED):
-                if not passes(test.item):
-                    return
-            verdict = KILLED_BY_HISTORY
-            self._allow(self._options.histories * HISTORY)
-            if all(passes(item) for item in histories):
-                verdict = SURVIVED
+            verdict = self._verdict(tests, histories)
         finally:
             os._exit(min(verdict, 255))
+
+    def _verdict(self, tests: Sequence[Watched], histories: Sequence[pytest.Item]) -> int:
+        self._allow(sum(test.seconds for test in tests))
+        for index, test in enumerate(tests):
+            if not passes(test.item):
+                return KILLED + index
+        self._allow(self._options.histories * HISTORY)
+        return SURVIVED if all(passes(item) for item in histories) else KILLED_BY_HISTORY
 
     @staticmethod
     def _allow(seconds: float) -> None:

@@ -434,6 +434,12 @@ def test_a_function_that_ends_while_it_is_stopped_keeps_its_outcome(restart: Res
     assert mind.hear(dies(1, 0, 0)) == [e.ProcessOver(1, 0)]
 
 
+def test_a_process_has_the_time_of_its_function_for_its_end_too() -> None:
+    mind = running(NOW, stop_grace=5.0)
+    mind.hear(e.StopAsked(1, 20.0), *finish(1, DONE))
+    assert mind.scheduler.next_deadline() == 20.0
+
+
 def test_any_dedicated_process_can_be_asked_to_stop() -> None:
     mind = Keeper()
     mind.hear(*call(1, dedicated=True, name="own", retries=5), *ready(1))

@@ -25,10 +25,10 @@ from minds import (
 )
 
 from procorch import _events as e
-from procorch import events
 from procorch._messages import Failure, Plain
 from procorch._policy import Backoff
 from procorch._slot import Phase
+from procorch.events import Reason
 
 # --- who runs what ----------------------------------------------------------------------------------------------------
 
@@ -560,7 +560,7 @@ def test_a_process_of_the_engine_s_costs_the_item_that_ran(told: e.Lost | e.Time
 
 
 @pytest.mark.parametrize(("told", "reason"), [(CRASHED, "crashed"), (TOO_LONG, "timed out")])
-def test_what_an_engine_tells_is_tried_again_and_counted(told: e.Lost | e.TimedOut, reason: events.Reason) -> None:
+def test_what_an_engine_tells_is_tried_again_and_counted(told: e.Lost | e.TimedOut, reason: Reason) -> None:
     mind = Mind()
     mind.hear(*call(1, retries=1), *ready(1))
     assert mind.hear(e.Recorded(1, [told])) == [e.CountRetry(1, 1, 0, 1, reason)]
