@@ -80,6 +80,16 @@ def test_another_job_that_waits_gets_its_turn_soon() -> None:
     assert sizes(mind.hear(e.Recorded(1, [DONE]), e.ChunkEnded(1, 0.001))) == [1]
 
 
+@pytest.mark.parametrize("lives", [True, False])
+def test_what_takes_too_long_is_asked_back_for_who_is_idle_and_not_for_who_would_have_to_start(lives: bool) -> None:
+    mind = Mind(2)
+    mind.hear(*[e.WorkerDied(1, -9, 0)] * (not lives))
+    mind.hear(e.JobOpened(2, e.JobSpec(), 1), e.Recorded(2, [DONE]), e.ChunkEnded(2, 1e-6))
+    assert sizes(mind.hear(e.ItemsOffered(2, 2))) == [2]  # too cheap to be shared at the end
+    mind.at(0.0021)
+    assert (e.Withdraw(2) in mind.hear(e.Looked(2, 1, None, False))) is lives
+
+
 def test_after_a_chunk_was_asked_back_items_go_one_by_one() -> None:
     mind = one()
     mind.look(0.0201, 3)

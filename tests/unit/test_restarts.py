@@ -288,6 +288,14 @@ def test_the_finalizer_of_a_function_that_was_stopped_takes_its_time(stop: e.Eve
     assert mind.at(105.0) == [e.Terminate(1)]
 
 
+def test_a_function_that_was_sent_a_signal_gains_no_time_by_its_finalizer() -> None:
+    mind = running(NOW, finalizes=True, kill_grace=1.5)
+    mind.hear(e.StopAsked(1, 3.0))
+    assert mind.at(3.0) == [e.Terminate(1)]
+    mind.hear(*finish(1, FAILED))
+    assert mind.at(4.5) == [e.Kill(1)]
+
+
 def test_who_is_stopped_after_its_finalizer_has_no_more_than_its_time() -> None:
     mind = running(NOW, finalizes=True, stop_grace=5.0)
     mind.hear(*finish(1, DONE), e.Finalized(1, None), e.StopAsked(1))
@@ -311,6 +319,12 @@ def test_a_handle_is_told_whether_its_function_rests_when_it_is_stopped(
     mind.hear(*heard, e.StopAsked(1))
     assert mind.stopping == (1,)
     assert bool(mind.resting) is rests
+
+
+def test_a_handle_is_told_that_its_function_does_not_run_while_its_next_process_starts() -> None:
+    mind = running(NOW)
+    mind.hear(dies(1), e.StopAsked(1))
+    assert mind.resting == (1,)
 
 
 def test_a_service_that_returned_may_outlive_its_finalizer() -> None:

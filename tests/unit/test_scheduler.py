@@ -168,6 +168,30 @@ def test_a_crash_after_the_last_item_costs_nothing() -> None:
     assert mind.hear(e.WorkerDied(1, -9, 1)) == [e.JobDone(1)]
 
 
+def test_what_has_finished_is_not_begun_again_though_nothing_is_known_of_its_process() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 3, chunksize=3), *ready(1), e.Recorded(1, [DONE]))
+    assert outcomes(mind.hear(e.WorkerDied(1, None, 0))) == {}
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [1, 2])]
+
+
+def test_of_several_that_may_have_begun_each_is_charged_and_they_keep_their_order() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 4, chunksize=3, retries=1), *ready(1))
+    assert [order.item for order in of(e.CountRetry, mind.hear(e.WorkerDied(1, None, 3)))] == [2, 1, 0]
+    assert sent(mind.hear(*ready(1))) == [(1, 1, [0, 1, 2])]
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+def test_the_time_of_a_process_that_died_was_spent(begun: int) -> None:
+    mind = Mind()
+    mind.now = 3.0
+    mind.hear(*call(1), *ready(1), *finish(1, DONE, busy=1.0), *call(2))
+    mind.now = 5.0
+    mind.hear(e.WorkerDied(1, -9, begun))
+    assert mind.scheduler.slots[1].busy == 3.0
+
+
 def test_a_crash_before_the_chunk_was_taken_costs_nothing() -> None:
     mind = Mind()
     mind.hear(*call(1, 2, chunksize=2), *ready(1))
@@ -278,6 +302,12 @@ def test_a_crash_in_a_stopped_job_is_not_retried() -> None:
     mind = Mind()
     mind.hear(*call(1, 3, chunksize=3, retries=5), *ready(1), e.JobStopped(1))
     assert outcomes(mind.hear(e.WorkerDied(1, -9, 1))) == {0: e.Lost(1, -9, 1), 1: DROPPED, 2: DROPPED}
+
+
+def test_an_item_of_a_stopped_job_that_no_worker_lives_to_begin_is_nobodys_fault() -> None:
+    mind = Mind(max_unbegun_deaths=1)
+    mind.hear(*call(1), *ready(1), e.JobStopped(1))
+    assert outcomes(mind.hear(e.WorkerDied(1, -9, 0))) == {0: DROPPED}
 
 
 def test_events_for_a_job_that_is_over_are_nothing() -> None:
@@ -751,6 +781,14 @@ def test_a_dedicated_process_that_outlives_its_item_s_rest_is_followed_by_the_ne
     assert mind.hear(e.WorkerDied(1, 1, 1)) == [e.StartWorker(1, "own")]
 
 
+@pytest.mark.parametrize("last", [[], [e.Finalized(1, None)]])
+def test_another_try_waits_for_the_threads_that_a_dedicated_process_has_left_running(last: list[e.Event]) -> None:
+    mind = Mind(finalizes=bool(last))
+    mind.hear(*own(1, retries=1), *ready(1), *finish(1, AGAIN), *last)
+    assert mind.scheduler.next_deadline() is None
+    assert mind.hear(e.WorkerDied(1, 0, 1)) == [e.StartWorker(1, "own")]
+
+
 def test_the_user_ends_a_process_whose_item_rests() -> None:
     mind = Mind()
     mind.hear(*own(1, **RESTING), *ready(1), e.WorkerDied(1, -9, 1))
@@ -976,6 +1014,13 @@ def test_the_outcome_is_known_before_the_process_is_over() -> None:
     assert orders == [e.Resolve(1, (0,), (e.Lost(1, -11, 1),), 1), e.JobDone(1), e.ProcessOver(1, -11)]
 
 
+def test_a_dedicated_process_that_runs_goes_on_when_nothing_more_of_its_job_is_wanted() -> None:
+    mind = Mind()
+    mind.hear(*own(1), *ready(1))
+    assert mind.hear(e.JobStopped(1)) == []
+    assert outcomes(mind.hear(*finish(1, DONE))) == {0: DONE}
+
+
 @pytest.mark.parametrize("before", [[], ready(1)])
 def test_a_dedicated_process_that_dies_before_its_item_begins_starts_again(before: list[e.Event]) -> None:
     mind = Mind()
@@ -1070,6 +1115,12 @@ def test_closing_waits_for_workers_that_have_something_to_do_at_their_start_or_e
     mind.hear(*call(1, 2), *ready(1), *finish(1, DONE), *finish(1, DONE))
     assert of(e.Kill, mind.hear(e.CloseAsked())) == []
     assert mind.hear(*ready(2)) == [e.Ask(2)]
+
+
+def test_closing_ends_a_worker_whose_last_chunk_could_have_been_shared() -> None:
+    mind = Mind()
+    mind.hear(*call(1, 5), *ready(1), *finish(1, DONE), *finish(1, DONE, DONE), *finish(1, DONE), *finish(1, DONE))
+    assert mind.hear(e.CloseAsked()) == [e.Ask(1)]
 
 
 def test_closing_without_any_work_is_finished() -> None:
@@ -1276,6 +1327,14 @@ def test_a_group_breaks_only_once_and_lets_finish_what_runs() -> None:
     orders = mind.hear(*finish(1, DONE))
     assert outcomes(orders) == {0: DONE}
     assert orders[-1] == e.Ask(1)
+
+
+def test_a_broken_group_lets_idle_workers_go_though_others_have_work_that_they_could_share() -> None:
+    mind = Mind(2, max_failed_starts=1)
+    mind.hear(*stream(1, 2), *ready(1, 2), *finish(1, DONE, busy=1e-6), *finish(2, DONE, busy=1e-6))
+    assert sent(mind.hear(e.ItemsOffered(1, 2))) == [(2, 1, [2, 3])]
+    mind.hear(*own(2))
+    assert e.Ask(1) in mind.hear(e.WorkerDied(3, 1, 0))
 
 
 def test_a_broken_group_takes_nothing() -> None:

@@ -116,7 +116,8 @@ def test_closing_gives_a_row_that_is_being_made_its_time(event: e.Event, *, fina
 
 def test_a_row_that_takes_too_long_to_end_is_stopped_and_is_nobodys_fault() -> None:
     mind = standing_by()
-    mind.hear(e.ItemsOffered(1, 1), e.JobStopped(1))
+    mind.hear(e.ItemsOffered(1, 1))
+    assert mind.hear(e.JobStopped(1)) == [e.Ask(1)]  # it has nothing else that could be withdrawn
     assert mind.at(mind.limits.stop_grace) == [e.Terminate(1)]
     assert outcomes(mind.hear(e.WorkerDied(1, -15, 1))) == {1: DROPPED}
 
@@ -125,6 +126,7 @@ def test_a_chunk_of_several_is_withdrawn() -> None:
     mind = Mind()
     mind.hear(*rows(20), *ready(1), *finish(1, DONE, busy=1e-6))
     assert of(e.Withdraw, mind.hear(e.JobStopped(1))) == [e.Withdraw(1)]
+    assert mind.hear(e.CloseAsked()) == []  # once is enough
 
 
 def test_closing_before_the_process_is_ready_stops_it() -> None:
@@ -153,11 +155,12 @@ def test_a_broken_group_lets_its_process_go() -> None:
 # --- crashes ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_process_that_dies_before_its_first_row_is_replaced() -> None:
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_a_process_that_dies_before_its_first_row_is_replaced(chunksize: int) -> None:
     mind = Mind()
-    mind.hear(*rows(3), *ready(1))
+    mind.hear(*rows(3, chunksize=chunksize), *ready(1))
     assert mind.hear(e.WorkerDied(1, -9, 0)) == [e.StartWorker(1, "rows")]
-    assert sent(mind.hear(*ready(1))) == [(1, 1, [0])]
+    assert sent(mind.hear(*ready(1))) == [(1, 1, list(range(chunksize)))]
 
 
 def test_one_that_dies_in_a_row_is_not() -> None:
