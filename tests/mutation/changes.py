@@ -73,8 +73,7 @@ def changes_of(tree: ast.Module) -> Iterator[Change]:
 
 def _of_function(function: ast.FunctionDef, name: str) -> Iterator[Change]:
     for index, statement in enumerate(function.body):
-        if not (index == 0 and ast.get_docstring(function)):
-            yield from _at(function, "body", index, statement, name, statement)
+        yield from _at(function, "body", index, statement, name, statement)
 
 
 def _at(
@@ -83,8 +82,8 @@ def _at(
     """Give the changes of a node that has its place in another, and of what is within it."""
     if isinstance(node, ast.stmt):
         statement = node
-    if isinstance(node, ast.Assert):
-        return  # they tell type checkers what is so
+    if isinstance(node, ast.Assert) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+        return  # what type checkers or readers are told
     place = node if isinstance(node, ast.expr | ast.stmt) else owner
     first, last = getattr(place, "lineno", statement.lineno), getattr(place, "end_lineno", statement.lineno)
     for new in (*_alternatives(node), *_in_place(owner, field, node)):

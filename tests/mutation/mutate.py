@@ -40,9 +40,9 @@ SURVIVED, KILLED_BY_HISTORY, FAILED, KILLED = range(4)
 """Exit codes. From the last on, they also tell by the how manyth test, if that is known."""
 TIMED_OUT = "timed out"
 PATIENCE = 5.0
-"""How many times their usual processor time the tests may take, and..."""
+"""How many times its usual processor time a test may take, and..."""
 SLACK = 5.0
-"""... so many seconds more. Beyond that, the change makes them hang, and counts as noticed."""
+"""... so many seconds more. Beyond that, the change makes it hang, and counts as noticed."""
 HISTORY = 0.05
 """Seconds that a history takes."""
 MEMORY = 2 << 30
@@ -134,11 +134,20 @@ class Mutation:
                 if not pid:
                     self._be_child(partial(make, change, tree, module), those, histories)
                 self._running[pid] = name, change, those
-        while self._running:
-            self._wait()
-        for name, counts in [*self._counts.items(), ("all", sum(self._counts.values(), Counter()))]:
-            print(f"{name}: {counts.total()}", *(f"{many} {verdict}" for verdict, many in counts.items()), sep=", ")
+            while self._running:
+                self._wait()
+            self._count(name, self._counts[name])
+        self._count("all", sum(self._counts.values(), Counter()))
         return True
+
+    @staticmethod
+    def _count(name: str, counts: Counter[str]) -> None:
+        print(
+            f"{name}: {counts.total()}",
+            *(f"{many} {verdict}" for verdict, many in counts.items()),
+            sep=", ",
+            flush=True,
+        )
 
     def _chosen(self, changes: list[Change]) -> Sequence[Change]:
         only, most = self._options.only, self._options.sample
@@ -161,8 +170,8 @@ class Mutation:
             os._exit(min(verdict, 255))
 
     def _verdict(self, tests: Sequence[Watched], histories: Sequence[pytest.Item]) -> int:
-        self._allow(sum(test.seconds for test in tests))
         for index, test in enumerate(tests):
+            self._allow(test.seconds)
             if not passes(test.item):
                 return KILLED + index
         self._allow(self._options.histories * HISTORY)

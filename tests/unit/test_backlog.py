@@ -43,6 +43,32 @@ def test_what_is_put_in_front_is_taken_first_and_its_job_is_next() -> None:
     assert backlog.next_job() is two
 
 
+def test_what_is_offered_later_is_taken_later_and_neighbours_are_taken_as_a_range() -> None:
+    backlog, (one,) = make({})
+    for items in (range(3), range(3, 5), range(8, 9)):
+        backlog.enqueue(one, items, front=False)
+    assert backlog.take(one, 5) == range(5)
+    assert list(backlog.take(one, 1)) == [8]
+    assert not one.queue
+
+
+def test_what_is_put_back_keeps_its_order_and_is_taken_as_a_range_with_its_neighbours() -> None:
+    backlog, (one,) = make({})
+    backlog.enqueue(one, range(5, 8), front=False)
+    backlog.enqueue(one, [0, 3, 4], front=True)
+    assert list(one.queue) == [range(1), range(3, 8)]
+    assert list(backlog.take(one, 6)) == [0, 3, 4, 5, 6, 7]
+
+
+def test_others_wait_as_soon_as_one_of_them_does() -> None:
+    backlog, (one, two) = make({}, {})
+    assert not backlog.others_wait(one)
+    backlog.enqueue(one, [0], front=False)
+    assert (backlog.others_wait(one), backlog.others_wait(two)) == (False, True)
+    backlog.enqueue(two, [0], front=False)
+    assert backlog.others_wait(one)
+
+
 def test_what_waits_for_a_process_of_its_own_is_in_nobody_s_turn() -> None:
     backlog, (own,) = make({"dedicated": True})
     backlog.enqueue(own, [0], front=False)
@@ -78,9 +104,9 @@ def test_what_is_cleared_neither_waits_nor_rests() -> None:
     backlog, (one, two) = make({}, {})
     backlog.enqueue(one, [1, 0], front=False)
     backlog.enqueue(two, [0], front=False)
-    for item in (5, 3):
+    for item in (8, 3):
         backlog.rest(one, item, 1.0)
-    assert backlog.clear(one) == (1, 0, 3, 5)
+    assert backlog.clear(one) == (1, 0, 3, 8)
     assert not one.active
     assert backlog.next_wake() is None
     assert backlog.waiting == 1

@@ -99,6 +99,23 @@ def test_idle_lanes_without_room_end_and_busy_ones_when_they_are_through() -> No
     assert sent(mind.finish(3)) == [1]
 
 
+@pytest.mark.parametrize("finalizes", [False, True])
+def test_of_idle_lanes_those_end_that_were_busy_longest_ago_and_no_more_than_have_no_room(finalizes: bool) -> None:
+    mind = Mind(3, 3, finalizes=finalizes)
+    mind.hear(call(1, 3))
+    for slot in (2, 1, 3):
+        mind.finish(slot)
+    assert mind.hear(e.RoomChanged(3, 4)) == []
+    assert mind.hear(e.RoomChanged(1, 1)) == [e.Ask(2), e.Ask(1)]
+
+
+def test_what_the_system_refuses_is_room_for_chunks_that_wait_before_it_is_workers() -> None:
+    mind = Mind(1, 3)
+    mind.scheduler.handle(call(1, 3, chunksize=1), 0.0)
+    mind.scheduler.handle(e.LaunchFailed(3, ""), 0.0)
+    assert sent(mind.hear(e.WorkerReady(1), e.WorkerReady(2))) == [1]
+
+
 def test_a_lane_that_starts_when_its_room_is_gone_ends_when_it_is_ready() -> None:
     mind = Mind(2, 2)
     mind.scheduler.handle(call(1, 2), 0.0)
@@ -309,6 +326,28 @@ def test_a_chunk_is_asked_back_when_work_and_way_have_taken_twice_as_long() -> N
     assert mind.scheduler.next_deadline() == pytest.approx(2 * (0.08 + 0.1) + 0.002)
     assert mind.at(0.363) == BACK
     assert mind.scheduler.next_deadline() is None  # whether an answer comes or not
+
+
+def test_a_chunk_is_asked_back_at_the_very_moment() -> None:
+    mind = eight()
+    mind.hear(call(2))
+    assert mind.at(mind.scheduler.next_deadline() or 0.0) == BACK
+
+
+def test_a_look_for_a_limit_asks_nothing_back() -> None:
+    mind = Mind(least_chunk_ways=9, chunk_ways_alone=1)
+    mind.hear(e.JobOpened(1, e.JobSpec(timeout=0.2), 1))
+    mind.finish(1, busy=0.01)
+    mind.now = 0.0
+    assert sent(offer(mind, 20)) == [8]
+    mind.hear(call(2))
+    assert mind.at(0.2) == [e.Look(1)]
+
+
+def test_what_is_overdue_when_its_worker_is_to_end_puts_nothing_off() -> None:
+    mind = eight(kill_grace=1.5)
+    assert mind.hear(e.TerminateAsked())[-1] == e.Terminate(1)
+    assert mind.at(1.5) == [e.Kill(1)]
 
 
 def test_a_chunk_that_nobody_else_could_do_has_twice_the_budget() -> None:

@@ -58,6 +58,13 @@ def test_a_chunk_is_looked_at_when_it_should_have_ended_twice() -> None:
     assert mind.scheduler.next_deadline() == pytest.approx(2 * 0.008 + 0.002)
 
 
+def test_looks_for_news_of_a_chunk_do_not_put_off_when_it_should_have_ended() -> None:
+    mind = one(look_after=0.005)
+    for now in (0.005, 0.015):
+        mind.look(now, 3)
+    assert mind.scheduler.next_deadline() == pytest.approx(0.018)
+
+
 def test_a_chunk_that_nobody_else_could_do_has_twice_the_budget() -> None:
     mind = one()
     assert BACK not in mind.look(0.0181, 3)

@@ -288,6 +288,12 @@ def test_the_finalizer_of_a_function_that_was_stopped_takes_its_time(stop: e.Eve
     assert mind.at(105.0) == [e.Terminate(1)]
 
 
+def test_each_process_has_its_time_for_its_own_finalizer() -> None:
+    mind = running(NOW, finalizes=True)
+    mind.hear(*finish(1, FAILED), e.Finalized(1, None), dies(1, 0, 0), *ready(1), *finish(1, DONE), e.StopAsked(1))
+    assert mind.scheduler.next_deadline() is None
+
+
 def test_a_function_that_was_sent_a_signal_gains_no_time_by_its_finalizer() -> None:
     mind = running(NOW, finalizes=True, kill_grace=1.5)
     mind.hear(e.StopAsked(1, 3.0))

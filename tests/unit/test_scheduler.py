@@ -237,6 +237,12 @@ def test_an_item_that_no_worker_lives_to_begin_is_given_up() -> None:
     assert sent(mind.hear(*ready(1))) == [(1, 1, [1])]
 
 
+def test_an_item_that_fails_after_its_stream_was_stopped_has_failed() -> None:
+    mind = Mind()
+    mind.hear(*stream(1, 1, streaming=True), *ready(1), e.JobStopped(1))
+    assert outcomes(mind.hear(e.Recorded(1, [FAILED]))) == {0: FAILED}
+
+
 def test_a_worker_may_end_its_chunk_early() -> None:
     mind = Mind()
     mind.hear(*call(1, 3, chunksize=3), *ready(1))
@@ -382,7 +388,9 @@ def test_an_item_that_runs_too_long_is_stopped_step_by_step() -> None:
     assert mind.at(4.9) == []
     assert mind.at(5.0) == [e.Look(1)]
     assert late(mind, 1, 1, 0.0) == [e.ShowStack(1)]
+    assert mind.scheduler.next_deadline() == 5.01
     assert mind.at(5.01) == [e.Look(1)]
+    assert mind.scheduler.next_deadline() is None
     assert mind.hear(looked(1, 1, 0.0, stack=True)) == [e.Terminate(1)]
     assert mind.at(7.01) == [e.Kill(1)]
     remains = e.Remains("a stack", "a cause")
@@ -518,6 +526,7 @@ def test_a_stack_is_waited_for_only_so_long() -> None:
     late(mind, 1, 1, 0.0)
     assert mind.at(1.125) == [e.Look(1)]
     assert mind.hear(looked(1, 1, 0.0)) == []
+    assert mind.scheduler.next_deadline() == 1.25
     assert mind.at(1.25) == [e.Look(1)]
     assert mind.hear(looked(1, 1, 0.0)) == [e.Terminate(1)]
 
@@ -946,6 +955,7 @@ def test_a_dedicated_process_is_not_recycled_but_over() -> None:
 def test_a_finalizer_takes_as_long_as_it_takes() -> None:
     mind = Mind(finalizes=True, stop_grace=5.0, kill_grace=2.0)
     mind.hear(*call(1), *ready(1), *finish(1, DONE), e.CloseAsked())
+    assert mind.phase(1) is Phase.ENDING
     assert mind.scheduler.next_deadline() is None
     mind.now = 100.0
     assert mind.hear(e.Finalized(1, None)) == []
@@ -1145,6 +1155,14 @@ def test_closing_does_not_wait_for_a_consumer() -> None:
     assert mind.hear(*finish(1, DONE))[1:] == [e.JobDone(1), e.Ask(1)]
 
 
+def test_closing_waits_for_the_items_that_a_stream_has_taken() -> None:
+    mind = Mind()
+    mind.hear(*stream(1, 3, chunksize=1, streaming=True), *ready(1), e.CloseAsked())
+    orders = [order for _ in range(3) for order in mind.hear(*finish(1, DONE))]
+    assert outcomes(orders) == dict.fromkeys(range(3), DONE)
+    assert orders[-1] == e.Ask(1)
+
+
 def test_closing_waits_for_the_rest_of_a_map() -> None:
     mind = Mind()
     mind.hear(*stream(1, 1), *ready(1), e.CloseAsked(), *finish(1, DONE))
@@ -1205,6 +1223,20 @@ def test_terminating_kills_in_the_end() -> None:
     mind = Mind(kill_grace=2.0)
     mind.hear(*call(1), *ready(1), e.TerminateAsked())
     assert mind.at(2.0) == [e.Kill(1)]
+
+
+def test_terminating_ends_an_idle_worker_and_nothing_puts_that_off() -> None:
+    mind = Mind(kill_grace=2.0)
+    mind.hear(*call(1), *ready(1), *finish(1, DONE))
+    assert mind.hear(e.TerminateAsked()) == [e.Terminate(1)]
+    assert mind.at(2.0) == [e.Kill(1)]
+
+
+def test_terminating_has_nothing_to_do_for_a_worker_that_is_gone() -> None:
+    mind = Mind()
+    mind.hear(*call(1), *ready(1), *finish(1, DONE), e.WorkerDied(1, -9, 0))
+    assert mind.hear(e.TerminateAsked()) == []
+    assert mind.scheduler.finished
 
 
 def test_terminating_twice_is_terminating_once() -> None:
@@ -1282,6 +1314,7 @@ def test_what_is_forgotten_needs_nothing_more() -> None:
     assert mind.scheduler.finished
     assert not mind.scheduler.knows(1)
     assert mind.scheduler.next_deadline() is None
+    assert mind.scheduler.slot_of(1) is None
     assert [slot.phase for slot in mind.scheduler.slots.values()] == [Phase.GONE]
 
 
@@ -1295,6 +1328,13 @@ def test_the_group_gives_up_after_some_failed_starts() -> None:
         assert mind.hear(e.WorkerDied(1, 1, 0)) == [e.StartWorker(1, "w-1")]
     orders = mind.hear(e.WorkerDied(1, 1, 0))
     assert orders == [e.Broken(1, None, 1, ""), e.Resolve(1, (0,), [DROPPED], None), e.JobDone(1)]
+
+
+@pytest.mark.parametrize(("exitcode", "broken"), [(0, True), (1, True), (None, True), (-1, False), (-9, False)])
+def test_a_start_has_failed_if_its_process_ended_by_itself(exitcode: int | None, broken: bool) -> None:
+    mind = Mind(max_failed_starts=1)
+    mind.hear(*call(1))
+    assert bool(of(e.Broken, mind.hear(e.WorkerDied(1, exitcode, 0)))) is broken
 
 
 def test_starts_that_were_killed_are_borne_longer() -> None:
@@ -1360,6 +1400,12 @@ def test_what_the_system_refused_is_asked_for_again_with_the_next_job() -> None:
     assert of(e.StartWorker, mind.hear(*call(2, 2))) == [e.StartWorker(2, "w-2")]
 
 
+def test_a_chunk_may_have_more_where_fewer_workers_than_wanted_share_the_items() -> None:
+    mind = Mind(4)
+    mind.hear(*stream(1, 4), *ready(1), *[e.LaunchFailed(slot, "no room") for slot in (2, 3, 4)])
+    assert sent(mind.hear(*finish(1, DONE, busy=0.005))) == [(1, 1, [1, 2])]
+
+
 def test_a_group_without_any_worker_is_broken() -> None:
     mind = Mind(2)
     mind.hear(*call(1, 2))
@@ -1374,6 +1420,12 @@ def test_a_refused_dedicated_process_costs_its_item_only() -> None:
     refused = e.NotStarted(1, "no room")
     assert orders == [e.Resolve(1, (0,), [refused], 1), e.JobDone(1), e.ProcessOver(1, None)]
     assert mind.hear(*call(2)) == [e.StartWorker(2, "w-1")]
+
+
+def test_a_refused_dedicated_process_costs_the_pool_no_worker() -> None:
+    mind = Mind(2)
+    mind.hear(*stream(1, 1, chunksize=1), *ready(1), *own(2), e.LaunchFailed(2, "no room"))
+    assert mind.hear(e.ItemsOffered(1, 1)) == [e.StartWorker(3, "w-2")]
 
 
 def test_a_dedicated_process_may_be_refused_after_its_job_was_dropped() -> None:
@@ -1448,6 +1500,12 @@ def test_unoccupied_is_without_work_and_without_processes_of_their_own() -> None
     mind.hear(e.WorkerDied(2, 0, 0))
     assert [*seen, mind.scheduler.unoccupied] == [True, False, True, False, True]
     assert mind.phase(1) is Phase.IDLE
+
+
+def test_a_worker_that_has_done_what_a_stream_has_taken_is_there_for_others() -> None:
+    mind = Mind()
+    mind.hear(*stream(1, 1, streaming=True), *ready(1), *finish(1, DONE))
+    assert sent(mind.hear(*call(2))) == [(1, 2, [0])]
 
 
 def test_a_map_that_may_get_more_items_occupies_its_group_and_a_stream_does_not() -> None:

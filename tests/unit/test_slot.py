@@ -101,6 +101,16 @@ def test_deadlines_that_come_and_go_take_no_room_though_time_does_not_reach_them
     assert size(steps) < 100
 
 
+def test_the_next_deadline_is_found_though_one_was_moved_often() -> None:
+    slots, steps = make(20)  # of which the first has none
+    for number in range(2, 20):
+        steps.set(slots[number], 1000.0 - number, e.Look)
+    for moment in range(100):
+        steps.set(slots[20], 900.0 - moment, e.Look)
+        assert steps.next_deadline() == 900.0 - moment
+    assert [slot.number for slot, _ in steps.due(1000.0)] == list(range(20, 1, -1))
+
+
 def test_slots_that_come_and_go_leave_nothing() -> None:
     slots, steps = make(0)
     for number in range(10_000):
