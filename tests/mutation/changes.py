@@ -37,18 +37,14 @@ class Change:
     """The qualified name of the function; a name of the module for one of its numbers."""
     statement: int
     """The line where its statement begins."""
-    first: int
-    last: int
+    line: int
+    lines: frozenset[int]
+    """A test that runs none of these does not see it."""
     text: str
     _owner: ast.AST = attrs.field(repr=False)
     _field: str
     _index: int | None
     new: ast.AST | None
-
-    @property
-    def lines(self) -> set[int]:
-        """A test that runs none of these does not see it."""
-        return {self.statement, *range(self.first, self.last + 1)}
 
     def apply(self) -> None:
         """Put it into the tree, for good."""
@@ -68,7 +64,10 @@ def changes_of(tree: ast.Module) -> Iterator[Change]:
                 if isinstance(method, ast.FunctionDef):
                     yield from _of_function(method, f"{node.name}.{method.name}")
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.BinOp):
-            yield from _within(node, ast.unparse(node.targets[0]), node)
+            name = ast.unparse(node.targets[0])
+            users = frozenset(one.lineno for one in ast.walk(tree) if isinstance(one, ast.Name) and one.id == name)
+            for change in _within(node, name, node):
+                yield attrs.evolve(change, lines=users)
 
 
 def _of_function(function: ast.FunctionDef, name: str) -> Iterator[Change]:
@@ -86,9 +85,10 @@ def _at(
         return  # what type checkers or readers are told
     place = node if isinstance(node, ast.expr | ast.stmt) else owner
     first, last = getattr(place, "lineno", statement.lineno), getattr(place, "end_lineno", statement.lineno)
+    lines = frozenset({statement.lineno, *range(first, last + 1)})
     for new in (*_alternatives(node), *_in_place(owner, field, node)):
         text = f"{_shown(node)}  ->  {_shown(new)}"
-        yield Change(function, statement.lineno, first, last, text, owner, field, index, new)
+        yield Change(function, statement.lineno, first, lines, text, owner, field, index, new)
     yield from _within(node, function, statement)
 
 

@@ -33,7 +33,7 @@ from changes import Change, changes_of
 from hypothesis import HealthCheck, Phase, settings
 
 MODULES = "_scheduler, _roster, _slot, _backlog, _services, _restart, _policy, _chunks, _pace, _recall, _way"
-TESTS = "scheduler, scheduler_streams, slot, backlog, restarts, policy, chunks, pace, recall, way, distant, "
+TESTS = "scheduler, scheduler_streams, slot, backlog, restarts, policy, chunks, pace, recall, way, distant, bad_input, "
 MACHINE = "scheduler_machine"
 VERDICTS = ("survived", "killed by a history", "could not be made", "killed")
 SURVIVED, KILLED_BY_HISTORY, FAILED, KILLED = range(4)
@@ -192,9 +192,7 @@ class Mutation:
             self._keen[change.function][tests[code - KILLED]] = None
         self._counts[name][verdict] += 1
         if self._options.verbose or code in (SURVIVED, FAILED):
-            print(
-                f"{verdict}: {name}.py:{change.first} {change.function}:{change.statement}  {change.text}", flush=True
-            )
+            print(f"{verdict}: {name}.py:{change.line} {change.function}:{change.statement}  {change.text}", flush=True)
 
 
 def main() -> None:

@@ -66,10 +66,25 @@ def test_looks_for_news_of_a_chunk_do_not_put_off_when_it_should_have_ended() ->
 
 
 def test_a_chunk_that_nobody_else_could_do_has_twice_the_budget() -> None:
-    mind = one()
+    mind = one(look_after=9.0)
     assert BACK not in mind.look(0.0181, 3)
     assert mind.scheduler.next_deadline() == pytest.approx(0.02)
     assert mind.look(0.0201, 3) == [BACK]
+
+
+def test_a_chunk_is_asked_back_at_the_very_moment() -> None:
+    for others in (0, 1):
+        mind = one(look_after=9.0)
+        mind.hear(*[e.JobOpened(2, e.JobSpec(), 1)] * others)
+        for _ in range(2 - others):
+            orders = mind.look(mind.scheduler.next_deadline() or 0.0, 3)
+        assert BACK in orders
+
+
+def test_a_look_before_a_chunk_has_taken_too_long_asks_nothing_back() -> None:
+    mind = one(look_after=0.005)
+    mind.hear(e.JobOpened(2, e.JobSpec(), 1))
+    assert BACK not in mind.look(0.005, 3)
 
 
 def test_a_chunk_that_has_begun_its_last_item_is_left_alone() -> None:
@@ -103,6 +118,8 @@ def test_after_a_chunk_was_asked_back_items_go_one_by_one() -> None:
     orders = mind.hear(e.Recorded(1, [DONE] * 3), e.ChunkEnded(1, 0.003))
     assert sizes(orders) == [1]
     assert sizes(mind.hear(e.Recorded(1, [DONE]), e.ChunkEnded(1, 0.001))) == [8]
+    mind.look(mind.now + 0.002, 3)
+    assert len(mind.scheduler.slots[1].items) == 8  # that was about an earlier chunk
 
 
 def test_what_is_behind_a_long_item_is_taken_from_it() -> None:
@@ -137,22 +154,84 @@ def test_a_chunk_of_a_given_size_is_never_asked_back() -> None:
     mind = Mind(2)
     mind.hear(e.JobOpened(2, e.JobSpec(chunksize=5)), e.ItemsOffered(2, 5))
     assert {order for now in (0.03, 0.1, 1.0) for order in mind.at(now)} == {e.Look(2)}
+    mind = one()
+    mind.hear(e.JobStopped(1), e.JobOpened(2, e.JobSpec(chunksize=5)), e.ItemsOffered(2, 5))
+    assert sizes(mind.hear(e.Recorded(1, [DONE] * 8), e.ChunkEnded(1, 0.008))) == [5]
+    assert BACK not in mind.look(1.0, 1)
 
 
-def two(done: int) -> list[e.Order]:
+def two(done: int, *, now: float = 0.015, busy: float = 0.008, **limits: Any) -> tuple[Mind, list[e.Order]]:
     """Two workers have eight items each; at 15 ms one is through, and the other has told of some.
 
     Returns:
-        list[e.Order]: What follows.
+        tuple[Mind, list[e.Order]]: The group, and what follows.
     """
-    mind = Mind(2, least_chunk_seconds=0.01)
+    mind = Mind(2, least_chunk_seconds=0.01, **limits)
     assert sizes(mind.hear(e.ItemsOffered(1, 16))) == [8, 8]
-    mind.now = 0.015
+    mind.now = now
     mind.hear(*[e.Recorded(2, [DONE])] * done)
-    return mind.hear(e.Recorded(1, [DONE] * 8), e.ChunkEnded(1, 0.008))
+    return mind, mind.hear(e.Recorded(1, [DONE] * 8), e.ChunkEnded(1, busy))
 
 
 @pytest.mark.parametrize(("done", "asked"), [(0, False), (1, True), (2, True), (6, False)])
 def test_an_idle_worker_gets_of_what_another_has_before_it(done: int, asked: bool) -> None:
     """By its pace, if that is slower than planned; not before it has done any, or items could go round for ever."""
-    assert (e.Withdraw(2) in two(done)) is asked
+    _, orders = two(done)
+    assert (e.Withdraw(2) in orders) is asked
+
+
+@pytest.mark.parametrize(
+    ("done", "busy", "now", "asked"),
+    [
+        (3, 0.080, 0.015, True),
+        (5, 0.080, 0.015, False),  # too few are left
+        (3, 0.0736, 0.0215, False),  # most of their time may have passed
+    ],
+)
+def test_items_that_turn_out_to_be_heavy_are_shared_by_their_cost(
+    done: int, busy: float, now: float, asked: bool
+) -> None:
+    _, orders = two(done, now=now, busy=busy)
+    assert (e.Withdraw(2) in orders) is asked
+
+
+def test_what_is_not_worth_it_is_not_shared() -> None:
+    _, orders = two(1, steal_seconds=1.0)
+    assert e.Withdraw(2) not in orders
+
+
+def test_what_is_overdue_is_shared_though_it_has_done_nothing() -> None:
+    mind, _ = two(0)
+    assert e.Withdraw(2) in mind.at(0.019)
+
+
+def test_to_be_shared_is_no_surprise() -> None:
+    mind, _ = two(1)
+    assert sizes(mind.hear(e.ChunkEnded(2, 0.002))) == [6, 1]
+
+
+def test_a_worker_that_has_shared_may_share_again() -> None:
+    mind, _ = two(1)
+    first = next(iter(mind.hear(e.ChunkEnded(2, 0.002))))
+    assert isinstance(first, e.Send)
+    assert (first.slot, len(first.items)) == (2, 6)
+    mind.now = 0.040
+    mind.hear(e.Recorded(2, [DONE]))
+    assert e.Withdraw(2) in mind.hear(e.Recorded(1, [DONE]), e.ChunkEnded(1, 0.001))
+
+
+def test_the_chunk_with_most_work_left_is_shared() -> None:
+    mind = Mind(3, least_chunk_seconds=0.01)
+    assert sizes(mind.hear(e.ItemsOffered(1, 24))) == [8, 8, 8]
+    mind.now = 0.015
+    mind.hear(e.Recorded(2, [DONE]), e.Recorded(3, [DONE] * 3))
+    orders = mind.hear(e.Recorded(1, [DONE] * 8), e.ChunkEnded(1, 0.008))
+    assert [order for order in orders if isinstance(order, e.Withdraw)] == [e.Withdraw(2)]
+    assert mind.at(0.0151) == []  # one at a time
+
+
+def test_closing_ends_who_is_idle_when_there_is_nothing_left_to_share() -> None:
+    mind, _ = two(0, steal_seconds=1.0)
+    mind.hear(e.JobSealed(1), e.CloseAsked())
+    mind.at(0.0181)
+    assert e.Ask(1) in mind.hear(e.Looked(2, 8, None, False))

@@ -89,6 +89,7 @@ def test_a_restart_has_defaults() -> None:
         ({"within": "1"}, TypeError, "within must be a number of seconds or None, not '1'"),
         ({"backoff": -1}, ValueError, "backoff must be at least 0 seconds and finite, not -1"),
         ({"backoff": []}, ValueError, "backoff must have at least one number of seconds"),
+        ({"backoff": ""}, TypeError, "backoff must be a number of seconds or a sequence of them, not ''"),
         ({"backoff": "1"}, TypeError, "backoff must be a number of seconds or a sequence of them, not '1'"),
         ({"backoff": None}, TypeError, "backoff must be a number of seconds or a sequence of them, not None"),
     ],
