@@ -554,6 +554,17 @@ def test_what_two_chunks_had_before_them_is_one_surprise() -> None:
     assert sent(mind.finish(1, 4, busy=0.01)) == [4]
 
 
+def test_nothing_is_shared_as_long_as_items_wait() -> None:
+    mind = far(100, 100, seconds=0.1, least_chunk_ways=9)
+    assert sent(offer(mind, 8)) == [8]
+    mind.hear(e.Recorded(1, [DONE]))
+    mind.now += 5.0
+    orders = mind.hear(call(2, 1000))
+    assert mind.scheduler.waiting > 900
+    assert e.Withdraw(1) not in orders
+    assert e.Withdraw(1) in mind.hear(e.JobCancelled(2))
+
+
 def test_two_jobs_share_a_room() -> None:
     mind = Mind(2, 2)
     assert sent(mind.hear(call(1, 5), call(2, 5))) == [1, 1]

@@ -53,7 +53,9 @@ def test_one_chunk_that_was_held_up_among_those_that_wait_counts_little() -> Non
     way.learn(1000.0, 1.0, 8, 4)
     assert way.seconds <= 0.101
     way.learn(1000.0, 1.0, 8, 4)
-    assert way.seconds <= 0.2
+    assert way.seconds <= 0.101
+    way.learn(1000.0, 1.0, 8, 4)
+    assert way.seconds == pytest.approx(0.132, abs=0.001)
 
 
 def test_what_is_known_fades_in_rounds_of_chunks() -> None:
@@ -66,11 +68,44 @@ def test_what_is_known_fades_in_rounds_of_chunks() -> None:
     assert way.seconds == pytest.approx(0.1)
 
 
+def test_what_is_known_is_not_forgotten_by_a_lone_chunk() -> None:
+    way = known(1.0)
+    for _ in range(9):
+        way.learn(1.1, 1.0, 1, 1)
+    assert way.seconds == pytest.approx(7 / 8)
+
+
+@pytest.mark.parametrize(("short", "seconds"), [(8, 1.0), (9, 0.1)])
+def test_the_way_is_what_a_quarter_of_the_last_chunks_took_at_most(short: int, seconds: float) -> None:
+    way = known(0.0)
+    for number in range(32):
+        way.learn(1.1 if number < short else 2.0, 1.0, 1, 4)
+    assert way.seconds == pytest.approx(seconds)
+
+
+def test_the_way_is_found_though_each_chunk_waits_for_another() -> None:
+    way = Way(LIMITS)
+    way.learn(4.0, 1.0, 32, 16)
+    assert way.seconds < 0.001
+    for _ in range(100):
+        way.learn(4.0, 1.0, 32, 16)
+    assert way.seconds == pytest.approx(1.0, rel=0.01)
+
+
 def test_what_is_usual_has_the_waits_in_it() -> None:
     way = known(0.1)
     for _ in range(32):
         way.learn(2.0, 1.0, 8, 4)
     assert way.usual == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("long", "seconds"), [(8, 1.0), (7, 0.1)])
+def test_what_is_usual_is_what_three_quarters_of_the_last_chunks_took_at_most(long: int, seconds: float) -> None:
+    assert Way(LIMITS).usual == 0.0
+    way = known(0.0)
+    for number in range(32):
+        way.learn(2.0 if number < long else 1.1, 1.0, 1, 4)
+    assert way.usual == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +130,5 @@ def test_the_way_is_never_below_nothing(chunks: list[tuple[float, float, int, in
     for taken, busy, company, workers in chunks:
         way.learn(taken, busy, company, workers)
         assert 0 <= way.seconds <= 1e6
+        assert 0 <= way.usual <= 1e6
         assert way.crowd(seconds, workers) >= workers
