@@ -418,6 +418,17 @@ def test_a_chunk_that_nobody_else_could_do_has_twice_the_budget() -> None:
     assert mind.at(0.41) == BACK
 
 
+def test_an_idle_lane_without_a_worker_is_nobody_who_could_do_something() -> None:
+    mind = far(1, 2, least_chunk_ways=9, chunk_ways=1)
+    mind.hear(call(2, 2, chunksize=1))
+    mind.finish(1)
+    mind.finish(2)
+    mind.now = 0.0
+    assert sent(offer(mind, 8)) == [8]
+    mind.at(0.363)
+    assert [slot.recalled for slot in mind.scheduler.slots.values()] == [None, None]
+
+
 def test_a_chunk_that_waits_behind_another_has_time_for_that() -> None:
     mind = far(1, 2, least_chunk_ways=9, chunk_ways=1)
     mind.now = 0.0
