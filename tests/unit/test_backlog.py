@@ -60,6 +60,14 @@ def test_what_is_put_back_keeps_its_order_and_is_taken_as_a_range_with_its_neigh
     assert list(backlog.take(one, 6)) == [0, 3, 4, 5, 6, 7]
 
 
+def test_what_is_put_back_before_earlier_items_stays_apart_from_what_comes_later() -> None:
+    backlog, (one,) = make({})
+    backlog.enqueue(one, range(5, 6), front=False)
+    backlog.enqueue(one, [7], front=True)
+    backlog.enqueue(one, range(8, 10), front=False)
+    assert list(backlog.take(one, 4)) == [7, 5, 8, 9]
+
+
 def test_others_wait_as_soon_as_one_of_them_does() -> None:
     backlog, (one, two) = make({}, {})
     assert not backlog.others_wait(one)

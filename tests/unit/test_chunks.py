@@ -144,6 +144,13 @@ def test_a_window_grows_once_in_half_a_window_of_results() -> None:
     assert window.size == 16
 
 
+@pytest.mark.parametrize(("held", "size"), [(4, 40), (5, 20)])
+def test_a_window_grows_while_less_than_a_quarter_of_it_is_held(held: int, size: int) -> None:
+    window = Window(20, 100, taken=30, given=10)
+    window.waited(held)
+    assert window.size == size
+
+
 @given(
     size=st.integers(1, 20),
     factor=st.integers(1, 8),

@@ -12,6 +12,7 @@ from procorch import _events as e
 from procorch._messages import Retriable, Value
 from procorch._policy import Limits
 from procorch._scheduler import Scheduler
+from procorch._slot import Phase
 
 DONE = Value(b"")
 
@@ -421,12 +422,14 @@ def test_a_chunk_that_nobody_else_could_do_has_twice_the_budget() -> None:
 def test_an_idle_lane_without_a_worker_is_nobody_who_could_do_something() -> None:
     mind = far(1, 2, least_chunk_ways=9, chunk_ways=1)
     mind.hear(call(2, 2, chunksize=1))
-    mind.finish(1)
-    mind.finish(2)
+    while busy := [slot for slot in mind.scheduler.slots.values() if slot.items]:
+        mind.finish(busy[0].number)
     mind.now = 0.0
     assert sent(offer(mind, 8)) == [8]
-    mind.at(0.363)
-    assert [slot.recalled for slot in mind.scheduler.slots.values()] == [None, None]
+    assert {slot.phase for slot in mind.scheduler.slots.values()} == {Phase.BUSY, Phase.IDLE}
+    [busy] = [slot for slot in mind.scheduler.slots.values() if slot.items]
+    assert busy.overdue < busy.overrun
+    assert mind.at(busy.overdue) == [e.Look(busy.number)]
 
 
 def test_a_chunk_that_waits_behind_another_has_time_for_that() -> None:
@@ -574,6 +577,15 @@ def test_nothing_is_shared_as_long_as_items_wait() -> None:
     assert mind.scheduler.waiting > 900
     assert e.Withdraw(1) not in orders
     assert e.Withdraw(1) in mind.hear(e.JobCancelled(2))
+
+
+def test_the_next_is_shared_as_soon_as_what_was_asked_back_is_there() -> None:
+    mind = far(3, 3, seconds=0.1, least_chunk_ways=9)
+    assert sent(offer(mind, 24)) == [8, 8, 8]
+    mind.hear(e.Recorded(2, [DONE]), e.Recorded(3, [DONE]))
+    [first] = [order.slot for order in mind.finish(1, 8, busy=0.7) if isinstance(order, e.Withdraw)]
+    orders = mind.finish(first, 0, busy=0.0, way=0.001)
+    assert [order.slot for order in orders if isinstance(order, e.Withdraw)] == [5 - first]
 
 
 def test_two_jobs_share_a_room() -> None:

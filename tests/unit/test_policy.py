@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procorch._cpus import usable_cpus
-from procorch._policy import Backoff, Limits, check_backoff, check_count, check_limit, check_wait
+from procorch._policy import (
+    Backoff,
+    Limits,
+    check_backoff,
+    check_bool,
+    check_callable,
+    check_count,
+    check_limit,
+    check_name,
+    check_wait,
+)
 
 
 @given(least=st.integers(0, 5), more=st.integers(0))
@@ -42,6 +52,26 @@ def test_a_wait_is_given_back_as_seconds(value: float) -> None:
 @pytest.mark.parametrize("value", [None, math.inf, 1e9, 1e300, 10**400])
 def test_a_wait_for_ever_has_no_limit(value: float | None) -> None:
     assert check_wait("timeout", value) is None
+
+
+def test_a_switch_is_true_or_false() -> None:
+    assert (check_bool("logs", True), check_bool("logs", False)) == (True, False)
+    with pytest.raises(TypeError, match=r"^logs must be True or False, not 1$"):
+        check_bool("logs", 1)
+
+
+def test_a_function_can_be_called() -> None:
+    check_callable("fn", len)
+    with pytest.raises(TypeError, match=r"^fn must be callable, not 3$"):
+        check_callable("fn", 3)
+
+
+def test_a_name_is_a_text_that_says_something() -> None:
+    assert check_name("w") == "w"
+    with pytest.raises(TypeError, match=r"^name must be a str, not 3$"):
+        check_name(3)
+    with pytest.raises(ValueError, match=r"^name must not be empty$"):
+        check_name("")
 
 
 def test_the_longest_wait_is_one_that_the_system_takes() -> None:

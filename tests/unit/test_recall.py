@@ -220,13 +220,14 @@ def test_a_worker_that_has_shared_may_share_again() -> None:
     assert e.Withdraw(2) in mind.hear(e.Recorded(1, [DONE]), e.ChunkEnded(1, 0.001))
 
 
-def test_the_chunk_with_most_work_left_is_shared() -> None:
+@pytest.mark.parametrize(("most", "other"), [(2, 3), (3, 2)])
+def test_the_chunk_with_most_work_left_is_shared(most: int, other: int) -> None:
     mind = Mind(3, least_chunk_seconds=0.01)
     assert sizes(mind.hear(e.ItemsOffered(1, 24))) == [8, 8, 8]
     mind.now = 0.015
-    mind.hear(e.Recorded(2, [DONE]), e.Recorded(3, [DONE] * 3))
+    mind.hear(e.Recorded(most, [DONE]), e.Recorded(other, [DONE] * 2))
     orders = mind.hear(e.Recorded(1, [DONE] * 8), e.ChunkEnded(1, 0.008))
-    assert [order for order in orders if isinstance(order, e.Withdraw)] == [e.Withdraw(2)]
+    assert [order for order in orders if isinstance(order, e.Withdraw)] == [e.Withdraw(most)]
     assert mind.at(0.0151) == []  # one at a time
 
 
