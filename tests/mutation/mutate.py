@@ -32,7 +32,8 @@ from _pytest.runner import runtestprotocol
 from changes import Change, changes_of
 from hypothesis import HealthCheck, Phase, settings
 
-MODULES = "_scheduler, _roster, _slot, _backlog, _services, _restart, _policy, _chunks, _pace, _recall, _way"
+MODULES = "_scheduler, _agenda, _judge, _dedicated, _roster, _slot, _backlog, _services, _restart, _policy, _chunks, "
+MODULES += "_pace, _recall, _way"
 TESTS = "scheduler, scheduler_streams, slot, backlog, restarts, policy, chunks, pace, recall, way, distant, "
 MACHINE = "scheduler_machine"
 VERDICTS = ("survived", "killed by a history", "could not be made", "killed")

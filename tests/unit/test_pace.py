@@ -427,9 +427,9 @@ def test_an_idle_lane_without_a_worker_is_nobody_who_could_do_something() -> Non
     mind.now = 0.0
     assert sent(offer(mind, 8)) == [8]
     assert {slot.phase for slot in mind.scheduler.slots.values()} == {Phase.BUSY, Phase.IDLE}
-    [busy] = [slot for slot in mind.scheduler.slots.values() if slot.items]
-    assert busy.overdue < busy.overrun
-    assert mind.at(busy.overdue) == [e.Look(busy.number)]
+    [last] = [slot for slot in mind.scheduler.slots.values() if slot.items]
+    assert last.overdue < last.overrun
+    assert mind.at(last.overdue) == [e.Look(last.number)]
 
 
 def test_a_chunk_that_waits_behind_another_has_time_for_that() -> None:
