@@ -91,7 +91,10 @@ class Hands:
             deliveries.append(partial(job.sink.deliver, items, [e.Dropped()] * len(items), None))
             deliveries.append(job.sink.over)
         deliveries.extend(partial(owner.ended, None) for owner in self._owners.values())
-        self.jobs.clear()
+        jobs, self.jobs = self.jobs, {}
+        for job in jobs.values():
+            if job.closed:
+                job.deck.clear()
         self.streams.clear()
         self._owners.clear()
         for talk in self.talks.values():
@@ -200,6 +203,8 @@ class Hands:
             case e.JobDone(number):
                 job = self.jobs.pop(number)
                 self.streams.pop(number, None)
+                if job.closed:
+                    job.deck.clear()
                 if job.sink.tells_end:
                     deliveries.append(job.sink.over)
             case e.StartWorker():

@@ -115,6 +115,8 @@ class Job:
     deck: deque[Any] = attrs.field(factory=deque[Any])
     """The arguments of items that nobody else knows of yet: each entry a `Batch`, or plain data of one item. Its owner
     appends without a lock; the supervisor takes all that is there, under its own."""
+    closed: bool = False
+    """Whether nobody asks any more for what is left in the deck."""
     begun: dict[int, int] = attrs.field(factory=dict[int, int])
     """How often items had begun before they came here, for those that had, by number. Set before they are in the deck,
     where the items are put next."""

@@ -177,8 +177,7 @@ class Stream(Supply):
             self._kept = Items()
             self._arrivals.clear()
             self._pending.clear()
-            if not self._job.number:
-                self._job.deck.clear()
+        self._supervisor.let_go(self._job)
         del inputs  # only now: what the user's finalizers do is not to be done under a lock
         self._owner = None  # for the same reason: a group that nobody else refers to closes now
         self._intake.close()

@@ -101,6 +101,16 @@ class Supervisor(Loop):
             job.deck.clear()
         return count
 
+    def let_go(self, job: Job) -> None:
+        """Let go of what is in a job's deck as soon as the job is over. For any moment, a finalizer's too.
+
+        Args:
+            job (Job): Opened or not; nobody asks any more for what becomes of its items.
+        """
+        job.closed = True  # first: either the job is over by the next line, or its end sees this
+        if job.number not in self._hands.jobs:
+            job.deck.clear()
+
     def rouse(self) -> None:
         """Let the supervisor's thread look into the decks, soon. Costs next to nothing while that is still to come."""
         if not self._roused:

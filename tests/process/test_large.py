@@ -116,6 +116,23 @@ def test_an_error_that_is_kept_keeps_no_files(engine: FakeEngine | None) -> None
     del raised, refused
 
 
+def test_an_error_that_is_kept_keeps_no_inputs(log: Path, gate: Path) -> None:
+    with a_group() as group:
+
+        def inputs() -> Iterator[bytes | None]:
+            yield None
+            wait_until(lambda: group.stats().raised == 1)
+            group.submit(targets.begin_and_wait, str(log), str(gate))
+            wait_until(lambda: bool(log.read_text()))
+            yield bytes(SIZE)  # handed over to nobody: the call has failed, and the worker is busy
+
+        with pytest.raises(ValueError, match="none") as raised:
+            group.map(targets_large.give_unless_none, inputs())
+        gate.touch()
+    assert not _parcel.held
+    del raised
+
+
 def test_the_fake_engine_takes_large_items(tmp_path: Path) -> None:
     with ProcessGroup(2, engine=FakeEngine()) as group:
         data = bytearray([3]) * SIZE
