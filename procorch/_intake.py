@@ -155,11 +155,14 @@ class Intake:
         began = clock()
         packed: list[Packed | NotPicklable] = []
         for place, item in enumerate(taken):
-            payload = self._pickles.item(item, partial(name, place))
-            self.has_large |= type(payload) is Parcel
-            packed.append(payload if isinstance(payload, NotPicklable) else Packed(payload))
+            packed.append(self._packed(item, partial(name, place)))
         self._pace(took=clock() - began)
         return packed
+
+    def _packed(self, item: Any, task: Callable[[], Task]) -> Packed | NotPicklable:
+        payload = self._pickles.item(item, task)
+        self.has_large |= type(payload) is Parcel
+        return payload if isinstance(payload, NotPicklable) else Packed(payload)
 
     def took_plain(self) -> None:
         """Take in that the last ones need no pickling."""

@@ -67,14 +67,22 @@ class Stream(Supply):
             Iterable[Any]: Taken to its end, as `results` gives them, before the next is asked for.
         """
         while self._advance():
-            with self._news:
-                segment = self._arrivals.pop()
-            arrivals = segment.arrivals
-            self._last = len(arrivals)
-            yield arrivals.values if isinstance(arrivals, Plain) else self._opened(segment, arrivals)
+            start, values = self._next()
+            yield values
             self._window.given += self._last
             with self._news:
-                self._kept.drop(range(segment.start, segment.start + self._last))
+                self._kept.drop(range(start, start + self._last))
+
+    # Whoever keeps an error keeps, by its traceback, the frames that were running, to the caller of the outermost. None
+    # of these is to hold what has arrived, or is on its way: files of large data would stay as long as the error.
+
+    def _next(self) -> tuple[int, Iterable[Any]]:
+        """Give the index of the first of the results whose turn it is, and them."""
+        with self._news:
+            segment = self._arrivals.pop()
+        arrivals = segment.arrivals
+        self._last = len(arrivals)
+        return segment.start, arrivals.values if isinstance(arrivals, Plain) else self._opened(segment, arrivals)
 
     def _opened(self, segment: Segment, arrivals: Sequence[Arrival]) -> Iterator[Any]:
         first, place = segment.start, segment.place
@@ -84,7 +92,6 @@ class Stream(Supply):
                     continue  # an error further on is known, and this one was never begun
                 yield self._open(index, arrival, place)
         finally:
-            # Whoever keeps an error keeps this frame by its traceback, and is not to keep files of results by that.
             del segment, arrivals
 
     def _advance(self) -> bool:

@@ -226,14 +226,17 @@ class Supply(Sink):
                 self._sent_as(taken, first), lambda place: self._task(first + place, taken[place]), self._now
             )
             packed = self._packed(each, first)
+            each.clear()  # an error among them may be kept, and with it the frame that has made this list
         self._numbers += len(packed)
         size = self._shape.chunksize
         if size is None:
             if packed:
                 self._job.deck.append(Batch(packed, intake.plain))
+            del packed  # likewise this frame
             return
         # Whole chunks, so that a worker which becomes free gets no part of one.
         self._pending += packed
+        del packed
         whole = len(self._pending) - len(self._pending) % size
         if whole:
             self._put_pending(whole)

@@ -112,8 +112,13 @@ def test_an_error_that_is_kept_keeps_no_files(engine: FakeEngine | None) -> None
         assert next(inputs) == 0
         with pytest.raises(TypeError) as refused:
             next(inputs)
+        locked: list[Any] = [b"", threading.Lock(), *[large] * 2]
+        unpicklable = group.imap(targets_large.give, locked, chunksize=4)
+        assert next(unpicklable) == b""
+        with pytest.raises(NotPicklable) as unsent:
+            next(unpicklable)
     assert not _parcel.held
-    del raised, refused
+    del raised, refused, unsent
 
 
 def test_an_error_that_is_kept_keeps_no_inputs(log: Path, gate: Path) -> None:
