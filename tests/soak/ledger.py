@@ -17,6 +17,7 @@ import attrs
 from items import EXIT_CODE, HANGS, Failed, Item, Result, Retriable
 
 from procorch import GroupClosed, NotPicklable, ProcessHandle, TaskTimeout, WorkerCrashed
+from procorch.events import Event, ItemRetried
 
 Call: TypeAlias = Literal["submit", "map", "imap", "start"]
 Ending: TypeAlias = Literal["finish", "leave", "close", "raise", "terminate"]
@@ -144,7 +145,14 @@ class Ledger:
         self.records: list[Record] = []
         self.exposed: list[Record] = []
         """Some of which the outcome is awaited, for the saboteur: those with a future or a process of their own."""
+        self.ended_tries = 0
+        """How often the group says that an item is begun again since its process died, or was ended."""
         self._lock = threading.Lock()
+
+    def hear(self, event: Event) -> None:
+        """Take in what the group tells of itself."""
+        if isinstance(event, ItemRetried) and event.reason in {"crashed", "timed out"}:
+            self.ended_tries += 1
 
     def add(self, call: Call, options: Options, make: Callable[[int], Item]) -> Record:
         """Note that an item is given out."""
@@ -174,6 +182,8 @@ class Judge:
     left_at: float
     forwards: bool
     begins: dict[int, list[Line]] = attrs.field(factory=lambda: defaultdict(list))
+    _unseen: int = 0
+    """Tries that count, of which there is no line: a process may be killed between the mark and the first line."""
 
     def judge(self) -> list[float]:
         """Complain of all that is wrong; give by how much errors of timeouts came after their limits."""
@@ -233,7 +243,7 @@ class Judge:
             case Retriable():
                 # Once `map` knows of an error, nothing more is begun: no further try either.
                 again = record.options.retries_own and not self._by_force and record.call != "map"
-                return item.kind == "retriable" and (not again or begun == 1 + record.options.retries)
+                return item.kind == "retriable" and (not again or self._has_no_try_left(record, begun))
             case KeyboardInterrupt():
                 return item.kind == "interrupt"
             case SystemExit():
@@ -247,6 +257,10 @@ class Judge:
                 return known and self._has_tried(record, outcome.attempts, begun)
             case _:
                 return False
+
+    def _has_no_try_left(self, record: Record, begun: int) -> bool:
+        self._unseen += max(0, 1 + record.options.retries - begun)
+        return self._unseen <= self.ledger.ended_tries
 
     def _has_tried(self, record: Record, attempts: int, begun: int) -> bool:
         """Whether an item was tried as often as it says and as was asked for."""

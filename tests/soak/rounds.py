@@ -116,6 +116,7 @@ class Play(threading.Thread):
             max_tasks_per_child=plan.max_tasks,
             max_memory_per_child=plan.max_memory,
             forward_logs=plan.forwards,
+            on_event=self.ledger.hear,
         )
 
     def _play(self) -> None:
