@@ -110,7 +110,10 @@ class Loop(Core):
             self.callbacks.close()
             with self._lock:
                 self._over = True
+                # Whom it tells may refer to the group, which would stay for ever. Let go of without the lock.
+                observer, self._observer = self._observer, None
                 self._lock.notify_all()
+            del observer
             self._deliver_left_over()
 
     def _step(self) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -300,3 +302,20 @@ def test_an_interrupt_while_the_thread_for_callbacks_is_started(monkeypatch: pyt
     callbacks.close()
     assert callbacks.join(10)
     assert called.is_set()
+
+
+def test_a_group_that_has_ended_is_not_kept_by_whom_it_told() -> None:
+    class Listener:
+        group: ProcessGroup | None = None
+
+        def hear(self, event: events.Event) -> None:
+            pass
+
+    listener = Listener()
+    with ProcessGroup(1, on_event=listener.hear) as group:
+        listener.group = group
+        assert group.submit(t.doubler, 1).result() == 2
+    kept = weakref.ref(group)
+    del group, listener
+    gc.collect()
+    assert kept() is None
