@@ -26,6 +26,7 @@ from procorch import _messages as m
 from procorch._assignments import Answer, Assignment, Crossed, Given, Gone, Preparation, Progress, Returned
 from procorch._configured import start_methods
 from procorch._crates import pack, to_file
+from procorch._daemon import Daemon
 from procorch._engine import Function
 from procorch._errors import ProcorchError
 from procorch._events import Dropped, JobSpec, Lost, NotStarted, Outcome, Outcomes, TimedOut
@@ -341,7 +342,7 @@ def _put_back(agent: _Agent) -> None:
     with _lock:
         _idle.append(agent)
         if _reaper is None:
-            _reaper = threading.Thread(target=_reap, name="procorch-agents", daemon=True)
+            _reaper = Daemon(_reap, "procorch-agents")
             _reaper.start()
 
 

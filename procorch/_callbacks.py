@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from procorch._daemon import Daemon
 from procorch._waits import SafeFuture, join_thread
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Callbacks:
 
     def _has_thread(self) -> bool:
         if self._thread is None:
-            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            thread = Daemon(self._work, self._name)
             try:
                 thread.start()
             except RuntimeError:

@@ -27,6 +27,7 @@ from procorch import _forked, _share
 from procorch import _messages as m
 from procorch._assignments import Answer, Assignment, Crossed, Progress, Returned
 from procorch._crates import pack, unpack
+from procorch._daemon import Daemon
 from procorch._events import ChunkEnded, ItemOutcome, Lost, Recorded, TimedOut
 from procorch._inbox import Inbox
 from procorch._queue import PAGE_BYTES, Reader
@@ -244,19 +245,26 @@ class _Page(Under):
             self._reader = None
 
 
-class _Budget(threading.Timer):
+class _Budget:
     """Stops a chunk when it has had its time."""
 
     def __init__(self, seconds: float, page: _Page) -> None:
-        super().__init__(seconds, page.stop)
+        self._seconds = seconds
         self._page = page
+        self._over = threading.Event()
+        self._thread = Daemon(self._run, "procorch-budget")
+        self._thread.start()
 
-    @override
-    def run(self) -> None:
-        while not self.finished.wait(self.interval):
+    def _run(self) -> None:
+        while not self._over.wait(self._seconds):
             if self._page.look().begun:  # not before: else it would come back as it went, again and again
-                self.function()
+                self._page.stop()
                 return
+
+    def end(self) -> None:
+        """Let the chunk be."""
+        self._over.set()
+        self._thread.join()
 
 
 def run(assignment: Assignment, process: str = "") -> Answer:
@@ -288,8 +296,6 @@ def _run(assignment: Assignment, writer: Writer, reader: Reader) -> Answer:
     order = m.Run(seq, assignment.function.key, assignment.style, assignment.stop_on_error, items, timed)
     page = _Page(reader, seq)
     budget = _Budget(assignment.seconds, page) if assignment.seconds and assignment.size > 1 else None
-    if budget is not None:
-        budget.start()
     here.running = True
     try:
         with under_way(assignment, page):
@@ -297,8 +303,7 @@ def _run(assignment: Assignment, writer: Writer, reader: Reader) -> Answer:
     finally:
         here.running = False
         if budget is not None:
-            budget.cancel()
-            budget.join()
+            budget.end()
         page.close()
     return _answer(inbox, said, runner.exit_code)
 

@@ -20,6 +20,7 @@ from typing_extensions import override
 from procorch import _events as e
 from procorch._condition import SLICE_SECONDS
 from procorch._core import Core
+from procorch._daemon import Daemon
 from procorch._engine import ALL, Capabilities, Engine, Worker
 from procorch._hands import Deliveries
 from procorch._messages import Serving
@@ -69,7 +70,7 @@ class Loop(Core):
         try:
             self._engine = self._make_engine()
             # A daemon, so that a group that was never closed keeps nobody from exiting; see _exit.
-            self._thread = threading.Thread(target=self._run, name=f"procorch-{self.name}", daemon=True)
+            self._thread = Daemon(self._run, f"procorch-{self.name}")
             self._thread.start()
             self._has_thread = True
         except BaseException:
@@ -87,10 +88,11 @@ class Loop(Core):
         with self._lock:
             if self._thread is not threading.current_thread():
                 return
+        try:
             if self._observer is not None:
                 # Not in the caller's thread: an interrupt there may let this one never run, and nobody tell of the end.
-                self._observer.began(self._place.clock(), wall=time.time(), pid=self._pid)
-        try:
+                with self._lock:
+                    self._observer.began(self._place.clock(), wall=time.time(), pid=self._pid)
             while not self._was_interrupted and self._step():
                 pass
             if self._was_interrupted:

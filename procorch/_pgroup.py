@@ -10,9 +10,9 @@ import fcntl
 import os
 import select
 import signal
-import threading
 from collections.abc import Generator
 
+from procorch._daemon import Daemon
 from procorch._signals import STACK_SIGNAL
 
 
@@ -58,7 +58,7 @@ def tie(fd: int) -> None:
         if _has_ended(fd, 0):
             os.kill(target, signal.SIGKILL)  # it happened just before
     else:
-        threading.Thread(target=_kill_at_end, args=(fd, target), name="procorch-lifeline", daemon=True).start()
+        Daemon(_kill_at_end, "procorch-lifeline", (fd, target)).start()
 
 
 def _tie(fd: int, target: int) -> None:

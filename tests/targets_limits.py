@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -9,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,6 +20,7 @@ from helpers import Method
 from targets import append, wait_for
 
 import procorch
+from procorch import _daemon
 
 Way = Literal["sleep", "gil", "subprocess", "spin"]
 
@@ -115,6 +118,28 @@ def limits_within(limit: int) -> tuple[int, int]:
     """Ask a group in here for a process with a limit on its memory, and give what that has."""
     with procorch.ProcessGroup(1, memory_limit=limit) as group:
         return group.submit(resource.getrlimit, resource.RLIMIT_DATA).result()
+
+
+def group_without_memory() -> str:
+    """Use a group in here when the system gives no memory any more, and give its error's name."""
+    threads = [threading.Thread(target=int) for _ in range(3)]  # their stacks stay: there will be one for a new thread
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    _daemon.MOST_LOOKS = 20  # one second
+    resource.setrlimit(resource.RLIMIT_DATA, (0, 0))
+    taken: list[bytes] = []
+    for size in (100_000, 10_000, 1000):
+        with contextlib.suppress(MemoryError):
+            while True:
+                taken.append(b"x" * size)
+    del taken[-1000:]  # for the caller: a new thread cannot use it
+    try:
+        with procorch.ProcessGroup(1) as group:
+            return str(group.submit(os.getpid).result())
+    except (RuntimeError, MemoryError, ImportError) as error:  # an import may be the first to find none
+        return type(error).__name__
 
 
 def segfault(_: object = None) -> None:

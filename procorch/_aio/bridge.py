@@ -19,6 +19,7 @@ from procorch._aio.calls import Call, Start
 from procorch._aio.gentle import GentlePickles
 from procorch._aio.hops import Hops, Threads, settle
 from procorch._callbacks import Callbacks
+from procorch._daemon import Daemon
 from procorch._group import ProcessGroup
 from procorch._handle import ProcessHandle
 
@@ -192,9 +193,7 @@ class Bridge:
 
     def _begin_to_close(self, ways: Ways) -> None:
         ended: asyncio.Future[None] = ways.hops.loop.create_future()
-        closer = threading.Thread(
-            target=self._close, args=(ways, ended), name=f"procorch-{self.name}-aio-closer", daemon=True
-        )
+        closer = Daemon(self._close, f"procorch-{self.name}-aio-closer", (ways, ended))
         try:
             closer.start()
         except RuntimeError:  # the system has no room for it: whoever leaves once more tries again

@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from procorch._aio.hops import Hops
 from procorch._condition import Condition
+from procorch._daemon import Daemon
 from procorch._feed import Feed
 from procorch._waits import join_thread
 
@@ -81,7 +82,7 @@ class SyncFeed(BoundedFeed):
             self._allowed = total
             self._change.notify_all()
         if self._thread is None and not self._closed:
-            self._thread = threading.Thread(target=self._context.run, args=(self._run,), name=self._name, daemon=True)
+            self._thread = Daemon(self._context.run, self._name, (self._run,))
             self._thread.start()
 
     def _run(self) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
+from procorch._daemon import Daemon
 from procorch._waits import join_thread
 
 R = TypeVar("R")
@@ -112,7 +113,7 @@ class Threads:
         self._todo.put((do, future))
         if self._closed or not self._idle.acquire(blocking=False):
             # A daemon: what blocks for ever, as somebody's input may, keeps nobody from exiting.
-            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            thread = Daemon(self._work, self._name)
             self._threads.add(thread)
             thread.start()
         return future

@@ -18,6 +18,7 @@ from procorch._checkpoints.files import reason_of
 from procorch._checkpoints.in_band import Beside, lasting
 from procorch._checkpoints.store import Row, Store
 from procorch._condition import Condition
+from procorch._daemon import Daemon
 from procorch._errors import CheckpointError
 from procorch._messages import PROTOCOL, Failure
 from procorch._outcome import name_of_type, read_report, text_of
@@ -81,7 +82,7 @@ class Journal:
         self._store = store
         self._failed = failed
         # A daemon: whoever has to be sure waits for the end.
-        self._thread = threading.Thread(target=self._run, name=f"procorch-{name}-checkpoint", daemon=True)
+        self._thread = Daemon(self._run, f"procorch-{name}-checkpoint")
         self._news = Condition()
         # From here on under its lock.
         self._queue: list[Entry] = []

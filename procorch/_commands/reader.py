@@ -10,13 +10,13 @@ import contextlib
 import io
 import os
 import select
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from typing_extensions import override
 
 from procorch._commands.lines import Line
+from procorch._daemon import Daemon
 from procorch._feed import Feed
 
 _CHUNK = 1 << 16
@@ -80,7 +80,7 @@ class Reader(Feed):
         os.set_blocking(self._wake, False)
         self._is_full = False
         self._leaving = False
-        self._thread = threading.Thread(target=self._run, name="procorch-reader", daemon=True)
+        self._thread = Daemon(self._run, "procorch-reader")
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from typing_extensions import override
 
 from procorch._assignments import Answer, Assignment, Progress
+from procorch._daemon import Daemon
 from procorch._events import Looked, WorkerEvent, WorkerReady
 from procorch._lanes import Died, Lane, LaneEngine, Watched
 from procorch.engines import _ray_actor
@@ -304,7 +305,7 @@ class ActorLane(Lane):
             self._buried = True
             hello = self._hello
         if hello is not None and hello.system and hello.system == _ray_actor.system():
-            threading.Thread(target=self._await_end, args=(hello.pid,), name="procorch-ray-end", daemon=True).start()
+            Daemon(self._await_end, "procorch-ray-end", (hello.pid,)).start()
         else:
             self._finish()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import targets
 from crates import assignment, engine_id, new_engine, plain, sent, values
+from helpers import wait_until
 
 from procorch import _far, _share
 from procorch import _messages as m
@@ -195,10 +196,11 @@ def test_a_chunk_has_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     assert values(_far.run(assignment(note, plain(1, 2, 3), seconds=1e-3))) in ([1, 2], [1])
 
 
-def test_a_budget_is_of_no_use_to_an_only_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(globals(), "act", lambda _: calls.extend(threading.enumerate()))
-    assert values(_far.run(assignment(note, plain(1), seconds=0.1))) == [1]
-    assert not any(isinstance(one, _far._Budget) for one in calls)
+@pytest.mark.parametrize("items", [(1,), (1, 2)])
+def test_a_budget_is_of_no_use_to_an_only_item(items: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "act", lambda _: calls.extend(one.name for one in threading.enumerate()))
+    assert values(_far.run(assignment(note, plain(*items), seconds=20))) == list(items)
+    assert ("procorch-budget" in calls) == (len(items) > 1)
 
 
 def test_the_budget_does_not_stop_what_has_not_begun() -> None:
@@ -216,7 +218,9 @@ def test_the_budget_does_not_stop_what_has_not_begun() -> None:
             self.stopped = True
 
     page = Page()
-    _far._Budget(1e-9, page).run()  # type: ignore[arg-type]
+    budget = _far._Budget(1e-9, page)  # type: ignore[arg-type]
+    wait_until(lambda: page.stopped)
+    budget.end()
     assert (page.looks, page.stopped) == (3, True)
 
 
