@@ -128,6 +128,11 @@ class Supply(Sink):
             self._supervisor.cancel(self._job)
         self.look_again()
 
+    def cease(self) -> None:
+        """Begin no further item, from now on and not only soon, as `close` does; stop nothing. Not for a finalizer."""
+        if self._job.number:
+            self._supervisor.drop(self._job)
+
     def _tell_again(self) -> None:
         """Tell what others may have told the job before it was opened, without seeing its number."""
         if self._abandoned:

@@ -175,6 +175,8 @@ class AsyncStream:
     def _shut(self) -> None:
         with self._turn:
             if not self._over:
+                if self._stream is not None:
+                    self._stream.cease()
                 self._finish()
 
     def end(self, error: BaseException) -> None:

@@ -54,7 +54,7 @@ def interrupted(program: str, tmp_path: Path, log: Path, *arguments: str) -> tup
         _, err = process.communicate(timeout=20)
         took = time.monotonic() - sent
         # The shell's rule: ended by SIGINT itself, or with 128 + 2.
-        assert process.returncode in {-signal.SIGINT, 130}
+        assert process.returncode in {-signal.SIGINT, 130}, err
         assert all(map(is_gone, pids))
     begun = [float(line.split()[2]) for line in log.read_text().splitlines()]
     assert max(begun) < sent + 0.1, "an item has begun after it"
