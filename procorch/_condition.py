@@ -28,6 +28,10 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
         super().__init__()
         self._waiters: deque[_thread.LockType] = deque()
 
+    take_back = cast("Any", _thread.RLock)._acquire_restore  # noqa: SLF001 - as `threading.Condition` does it
+    """Takes it when it is free, as often as the first of a pair says, for the thread that the second names. Other than
+    `acquire` and any function in Python it cannot be interrupted: it is taken afterwards, whatever comes."""
+
     def is_mine(self) -> bool:
         """Tell whether the calling thread holds it.
 
@@ -48,13 +52,14 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
         """
         waiter = _thread.allocate_lock()
         waiter.acquire()
+        held = (1, _thread.get_ident())
         self._waiters.append(waiter)
         woken = False
         try:
             self.release()  # in here: once it is released, whatever comes, it is taken again
             woken = _acquire(waiter, timeout)
         finally:
-            self.acquire()
+            self.take_back(held)
             if not woken:
                 with contextlib.suppress(ValueError):  # it was woken just now
                     self._waiters.remove(waiter)

@@ -176,16 +176,17 @@ class Mail:
     def _read_for_all(self, timeout: float) -> None:
         """Let go of the lock, wait, and hear what has come."""
         has_come = False
+        reader = _thread.get_ident()
+        held = (1, reader)
         try:
-            self._reader = _thread.get_ident()
+            self._reader = reader
             self._change.release()  # in here: once it is released, whatever comes, it is taken again
             has_come = self._may_read(timeout)
             self._is_torn = has_come
             if has_come:
                 self._take()
         finally:
-            if not self._change.is_mine():
-                self._change.acquire()
+            self._change.take_back(held)
             self._reader = 0
             self._change.notify_all()
         if has_come:
