@@ -12,7 +12,6 @@ import select
 import signal
 from collections.abc import Generator
 
-from procorch._daemon import Daemon
 from procorch._signals import STACK_SIGNAL
 
 
@@ -58,6 +57,8 @@ def tie(fd: int) -> None:
         if _has_ended(fd, 0):
             os.kill(target, signal.SIGKILL)  # it happened just before
     else:
+        from procorch._daemon import Daemon  # here: workers on Linux need none
+
         Daemon(_kill_at_end, "procorch-lifeline", (fd, target)).start()
 
 

@@ -203,6 +203,7 @@ FLOORS = {
     "engines._placement": 1,
     "events": 1,
     "_condition": 0,
+    "_daemon": 0,
     "_notes": 0,
     "_public": 0,
 }
@@ -243,6 +244,7 @@ INSIDE_FUNCTIONS = {
     ("_late_logs", "logging"): "likewise; a warning is about to be logged",
     ("_commands.lines", "traceback"): "a worker whose lines do not fail need not load it",
     ("_outcome", "traceback"): "a worker whose items do not fail need not load it",
+    ("_pgroup", "procorch._daemon"): "only where the system cannot tie a worker to its parent by a signal",
     ("_setup", "procorch._threads"): "few workers have a bound on their threads",
     ("_setup", "resource"): "few workers have a limit on their memory",
     ("_outcome", "procorch._values"): "a worker whose results have names in the parent need not load it",
