@@ -1532,3 +1532,54 @@ def test_tries_of_before_count_of_the_first_items_too() -> None:
     mind = Mind()
     mind.hear(e.JobOpened(1, e.JobSpec(retries=1), 1, True, {0: 1}), *ready(1))
     assert outcomes(mind.hear(e.WorkerDied(1, -9, 1))) == {0: e.Lost(1, -9, 2)}
+
+
+# --- what is unfinished -----------------------------------------------------------------------------------------------
+
+
+def test_an_item_is_unfinished_until_it_has_its_outcome() -> None:
+    mind = Mind()
+    seen = [mind.scheduler.unfinished]
+    for event in (*call(1, 2, chunksize=1), *ready(1), *finish(1, DONE), *finish(1, DONE)):
+        mind.hear(event)
+        seen.append(mind.scheduler.unfinished)
+    #               opened offered sealed ready recorded ended recorded ended
+    assert seen == [False, False, True, True, True, True, True, False, False]
+
+
+def test_an_item_that_rests_is_unfinished() -> None:
+    mind = Mind()
+    mind.hear(*call(1, **RESTING), *ready(1), *finish(1, AGAIN))
+    assert mind.scheduler.unfinished
+    mind.at(2.0)
+    mind.hear(*finish(1, DONE))
+    assert not mind.scheduler.unfinished
+
+
+def test_a_job_that_may_get_items_is_unfinished_while_it_has_some() -> None:
+    mind = Mind()
+    mind.hear(*stream(1, 2, chunksize=2), *ready(1), e.Recorded(1, (DONE,)))
+    assert mind.scheduler.unfinished
+    mind.hear(e.Recorded(1, (DONE,)))  # the chunk has not ended yet
+    assert not mind.scheduler.unfinished
+    mind.hear(*call(2))
+    assert mind.scheduler.unfinished, "another has one"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_items_of_a_stream_are_nobodys_unfinished_work(*, waits: bool) -> None:
+    mind = Mind()
+    mind.hear(*stream(1, 1, streaming=True))
+    if not waits:
+        mind.hear(*ready(1))
+    assert not mind.scheduler.unfinished
+    mind.hear(*call(2))
+    assert mind.scheduler.unfinished, "that of a call is"
+
+
+def test_a_process_of_its_own_is_unfinished_until_it_has_returned() -> None:
+    mind = Mind()
+    mind.hear(*own(1), *ready(1))
+    assert mind.scheduler.unfinished
+    mind.hear(*finish(1, DONE))
+    assert not mind.scheduler.unfinished
