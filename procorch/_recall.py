@@ -129,9 +129,7 @@ class Recalls:
             now (float): Monotonic seconds.
             wanted (bool): Whether anybody could do something with the others at once.
         """
-        if slot.number not in self.divisible or slot.recalled is not None:
-            self._order(e.Look(slot.number))
-        elif wanted or now >= slot.overrun:
+        if wanted or now >= slot.overrun:
             self._ask_back_far(slot, now)
         else:
             slot.recall_at = slot.overrun
