@@ -1,6 +1,6 @@
 """Change the scheduler in one place at a time, and see whether a test notices: ``python tests/mutation/mutate.py``.
 
-No part of the suite: it takes half an hour. One process collects the tests and sees which lines each of them runs. Then
+No part of the suite: it takes ten minutes. One process collects the tests and sees which lines each of them runs. Then
 each change gets a process of its own, forked from that one, where the changed function's code takes the place of the
 old one. The tests that run the changed line follow, the quickest first, up to the first that fails; where none does,
 histories of `test_scheduler_machine.py` do. What survives all of them is printed.

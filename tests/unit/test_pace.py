@@ -594,3 +594,13 @@ def test_two_jobs_share_a_room() -> None:
     mind.finish(1)
     mind.finish(2)
     assert {slot.job for slot in mind.scheduler.slots.values()} == {1, 2}
+
+
+def test_a_chunk_that_waited_for_an_only_worker_does_not_make_the_way_longer() -> None:
+    mind = Mind(1, 2)
+    mind.hear(e.JobOpened(1, e.JobSpec(chunksize=1), 1))
+    mind.finish(1)
+    offer(mind, 100)
+    for slot in [1, 2] * 20:
+        mind.finish(slot, way=0.1)  # and the one that was sent with it had to wait for as long
+    assert mind.scheduler._pace._way.seconds == pytest.approx(0.1)
