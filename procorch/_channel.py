@@ -34,17 +34,16 @@ class Channel:
         self._socket.setblocking(False)
         self._worker_socket = worker_socket
         try:
-            self._page_fd, mapping = _make_page()
+            self._reader = FrameReader()
+            self._page_fd, self.page = _make_page()
         except BaseException:
             self._socket.close()
             worker_socket.close()
             raise
-        self._reader = FrameReader()
         self.unsent: deque[memoryview | WithDescriptor] = deque()
         """What the socket did not take yet."""
         self.listening = False
         """Whether the engine waits for news on it."""
-        self.page = Reader(mapping)
         self.writing = False
         """Whether the engine waits for room to send."""
         self._open = True
@@ -165,11 +164,11 @@ def _is_plain(piece: memoryview | WithDescriptor) -> bool:
     return type(piece) is memoryview
 
 
-def _make_page() -> tuple[int, mmap.mmap]:
+def _make_page() -> tuple[int, Reader]:
     """Make a page, as a file without a name, so that no death can leave one behind.
 
     Returns:
-        tuple[int, mmap.mmap]: Its descriptor, and the page; memory is taken only as it is written.
+        tuple[int, Reader]: Its descriptor, and the page; memory is taken only as it is written.
     """
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("procorch", os.MFD_CLOEXEC)
@@ -178,7 +177,7 @@ def _make_page() -> tuple[int, mmap.mmap]:
             fd = os.dup(file.fileno())
     try:
         os.ftruncate(fd, PAGE_BYTES)
-        return fd, mmap.mmap(fd, PAGE_BYTES)  # takes a descriptor of its own
+        return fd, Reader(mmap.mmap(fd, PAGE_BYTES))  # which takes a descriptor of its own
     except BaseException:
         os.close(fd)
         raise

@@ -285,15 +285,15 @@ class LocalEngine(Engine):
         self._unsent: set[LocalWorker] = set()
         self._workers: set[LocalWorker] = set()
         self._shares_version: object = self.shares.version
-        self._selector = selectors.DefaultSelector()
-        try:
+        with contextlib.ExitStack() as opened:
+            self._selector = opened.enter_context(selectors.DefaultSelector())
             self._wake_reader, self._wake_writer = socket.socketpair()
-        except OSError:
-            self._selector.close()
-            raise
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
-        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+            opened.enter_context(self._wake_reader)
+            opened.enter_context(self._wake_writer)
+            self._wake_reader.setblocking(False)
+            self._wake_writer.setblocking(False)
+            self._selector.register(self._wake_reader, selectors.EVENT_READ)
+            opened.pop_all()
         for end in (self._selector, self._wake_reader, self._wake_writer):
             _process.ends.add(end)
         _spares.keep(self)
@@ -311,14 +311,16 @@ class LocalEngine(Engine):
             self._selector.register(worker.channel, selectors.EVENT_READ, (worker, False))
             worker.channel.listening = True
             self._selector.register(worker.death_fd, selectors.EVENT_READ, (worker, True))
+            worker.set_up(self._setup)
         except BaseException:
             # Nobody would hear of this process: it must not live.
             self.hung_up(worker)
+            with contextlib.suppress(KeyError):  # it was not to be registered
+                self._selector.unregister(worker.death_fd)
             worker.kill()
             worker.process.join()
             worker.close()
             raise
-        worker.set_up(self._setup)
         self._workers.add(worker)
         return worker
 

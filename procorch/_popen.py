@@ -79,13 +79,22 @@ util.Finalize(None, _let_server_go, exitpriority=-1)
 class Popen(_StandardPopen):
     """What all three ways share: the watch on the process's end, and signals that cannot hit a stranger."""
 
+    pid = 0
+    """0 while there is no process."""
     pidfd: int | None = None
     """Readable when the process has ended; None where the system has none."""
 
     def __init__(self, process_obj: BaseProcess) -> None:
         self._lock = threading.Lock()
         self._fds: list[int] = []
-        super().__init__(process_obj)
+        try:
+            super().__init__(process_obj)
+        except BaseException:
+            if self.pid > 0:
+                os.kill(self.pid, signal.SIGKILL)  # nobody would hear of this process
+                self.wait()
+                self.close()
+            raise
 
     def _watch(self) -> None:
         """Open the pidfd; call it before anybody can reap the process."""
@@ -93,12 +102,9 @@ class Popen(_StandardPopen):
             try:
                 self.pidfd = os.pidfd_open(self.pid)
             except OSError as error:
-                if error.errno not in _NO_ROOM:
-                    return  # it was reaped already, or the system has none after all; the sentinel does as well
-                os.kill(self.pid, signal.SIGKILL)  # nobody would hear of this process
-                self.wait()
-                self.close()
-                raise
+                if error.errno in _NO_ROOM:
+                    raise
+                # It was reaped already, or the system has none after all; the sentinel does as well.
 
     def _open_pipes(self) -> tuple[int, int, int]:
         """Open the pipe whose end is the sentinel, and the one by which the worker knows that this process lives.
@@ -269,12 +275,13 @@ class ForkServerPopen(Popen):
         self.sentinel, parent_writes = _servers[0].request(self._fds)
         try:
             _write(parent_writes, data)
-            self.pid = _server.read_number(self.sentinel)
-            if self.pid < 0:
-                raise OSError(-self.pid, os.strerror(-self.pid))
+            number = _server.read_number(self.sentinel)
+            if number < 0:
+                raise OSError(-number, os.strerror(-number))
         except BaseException:
             close_fds(self.sentinel, parent_writes)
             raise
+        self.pid = number
         self._keep(parent_writes)
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
