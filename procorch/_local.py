@@ -359,6 +359,10 @@ class LocalEngine(Engine):
     @override
     def close(self) -> None:
         _spares.leave(self)
+        for worker in list(self._workers):  # only where the group has failed: nobody will hear of their end
+            worker.kill()
+            worker.process.join()
+            worker.close()
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()

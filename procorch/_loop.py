@@ -8,6 +8,7 @@ Processes are started only by the supervisor's thread. While a caller waits in i
 from __future__ import annotations
 
 import _thread
+import contextlib
 import os
 import threading
 import time
@@ -97,6 +98,9 @@ class Loop(Core):
                 pass
             if self._was_interrupted:
                 self._give_up("was interrupted in the middle of a call")
+        except (MemoryError, OSError) as error:
+            self._give_up(f"cannot go on, as the system refused it what it needs: {type(error).__name__}: {error}")
+            raise
         except BaseException:
             self._give_up("failed inside; please report the traceback that its thread printed")
             raise
@@ -106,17 +110,23 @@ class Loop(Core):
                 self._lock.wait_for(lambda: self._helper is None, 4 * SLICE_SECONDS)
                 self._has_left = True
             now = self._tally.ended = self._place.clock()
-            self._place.close()
-            if self._observer is not None:
-                self._observer.ended(now)
-            self.callbacks.close()
-            with self._lock:
-                self._over = True
-                # Whom it tells may refer to the group, which would stay for ever. Let go of without the lock.
-                observer, self._observer = self._observer, None
-                self._lock.notify_all()
-            del observer
-            self._deliver_left_over()
+            try:
+                self._place.close()
+            finally:
+                self._end(now)
+
+    def _end(self, now: float) -> None:
+        """Tell everybody that it is over."""
+        if self._observer is not None:
+            self._observer.ended(now)
+        self.callbacks.close()
+        with self._lock:
+            self._over = True
+            # Whom it tells may refer to the group, which would stay for ever. Let go of without the lock.
+            observer, self._observer = self._observer, None
+            self._lock.notify_all()
+        del observer
+        self._deliver_left_over()
 
     def _step(self) -> bool:
         """Wait for something and deal with it.
@@ -381,12 +391,13 @@ class Loop(Core):
             self._left_over.extend(self._hands.drop_all())
             self._scheduler.forget_all()
             workers, self._hands.workers = self._hands.workers, {}  # nobody else is to read what they tell
-        for worker in workers.values():
-            worker.kill()
-        while workers:
-            for worker in self._place.wait(None):
-                if self._is_gone(worker):
-                    workers.pop(worker.slot, None)
+        with contextlib.suppress(MemoryError, OSError):  # once more; then the engine ends them when it is closed
+            for worker in workers.values():
+                worker.kill()
+            while workers:
+                for worker in self._place.wait(None):
+                    if self._is_gone(worker):
+                        workers.pop(worker.slot, None)
         self._deliver_left_over()
         with self._lock:
             self._undelivered = 0

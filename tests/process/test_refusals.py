@@ -90,6 +90,21 @@ def test_a_group_that_hears_no_more_of_its_workers_ends_them(
     assert told == [MemoryError]
 
 
+def test_nobody_waits_for_a_group_whose_engine_fails_at_its_end(
+    told: list[type[BaseException]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = LocalEngine.close
+
+    def close(engine: LocalEngine) -> None:
+        real(engine)
+        raise ConnectionError
+
+    monkeypatch.setattr(LocalEngine, "close", close)
+    with ProcessGroup(1, mp_context="fork") as group:
+        assert group.map(targets.doubler, range(3)) == [0, 2, 4]
+    assert told == [ConnectionError]
+
+
 def test_a_wake_up_call_that_the_system_has_no_room_for_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = LocalEngine("fork", NO_SETUP, forward_logs=False)
     full = OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
