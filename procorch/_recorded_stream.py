@@ -142,6 +142,7 @@ class RecordedStream(Stream):
     def _end_run(self) -> None:
         # Who was told to end may not have yet, and may begin something before it does.
         clean = not (self._abandoned or self._has_lost_tries) and self._supervisor.ending.is_orderly
+        clean = clean and self._run.error is None
         if clean and self._run.is_open:
             with self._news:  # another thread may be about to deliver what came just before
                 clean = self._news.wait_for(self._is_all_recorded, _LATE_SECONDS)
@@ -276,7 +277,11 @@ class RecordedStream(Stream):
         going = [self._under_way.get(index) for index in indexes]  # None if it is told twice
         if not any(going):
             return
-        counts = [count for run in ranges(indexes) for count in self._run.ledger.counts(run)]
+        try:
+            counts = [count for run in ranges(indexes) for count in self._run.ledger.counts(run)]
+        except (OSError, MemoryError) as error:
+            self._run.fail(error)  # they stay in doubt, and whoever waits for them is told of this
+            return
         for index, one, outcome, count in zip(indexes, going, outcomes, counts, strict=True):
             if one is None:
                 continue

@@ -77,7 +77,7 @@ class Journal:
         Args:
             store (Store): Open; closed by the caller.
             name (str): Of the group, for the thread's.
-            failed (Callable[[], None]): Called in the thread once something could not be written.
+            failed (Callable[[], None]): Called in some thread once something could not be written.
         """
         self._store = store
         self._failed = failed
@@ -117,6 +117,17 @@ class Journal:
             self._queue += entries
             self._bytes += sum(entry.size for entry in entries)
             self._news.notify_all()
+
+    def fail(self, error: CheckpointError) -> None:
+        """Write nothing more before the end. Any thread.
+
+        Args:
+            error (CheckpointError): Why.
+        """
+        with self._news:
+            self.error = self.error or error
+            self._news.notify_all()
+        self._failed()
 
     def wait_for_room(self) -> None:
         """Wait until not too much is waiting."""

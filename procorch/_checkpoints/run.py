@@ -16,7 +16,7 @@ from procorch._checkpoint import Checkpoint
 from procorch._checkpoints.code import fingerprint
 from procorch._checkpoints.decisions import Decisions, Go
 from procorch._checkpoints.digests import BYTES
-from procorch._checkpoints.files import told
+from procorch._checkpoints.files import reason_of, told
 from procorch._checkpoints.journal import Entry, Journal
 from procorch._checkpoints.ledger import InUse, Ledger
 from procorch._checkpoints.store import Identity, Store
@@ -269,6 +269,16 @@ class Run:
         error = self.error
         if error is not None:
             raise CheckpointError(error.path, error.reason) from error.__cause__
+
+    def fail(self, error: Exception) -> None:
+        """Record nothing more, as nobody knows how often what has ended had begun. Any thread.
+
+        Args:
+            error (Exception): Of reading that.
+        """
+        assert self._journal is not None
+        reason = f"cannot be read: {reason_of(error)}. What was recorded before stays; begin again to go on"
+        self._journal.fail(CheckpointError(self._ledger_path, reason))
 
     def record(self, entries: list[Entry]) -> None:
         """Record outcomes, soon. Any thread.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from helpers import Method, executions, script
 from targets_resume import kill_parent_at, square_logged
 
 from procorch import CheckpointError, ProcessGroup, TaskInterrupted
+from procorch._checkpoints.ledger import Ledger
 
 TESTS = Path(__file__).parents[1]
 PROGRAM = ("-c", "import programs_resume; programs_resume.main()")
@@ -176,3 +179,24 @@ def test_a_full_disk(tmp_path: Path, log: Path) -> None:
     assert last == "True"
     told = reports(log)
     assert {number for number, times in executions(log).items() if times > 1 + told[number]} == set()
+
+
+def test_notes_that_cannot_be_read_any_more(database: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that breaks: the call says so, and what has run since is in doubt."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def run_all() -> list[Any]:
+        with ProcessGroup(2, mp_context="fork") as group:
+            return group.map(partial(square_logged, str(log)), range(10), checkpoint=database, return_exceptions=True)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "counts", fail)
+        with pytest.raises(CheckpointError, match="cannot be read: Input/output error"):
+            run_all()
+    done = executions(log)
+    told = [type(one) for one in run_all()]
+    assert told.count(TaskInterrupted) == len(done) > 0
+    assert set(executions(log).values()) == {1}
+    assert run_all() == [number**2 for number in range(10)]
