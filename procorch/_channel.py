@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import mmap
 import os
@@ -116,7 +117,11 @@ class Channel:
         except OSError as error:
             if error.errno in NO_ROOM:
                 return False
-            unsent.clear()  # the worker is gone; its death is found by other means
+            unsent.clear()
+            with contextlib.suppress(OSError):
+                # The worker is gone; its death is found by other means. If it is not, this ends it, which must not wait
+                # for ever for what it was to hear.
+                self._socket.shutdown(socket.SHUT_WR)
         return True
 
     def _send_next(self) -> int:
