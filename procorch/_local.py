@@ -19,6 +19,7 @@ from procorch._engine import Chunk, Engine, Function, Worker
 from procorch._events import Remains, WorkerEvent
 from procorch._inbox import Inbox
 from procorch._main import being_imported
+from procorch._passing import NO_ROOM, wait_for_room
 from procorch._popen import METHODS
 from procorch._process import WorkerProcess
 from procorch._records import levels
@@ -353,8 +354,14 @@ class LocalEngine(Engine):
     def wake(self) -> None:
         if os.getpid() != self._pid:
             return  # a forked copy, in which these descriptors may stand for something else
-        with contextlib.suppress(OSError):  # full: then it is awake already; closed: then nobody sleeps
-            self._wake_writer.send(b"\0")
+        while True:
+            try:
+                self._wake_writer.send(b"\0")
+            except OSError as error:  # full: then it is awake already; closed: then nobody sleeps
+                if error.errno in NO_ROOM:
+                    wait_for_room()
+                    continue
+            return
 
     @override
     def close(self) -> None:
