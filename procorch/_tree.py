@@ -13,6 +13,9 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 
+_REFUSED = (OSError, MemoryError)
+"""What the system says where it does not tell: a process is signalled all the same."""
+
 
 def descendants(pid: int, proc: Path = _PROC) -> list[int]:
     """List the processes that a process has started, those that these have started, and so on.
@@ -38,11 +41,11 @@ def _children(threads: Path) -> set[int]:
     found: set[int] = set()
     for _ in range(2):  # which may have been looked at by then
         complete = True
-        with contextlib.suppress(OSError):  # the process has ended, or the system has no such files
+        with contextlib.suppress(*_REFUSED):  # the process has ended, or the system has no such files
             for thread in list(threads.iterdir()):
                 try:
                     found.update(map(int, (thread / "children").read_text().split()))
-                except OSError:
+                except _REFUSED:
                     complete = False
         if complete:
             break
@@ -59,7 +62,7 @@ def ignores(pid: int, number: int) -> bool:
     Returns:
         bool: False also where the system does not tell, and for one that has a handler for it.
     """
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*_REFUSED):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             name, _, mask = line.partition(":")
             if name == "SigIgn":
@@ -138,7 +141,7 @@ def oom_kills(file: Path = _PROC / "vmstat") -> int:
     Returns:
         int: Since it was started; 0 where it does not tell.
     """
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*_REFUSED):
         # Asked for at the start of each worker, so not line by line: there are some two hundred.
         _, _, rest = (b"\n" + file.read_bytes()).partition(b"\noom_kill ")
         return int(rest.partition(b"\n")[0] or 0)

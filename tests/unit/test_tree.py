@@ -165,3 +165,18 @@ def test_a_process_that_ignores_a_signal_is_told_from_one_with_a_handler() -> No
         assert ignores(process.pid, signal.SIGTERM)
         assert not ignores(process.pid, signal.SIGUSR1)
         assert not ignores(process.pid, signal.SIGHUP)
+
+
+def test_where_there_is_no_memory_to_read_what_the_system_tells_it_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that is to be killed is killed all the same."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    for name in ("read_text", "read_bytes", "iterdir"):
+        monkeypatch.setattr(Path, name, refuse)
+        assert descendants(os.getpid()) == []
+        assert not ignores(os.getpid(), signal.SIGTERM)
+    assert oom_kills() == 0
