@@ -49,13 +49,16 @@ class Callbacks:
     def run_with(self, hook: Callable[[T], object], value: T) -> None:
         """Call something of the user's soon, or never if the thread has come to its end.
 
+        Where there is no room for that thread, it is called by the next that there is room for, or at the end.
+
         Args:
             hook (Callable[[T], object]): What to call. What it raises is logged and ignored.
             value (T): With what.
         """
         with self._lock:
-            if not self._closed and self._has_thread():
+            if not self._closed:
                 self._queue.put(partial(_call, hook, value))
+                self._has_thread()
 
     def _has_thread(self) -> bool:
         if self._thread is None:
@@ -71,6 +74,9 @@ class Callbacks:
         with self._lock:
             if self._thread is not threading.current_thread():
                 return  # an interrupt came to who started it: whoever comes next gets another
+        self._work_off()
+
+    def _work_off(self) -> None:
         while (call := self._queue.get()) is not None:
             call()
             del call  # or what it refers to would stay alive until the next comes
@@ -79,7 +85,14 @@ class Callbacks:
         """Let the thread end after what it was given so far."""
         with self._lock:
             self._closed = True
+            if not self._queue.empty():
+                self._has_thread()
             self._queue.put(None)
+
+    def call_left(self) -> None:
+        """Call what `run_with` was given where there was no room for a thread. After `close`; may take long."""
+        if self._thread is None:
+            self._work_off()
 
     def is_here(self) -> bool:
         """Tell whether this is called from there.

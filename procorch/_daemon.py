@@ -32,6 +32,18 @@ class Daemon(threading.Thread):
         self._started = _Started(self._right)  # in the place of the interpreter's own
 
     @override
+    def start(self) -> None:
+        """Start it.
+
+        Raises:
+            RuntimeError: The system has no room for it, or it has been started before.
+        """
+        try:
+            super().start()
+        except MemoryError:
+            raise RuntimeError("can't start new thread: there is no memory for it") from None
+
+    @override
     def run(self) -> None:
         """Do what it is for, if it is still wanted."""
         if self._right.acquire(False):

@@ -127,6 +127,7 @@ class Loop(Core):
             self._lock.notify_all()
         del observer
         self._deliver_left_over()
+        self.callbacks.call_left()
 
     def _step(self) -> bool:
         """Wait for something and deal with it.

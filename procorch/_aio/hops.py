@@ -110,12 +110,17 @@ class Threads:
             asyncio.Future[R]: What it returns or raises.
         """
         future: asyncio.Future[R] = self._hops.loop.create_future()
-        self._todo.put((do, future))
         if self._closed or not self._idle.acquire(blocking=False):
             # A daemon: what blocks for ever, as somebody's input may, keeps nobody from exiting.
             thread = Daemon(self._work, self._name)
             self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no room for it
+                self._threads.discard(thread)
+                raise
+        # Only now: what is refused is not to be done by the next thread.
+        self._todo.put((do, future))
         return future
 
     def _work(self) -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import itertools
 import os
 import selectors
 import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import targets
-from helpers import Method, the_worker
+from helpers import Method, executions, the_worker
 
 from procorch import GroupClosed, ProcessGroup, WorkerStartError, _popen
 from procorch._channel import Channel
+from procorch._daemon import Daemon
 from procorch._local import LocalEngine, LocalWorker
 from procorch._messages import NO_SETUP
+from procorch.aio import AsyncProcessGroup
+from procorch.events import Event, GroupBegan, GroupEnded
 
 
 def refusing(error: BaseException) -> Callable[..., NoReturn]:
@@ -122,3 +128,42 @@ def test_a_wake_up_call_that_the_system_has_no_room_for_is_made_again(monkeypatc
         assert engine._selector.select(0)
     finally:
         engine.close()
+
+
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+
+def no_threads(name: str, times: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system have no room for threads of this name, so many times; None: ever."""
+    real, left = Daemon.start, itertools.islice(itertools.repeat(None), times)
+
+    def start(thread: Daemon) -> None:
+        if name in thread.name and next(left, True) is None:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(Daemon, "start", start)
+
+
+@pytest.mark.parametrize("times", [1, None])
+def test_events_for_which_there_was_no_thread_are_told_later(
+    times: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_threads("-callbacks", times, monkeypatch)
+    told: list[type[Event]] = []
+    with ProcessGroup(1, mp_context="fork", on_event=lambda event: told.append(type(event))) as group:
+        assert group.map(targets.doubler, range(3)) == [0, 2, 4]
+    assert told[0] is GroupBegan
+    assert told[-1] is GroupEnded
+
+
+def test_what_was_refused_in_a_loop_is_not_done_later(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with AsyncProcessGroup(1, mp_context="fork") as group:
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await group.map(partial(targets.double_logged, str(log)), range(3), range(3))
+            assert await group.map(targets.doubler, range(3)) == [0, 2, 4]
+
+    no_threads("-aio", 1, monkeypatch)
+    asyncio.run(main())
+    assert not executions(log)

@@ -57,6 +57,15 @@ def test_one_that_ends_before_it_has_begun_is_an_error(kind: type[Daemon], monke
     vars(threading)["_limbo"].pop(thread)  # where the interpreter keeps it
 
 
+def test_one_that_the_system_has_no_memory_for_is_the_same_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(threading, "_start_new_thread", refuse)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        Daemon(int, "one").start()
+
+
 class _Late(Daemon):
     """Begins when it is let."""
 
