@@ -268,7 +268,7 @@ class ForkServerPopen(Popen):
             try:
                 self._request(data)
             except EOFError:
-                raise OSError("the fork server ends while it starts a process") from None
+                raise OSError("the fork server ends while it starts a process, or has no room for one") from None
         self._watch()
 
     def _request(self, data: memoryview) -> None:

@@ -186,9 +186,12 @@ def main(fd: int) -> None:
                 os.read(news, 1 << 16)
                 _bury(workers)
             if fd in ready:
-                request, fds, _, _ = socket.recv_fds(owner, 1, _MOST_FDS)
+                request, fds, flags, _ = socket.recv_fds(owner, 1, _MOST_FDS)
                 if not request:
                     break
+                if flags & socket.MSG_CTRUNC:
+                    _close(*fds)  # there is no room for all of them: the owner finds its pipes closed
+                    continue
                 if request == b"\1" and "procorch._values" not in sys.modules:
                     _load({"procorch._values", "cloudpickle"})
                 _fork(fds, [fd, news, wake], workers)

@@ -18,7 +18,7 @@ import targets_start as targets
 from helpers import Method
 
 import procorch
-from procorch import ProcessGroup, _popen, _server
+from procorch import ProcessGroup, WorkerStartError, _popen, _server
 
 PATH = [str(Path(procorch.__file__).parent.parent), str(Path(targets.__file__).parent)]
 
@@ -145,6 +145,29 @@ def test_workers_start_and_talk_where_there_are_many_descriptors(method: Method)
 
 
 # --- the fork server --------------------------------------------------------------------------------------------------
+
+
+def test_a_fork_server_without_descriptors_refuses_a_process_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = _server.ForkServer()
+    monkeypatch.setattr(_popen, "_servers", [server])
+    with ProcessGroup(1, mp_context="forkserver") as group:
+        pid = group.submit(os.getpid).result()
+        before = resource.prlimit(server._pid, resource.RLIMIT_NOFILE)
+        used = {int(path.name) for path in Path(f"/proc/{server._pid}/fd").iterdir()}
+        third = [number for number in range(len(used) + 3) if number not in used][2]
+        resource.prlimit(server._pid, resource.RLIMIT_NOFILE, (third, before[1]))  # so there are two
+        with (
+            ProcessGroup(1, mp_context="forkserver") as other,
+            pytest.raises(WorkerStartError, match="no room for one"),
+        ):
+            other.submit(str, 2).result()
+        resource.prlimit(server._pid, resource.RLIMIT_NOFILE, before)
+        with ProcessGroup(1, mp_context="forkserver") as other:
+            assert other.submit(os.getppid).result() == server._pid
+        assert group.submit(os.getpid).result() == pid
+    served = server._pid
+    server.forget()
+    assert os.waitpid(served, 0)[1] == 0
 
 
 def test_a_fork_server_that_was_refused_once_is_started_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
