@@ -110,8 +110,8 @@ class Talk:
         # Less than is known is no news: what two threads of a process tell may come in another order. And whatever goes
         # wrong there, no more can have been taken than was sent.
         for _ in range(min(total - self._taken, self._said)):
+            self._said -= 1  # first: whatever an interrupt leaves undone, no more were sent than there are
             self._posts.popleft()
-            self._said -= 1
         self._taken = max(self._taken, total)
 
     # --- any thread ---------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Talk:
         """Take in that there will be no further process."""
         with self._change:
             self._is_over, self._worker = True, None
-            self._left = len(self._posts)
+            self._left += len(self._posts)  # this is told twice where an interrupt came in between
             self._posts.clear()  # nobody will take them, and each may keep a descriptor
             self._change.notify_all()
 
@@ -202,6 +202,6 @@ class Talk:
                 if self._is_over:
                     raise Over
                 return None, False
+            self._allowed += 1  # first: an interrupt must not let the function wait for leave that never comes
             payload = self._heard.popleft()
-            self._allowed += 1
             return payload, self._worker is not None and self._owes_leave

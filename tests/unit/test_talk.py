@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from typing import Any, cast
 
 import pytest
+from typing_extensions import override
 
 from procorch import _messages as m
 from procorch._engine import Worker
@@ -32,6 +34,15 @@ class Listener:
     @property
     def posts(self) -> list[bytes]:
         return [bytes(cast("Any", one.payload)) for one in self.told if isinstance(one, m.Post)]
+
+
+class Interrupted(deque[Any]):
+    """Gives what is asked for to nobody, as when a Ctrl-C comes right then."""
+
+    @override
+    def popleft(self) -> Any:
+        super().popleft()
+        raise KeyboardInterrupt
 
 
 def talk_of(*payloads: bytes) -> tuple[Talk, Listener]:
@@ -112,3 +123,32 @@ def test_what_becomes_known_wakes_who_waits_for_room() -> None:
     talk.go_on()
     thread.join()
     assert room == [True]
+
+
+def test_an_interrupt_while_it_is_noted_what_was_taken_keeps_nobody_from_ending_it() -> None:
+    talk, worker = talk_of(b"a")
+    talk._posts = Interrupted(talk._posts)
+    worker.has_taken = 1
+    with pytest.raises(KeyboardInterrupt):
+        talk.hear([m.Taken(1)])
+    talk.lost()
+    talk.over()
+    assert talk.untaken == 0
+
+
+def test_an_interrupt_of_who_takes_a_message_takes_no_leave_from_who_sends() -> None:
+    talk, worker = talk_of()
+    talk.hear([m.Post(b"x", 0)] * MOST)
+    talk._heard = Interrupted(talk._heard)
+    for _ in range(MOST):
+        with pytest.raises(KeyboardInterrupt):
+            talk.take(0)
+    talk.go_on()
+    assert worker.told == [m.Allow(MOST), m.Allow(2 * MOST)]
+
+
+def test_what_nobody_took_is_counted_also_if_the_end_is_told_twice() -> None:
+    talk, _ = talk_of(b"a", b"b")
+    talk.over()
+    talk.over()
+    assert talk.untaken == 2
