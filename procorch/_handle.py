@@ -390,20 +390,20 @@ class ProcessHandle(Generic[R]):
         self._talk.over()  # whoever learns that the process has ended finds nothing left of it
         with self._change:
             self._over = True
-            calls, self._when_over = self._when_over, []
             self._change.notify_all()
         self._tell_launched()
-        for call in calls:
+        for call in tuple(self._when_over):
             call(self)
+            self._forget_call(call)  # only now: after an interrupt it is called once more rather than never
 
     def _tell_launched(self) -> None:
-        with self._change:
-            calls, self._when_launched = self._when_launched, []
-        for call in calls:
+        for call in tuple(self._when_launched):
             call()
+            with self._change, contextlib.suppress(ValueError):  # another thread has called it, too
+                self._when_launched.remove(call)  # likewise
 
     def _call_when_launched(self, call: Callable[[], object]) -> None:
-        """Call once `pid` does not wait any more; at once if it does not."""
+        """Call once `pid` does not wait any more, or twice; at once if it does not."""
         with self._change:
             self._when_launched.append(call)
             waits = not (self._launched or self._over)
@@ -411,7 +411,7 @@ class ProcessHandle(Generic[R]):
             self._tell_launched()
 
     def _call_when_over(self, call: Callable[[ProcessHandle[R]], object]) -> None:
-        """Call with this handle once the process has ended; at once if it has."""
+        """Call with this handle once the process has ended, or twice; at once if it has."""
         with self._change:
             if not self._over:
                 self._when_over.append(call)

@@ -18,6 +18,7 @@ class _Watcher:
     def __init__(self) -> None:
         self._change = Condition()
         self._ended: deque[ProcessHandle[Any]] = deque()
+        self._before: weakref.WeakSet[ProcessHandle[Any]] = weakref.WeakSet()  # given, by the thread that iterates
         # Two counts, since each is changed by other threads than the other.
         self._watched = 0  # under the lock of the handles
         self._given = 0  # by the thread that iterates
@@ -44,9 +45,16 @@ class _Watcher:
     def next(self) -> ProcessHandle[Any]:
         """Wait for the next."""
         with self._change:
-            self._change.wait_for(lambda: bool(self._ended))
+            self._change.wait_for(self._has_next)
             self._given += 1
-            return self._ended.popleft()
+            handle = self._ended.popleft()
+            self._before.add(handle)
+            return handle
+
+    def _has_next(self) -> bool:
+        while self._ended and self._ended[0] in self._before:
+            self._ended.popleft()  # told twice, since a call was interrupted
+        return bool(self._ended)
 
 
 class Handles:
