@@ -134,9 +134,11 @@ def settle(future: Future[list[R]], results: Iterable[R]) -> None:
     """Bring results, or the error that ends them, to a future.
 
     Args:
-        future (Future[list[R]]): Not done yet.
+        future (Future[list[R]]): Left as it is if it is done: this is told twice where an interrupt came in between.
         results (Iterable[R]): All of them have arrived.
     """
+    if future.done():
+        return
     try:
         collected = list(results)
     except BaseException as error:  # noqa: BLE001 - what an item raised, of any kind

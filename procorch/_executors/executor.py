@@ -155,13 +155,13 @@ def submit(
         RuntimeError: Whoever ``pending`` belongs to takes none.
     """
     future = ExecutorFuture[R](tasks._supervisor, pending)
-    pending.enter(future)
     try:
+        pending.enter(future)  # in here: whatever comes once it has entered, it leaves again
         tasks._submit(future, fn, args, kwargs)
+        if future.done():
+            future.release()  # it may have been refused before it came to the group
     except BaseException:
         future.release()
         raise
     future.tell_again()
-    if future.done():
-        future.release()  # it may have been refused before it came to the group
     return future

@@ -64,7 +64,7 @@ class ExecutorStream(Stream):
         Args:
             pending (Pending): Of the executor.
             timeout (float | None): Seconds from now until the last result; None for no limit.
-            done (Callable[[], object] | None): Called once, when everything that was taken has its outcome.
+            done (Callable[[], object] | None): Called when everything that was taken has its outcome; perhaps twice.
 
         Returns:
             Generator[Any, None, None]: The results.
@@ -79,22 +79,23 @@ class ExecutorStream(Stream):
         self._done = done
         self._ended: Callable[[Job], None] | None = None  # how others did
         self._filling = self._beginning = True
-        pending.enter(self)
         try:
+            pending.enter(self)
             while not self._intake.over and self._room > 0 and self._ended != self._supervisor.cancel:
                 # The inputs may be long in coming, or without end; meanwhile others may shut down what they are for.
                 pending.check_open()
                 self._supervisor.check_open()
                 self._take()
             self._hand_over()
+            self._beginning = False
+            self._filled()
         except BaseException:
+            self._beginning = False
             self._done = None
             self._drop_taken()
             self.close()
+            self._filled()  # perhaps again: an interrupt of the first would let it stay for ever
             raise
-        finally:
-            self._beginning = False
-            self._filled()
         return self.results()
 
     def give_up(self) -> None:
@@ -138,9 +139,10 @@ class ExecutorStream(Stream):
     def _leave_if_idle(self) -> None:
         with self._news:
             idle = not self._filling and self._resolved >= self._numbers
-            done, self._done = (self._done, None) if idle else (None, self._done)
+            done = self._done if idle else None
         if done is not None:
             done()
+            self._done = None  # only now: after an interrupt it is called once more rather than never
         if idle:
             self._executor.leave(self)
 
@@ -153,12 +155,13 @@ class ExecutorStream(Stream):
         self._filling = True  # what is taken in here may begin, and have its outcome, before it is counted
         try:
             self._executor.enter(self)
-            return super()._advance()
+            has_result = super()._advance()
+            self._filled()
         except BaseException:
             self._drop_taken()
+            self._filled()  # perhaps again, as in `begin`
             raise
-        finally:
-            self._filled()
+        return has_result
 
     @override
     def _put_failed(self, error: InputFailed) -> None:
