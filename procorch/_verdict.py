@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import re
 import reprlib
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, assert_never
 
 import attrs
 
-from procorch._errors import GroupClosed, Task, TaskError, TaskTimeout, TooManyRestarts, WorkerCrashed, WorkerStartError
+from procorch._errors import (
+    GroupClosed,
+    NotPicklable,
+    Task,
+    TaskError,
+    TaskTimeout,
+    TooManyRestarts,
+    WorkerCrashed,
+    WorkerStartError,
+)
 from procorch._events import Dropped, GivenUp, Lost, NotStarted, Outcome, Remains, TimedOut
 from procorch._messages import Failure, Plain, Value
 from procorch._notes import annotate
@@ -98,7 +108,9 @@ def shorten(value: object) -> str:
         return f"<{type(value).__qualname__} whose repr fails>"
 
 
-def judge(outcome: Outcome | Plain, task: Callable[[], Task], place: Place | None, ending: Ending) -> Any:
+def judge(
+    outcome: Outcome | Plain, task: Callable[[], Task], place: Place | None, ending: Ending
+) -> tuple[Any, BaseException | None]:
     """Open an outcome.
 
     Args:
@@ -108,16 +120,16 @@ def judge(outcome: Outcome | Plain, task: Callable[[], Task], place: Place | Non
         ending (Ending): Why the group ends, for work that was dropped.
 
     Returns:
-        Any: What the function returned.
-
-    Raises:
-        BaseException: What the function raised, or an error of ours.
+        tuple[Any, BaseException | None]: What the function returned, and None; or what it raised, or an error of ours.
     """
     if isinstance(outcome, Plain):
-        return outcome.values[0]
+        return outcome.values[0], None
     if isinstance(outcome, Value):
-        return open_value(outcome, task)
-    raise fault_of(outcome, task, place, ending)
+        try:
+            return open_value(outcome, task), None
+        except NotPicklable as error:
+            return None, error
+    return None, fault_of(outcome, task, place, ending)
 
 
 def settle(
@@ -134,14 +146,19 @@ def settle(
 
     Raises:
         InvalidStateError: It is done; somebody else has set it.
+        BaseException: What the handler of a signal raised meanwhile.
     """
     try:
-        value = judge(outcome, task, place, ending)
-    except BaseException as error:  # noqa: BLE001 - what the function raised, of any kind
-        # Without our lines, which tell nothing, and by which the error would keep the future, and that the error.
-        future.set_exception(error.with_traceback(None))
-    else:
+        value, fault = judge(outcome, task, place, ending)
+    except BaseException as error:
+        if threading.current_thread() is threading.main_thread():
+            raise  # a Ctrl-C is nothing that the function raised: the outcome is brought again, by another thread
+        value, fault = None, error  # of the user's code that opens it, such as a SystemExit
+    if fault is None:
         future.set_result(value)
+    else:
+        # Without our lines, which tell nothing, and by which the error would keep the future, and that the error.
+        future.set_exception(fault.with_traceback(None))
 
 
 def fault_of(

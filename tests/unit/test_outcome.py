@@ -7,6 +7,7 @@ import pickle
 import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Literal, NoReturn, TypeAlias
 
 import attrs
@@ -29,7 +30,7 @@ from procorch._messages import Failure, Stage, Value
 from procorch._notes import annotate
 from procorch._outcome import capture, read_report
 from procorch._revived import RemoteTraceback, rebuild_setup_error
-from procorch._verdict import Ending, Place, judge, shorten
+from procorch._verdict import Ending, Place, judge, settle, shorten
 
 TASK = Task("module.function", "7", 3)
 PLACE = Place("etl-2", 4321)
@@ -186,11 +187,9 @@ def caught(error: BaseException) -> BaseException:
 
 def verdict(outcome: Outcome, place: Place | None = PLACE, ending: Ending = ENDING) -> BaseException:
     """Judge an outcome that is an error."""
-    try:
-        value = judge(outcome, lambda: TASK, place, ending)
-    except BaseException as error:  # noqa: BLE001 - a test's own
-        return error
-    raise AssertionError(f"no error but {value!r}")
+    value, error = judge(outcome, lambda: TASK, place, ending)
+    assert error is not None, f"no error but {value!r}"
+    return error
 
 
 def crossed(error: BaseException, stage: Stage = "raised") -> BaseException:
@@ -447,8 +446,24 @@ def test_a_result_that_cannot_be_opened_is_named() -> None:
 def test_a_value_is_opened_anew_each_time() -> None:
     outcome = Value(pickle.dumps([1]))
     first, second = (judge(outcome, lambda: TASK, PLACE, ENDING) for _ in range(2))
-    assert first == second == [1]
-    assert first is not second
+    assert first == second == ([1], None)
+    assert first[0] is not second[0]
+
+
+def test_an_interrupt_of_who_brings_an_outcome_is_none() -> None:
+    future: Future[object] = Future()
+
+    def bring(task: Callable[[], Task]) -> None:
+        settle(future, Lost(2, -11, 1), task, PLACE, ENDING)
+
+    def interrupted() -> Task:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bring(interrupted)
+    assert not future.done()
+    bring(lambda: TASK)
+    assert isinstance(future.exception(0), WorkerCrashed)
 
 
 def test_a_lost_item_names_its_process() -> None:
