@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from typing_extensions import override
 
@@ -138,6 +138,15 @@ class TaskFuture(SafeFuture[R]):
         callback.is_added = True
         self._supervisor.come_back()
 
+    @property
+    def is_of_interrupted(self) -> bool:
+        """Whether a call of its group was interrupted, so that something may be told twice."""
+        return self._supervisor.was_interrupted
+
+    def call_again(self) -> None:
+        """Call back whoever was not: an interrupt may have come when it was done, and before these were called."""
+        cast("Any", self)._invoke_callbacks()  # noqa: SLF001 - typeshed does not show it
+
     def begin(self) -> None:
         """Take in that the work goes to a worker. Called under the group's lock."""
 
@@ -163,6 +172,7 @@ class _Callback:
         self._callbacks = callbacks
         self._added_by = threading.get_ident()
         self.is_added = False
+        self._is_called = False
 
     def __call__(self, future: concurrent.futures.Future[Any]) -> None:
         # The thread that adds it calls it itself if the future is done by then, and inside `cancel`, where to call it
@@ -170,16 +180,19 @@ class _Callback:
         # in the place of the group's own thread, and other callers' too.
         at_once = not self.is_added or (isinstance(future, TaskFuture) and future.is_cancelled_here())
         if at_once and threading.get_ident() == self._added_by:
+            self._is_called = True
             self._fn(future)
         else:
-            self._callbacks.run(partial(_call, self._fn, future))
+            self._callbacks.run(partial(self._call, future))
 
-
-def _call(fn: Callable[[concurrent.futures.Future[Any]], object], future: concurrent.futures.Future[Any]) -> None:
-    try:
-        fn(future)
-    except BaseException:
-        logging.getLogger("concurrent.futures").exception("exception calling callback for %r", future)
+    def _call(self, future: concurrent.futures.Future[Any]) -> None:
+        if self._is_called:
+            return  # told twice, since a call was interrupted
+        self._is_called = True
+        try:
+            self._fn(future)
+        except BaseException:
+            logging.getLogger("concurrent.futures").exception("exception calling callback for %r", future)
 
 
 class FutureSink(Sink):
@@ -199,9 +212,12 @@ class FutureSink(Sink):
 
     @override
     def deliver(self, items: Sequence[int], outcomes: Outcomes, place: Place | None) -> None:
-        # A user who set the future's result by hand has taken it over.
-        with contextlib.suppress(concurrent.futures.InvalidStateError):
+        try:
             self._deliver(outcomes if isinstance(outcomes, Plain) else outcomes[0], place)
+        except concurrent.futures.InvalidStateError:
+            # A user who set the future's result by hand has taken it over; or this is told twice.
+            if self._future.is_of_interrupted:
+                self._future.call_again()
         self._future.release()
 
     @override

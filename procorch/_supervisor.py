@@ -265,6 +265,11 @@ class Supervisor(Loop):
         return self._scheduler.hungry
 
     @property
+    def was_interrupted(self) -> bool:
+        """Whether a caller was, in the middle of a call: the group ends, and what was being told is told again."""
+        return self._was_interrupted
+
+    @property
     def used(self) -> bool:
         """Whether it has ever had work."""
         return self._thread is not None
