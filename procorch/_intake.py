@@ -123,8 +123,10 @@ class Intake:
         error: Exception | None = None
         began = clock()
         self.plain = True
+        is_ours = False  # whether what is raised now cannot come from the user's iterable
         try:
             for item in islice(self._inputs, most):
+                is_ours = True
                 taken.append(item)
                 if not is_plain(item):
                     self.plain = False
@@ -132,9 +134,12 @@ class Intake:
                 put(item)
                 if enough():
                     break
+                is_ours = False
             else:
                 self.over = len(taken) < most
-        except Exception as raised:  # noqa: BLE001 - the user's iterable may raise anything
+        except Exception as raised:  # the user's iterable may raise anything
+            if is_ours:
+                raise  # by the handler of a signal: what was taken may not have been put, and nobody is to wait for it
             error, self.over = raised, True
         self.quick = clock() - began < _QUICK_SECONDS * len(taken)
         return taken, error
