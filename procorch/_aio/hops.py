@@ -8,7 +8,6 @@ Knows nothing of groups.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import queue
 import threading
 from collections import deque
@@ -72,8 +71,13 @@ class Hops:
         self._calls.append(call)
         if not self._coming:
             self._coming = True
-            with contextlib.suppress(RuntimeError):
+            try:
                 self.loop.call_soon_threadsafe(self._arrive)
+            except RuntimeError:
+                pass  # it is closed, see below
+            except BaseException:
+                self._coming = False  # or nothing would ever arrive again
+                raise
         if self.loop.is_closed():
             self._calls.clear()  # or they would keep all that they refer to
 

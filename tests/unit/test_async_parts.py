@@ -206,6 +206,23 @@ def test_what_comes_at_once_wakes_the_loop_once() -> None:
     run(main())
 
 
+def test_an_interrupt_while_something_is_posted_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: Callable[[], object]) -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        loop, got = asyncio.get_running_loop(), list[int]()
+        hops = Hops(loop)
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "call_soon_threadsafe", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                hops.post(lambda: got.append(1))
+        hops.post(lambda: got.append(2))
+        await until(lambda: got == [1, 2])
+
+    run(main())
+
+
 def test_a_closed_loop_hears_nothing_and_nothing_is_kept() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
