@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import attrs
 import pytest
@@ -60,9 +59,9 @@ class Belongings:
             frozenset(file.name for file in Path("/dev/shm").iterdir()),
         )
 
-    def added_since(self, before: Belongings) -> dict[str, Any]:
+    def added_since(self, before: Belongings) -> dict[str, object]:
         """Tell what is here now and was not before."""
-        added: dict[str, Any] = {
+        added = {
             # By their ids: what they call themselves, and what they are doing, changes.
             "children": [text for pid, text in self.children.items() if pid not in before.children],
             "descriptors": self.descriptors - before.descriptors,
@@ -138,16 +137,12 @@ def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     added = Belongings.now().added_since(before)
     deadline = time.monotonic() + 2.0
-    while _is_about_to_go(added, has_cluster=has_cluster) and time.monotonic() < deadline:
+    # Threads without work are about to end; what a cluster runs ends when its processes have noticed.
+    may_go = {"threads", "children"} if has_cluster else {"threads"}
+    while added and added.keys() <= may_go and time.monotonic() < deadline:
         time.sleep(0.001)  # only what stays is left behind
         added = Belongings.now().added_since(before)
     assert not added, f"left behind: {added}"
-
-
-def _is_about_to_go(added: dict[str, Any], *, has_cluster: bool) -> bool:
-    """Whether what is left may be gone in a moment: threads without work, and the dead whom a cluster is to collect."""
-    dead = has_cluster and all(text.endswith("(Z)") for text in added.get("children", ()))
-    return bool(added) and added.keys() <= ({"threads", "children"} if dead else {"threads"})
 
 
 @pytest.fixture(autouse=True)
