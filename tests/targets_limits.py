@@ -129,13 +129,11 @@ def group_without_memory() -> str:
     _daemon.MOST_LOOKS = 20  # one second
     resource.setrlimit(resource.RLIMIT_DATA, (0, 0))
     taken: list[bytes] = []
-    for size in (100_000, 10_000, 1000):
-        try:
-            while True:
-                taken.append(b"x" * size)
-        except MemoryError:
-            continue
-    del taken[-1000:]  # for the caller: a new thread cannot use it
+    try:
+        while True:
+            taken.append(bytes(100_000))  # leaves enough to go on from here
+    except MemoryError:
+        del taken[-10:]  # for what follows: a new thread cannot use it
     try:
         with procorch.ProcessGroup(1) as group:
             return str(group.submit(os.getpid).result())
