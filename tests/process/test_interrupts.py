@@ -164,6 +164,11 @@ def pester():
     while not stop.wait(0.0007):
         signal.pthread_kill(main, signal.SIGUSR1)
 
+def use(group):  # of its own, as CPython 3.13 leaves a loop's jump back out of what is tried around it
+    while time.monotonic() < until:  # an exception in a weak reference's callback is lost
+        futures.append(group.submit(t.doubler, 2))
+        futures[-1].cancel()
+
 if __name__ == "__main__":
     armed, stop = [], threading.Event()
     main = threading.main_thread().ident
@@ -176,9 +181,7 @@ if __name__ == "__main__":
         groups.append(ProcessGroup(1, mp_context="fork"))
         try:
             armed.append(True)
-            while time.monotonic() < until:  # an exception in a weak reference's callback is lost
-                futures.append(groups[-1].submit(t.doubler, 2))
-                futures[-1].cancel()
+            use(groups[-1])
             armed.clear()  # the last group was not interrupted
         except Interrupted:
             interrupts += 1
