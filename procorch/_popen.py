@@ -203,7 +203,9 @@ class Popen(_StandardPopen):
             reduction.dump(process_obj, buffer)
         finally:
             set_spawning_popen(None)
-        return buffer.getbuffer()
+        return memoryview(
+            buffer.getvalue()
+        )  # of the bytes: what an error keeps alive would keep the buffer from its end
 
 
 class ForkPopen(Popen):

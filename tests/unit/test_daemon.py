@@ -58,10 +58,11 @@ def test_one_that_ends_before_it_has_begun_is_an_error(kind: type[Daemon], monke
 
 
 def test_one_that_the_system_has_no_memory_for_is_the_same_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(threading, "_start_new_thread", refuse)
+    names = {"_start_new_thread", "_start_joinable_thread"} & vars(threading).keys()  # the second from 3.13 on
+    monkeypatch.setattr(threading, names.pop(), refuse)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         Daemon(int, "one").start()
 
