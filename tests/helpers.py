@@ -130,3 +130,13 @@ def script(*command: str, **options: Any) -> Generator[subprocess.Popen[str]]:
     """Run a script so, without an input."""
     with in_session(sys.executable, *command, text=True, stdin=subprocess.DEVNULL, **options) as process:
         yield process
+
+
+def read_all(fd: int) -> str:
+    """Read a pipe or a terminal until nobody has the other end any more, and close it."""
+    pieces: list[bytes] = []
+    with contextlib.suppress(OSError):  # how a terminal says that nobody has
+        while piece := os.read(fd, 1 << 16):
+            pieces.append(piece)
+    os.close(fd)
+    return b"".join(pieces).decode()

@@ -12,7 +12,7 @@ import termios
 from pathlib import Path
 
 import pytest
-from helpers import Method, script, wait_until
+from helpers import Method, read_all, script, wait_until
 
 TOP = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ def at_a_terminal(*command: str, **variables: str) -> tuple[str, str, int]:
     terminal, other = open_terminal()
     with open_program(*command, stderr=other, **variables) as process:
         os.close(other)
-        drawn = read_all(terminal)
+        drawn = read_all(terminal).replace("\r\n", "\n")
         assert process.stdout is not None
         return process.stdout.read(), drawn, process.wait(20)
 
@@ -73,21 +73,6 @@ def open_program(*command: str, stderr: int, **variables: str) -> subprocess.Pop
         stderr=stderr,
         text=True,
     )
-
-
-def read_all(fd: int) -> str:
-    pieces: list[bytes] = []
-    while piece := read(fd):
-        pieces.append(piece)
-    os.close(fd)
-    return b"".join(pieces).decode().replace("\r\n", "\n")
-
-
-def read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 1 << 16)
-    except OSError:  # how a terminal says that nobody has the other end any more
-        return b""
 
 
 @pytest.fixture
@@ -151,9 +136,9 @@ def test_ctrl_c_leaves_the_line(call: str, log: Path) -> None:
         wait_until(log.read_text)
         drawn = b""
         while b" 3/50 [" not in drawn and b" 3it [" not in drawn:
-            drawn += read(terminal)
+            drawn += os.read(terminal, 1 << 16)
         os.killpg(process.pid, signal.SIGINT)
-        rest = read_all(terminal)
+        rest = read_all(terminal).replace("\r\n", "\n")
         assert process.wait(20) in {-signal.SIGINT, 130}
     line, _, traceback = rest.partition("\n")
     assert "begin_or_wait: " in line

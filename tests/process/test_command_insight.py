@@ -13,21 +13,9 @@ from pathlib import Path
 
 import pytest
 from commands import lines, ran, started
+from helpers import read_all
 
 GIVEN = "1\n2\nx\n4\n"
-
-
-def screen(terminal: int) -> str:
-    """Read a terminal until nobody writes to it any more."""
-    seen = b""
-    while True:
-        try:
-            part = os.read(terminal, 4096)
-        except OSError:  # how a terminal's end is told
-            return seen.decode()
-        if not part:
-            return seen.decode()
-        seen += part
 
 
 def test_progress_is_drawn_on_a_terminal() -> None:
@@ -40,8 +28,7 @@ def test_progress_is_drawn_on_a_terminal() -> None:
         assert process.stdout is not None
         process.stdin.write(GIVEN.encode())
         process.stdin.close()
-        seen = screen(terminal)
-        os.close(terminal)
+        seen = read_all(terminal)
         assert process.stdout.read() == b"1\n2\n4\n"
         assert process.wait() == 1
     assert "\r\x1b[Kline 3: ValueError: invalid literal" in seen

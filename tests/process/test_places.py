@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import pytest
 from conftest import METHODS
-from helpers import Method
+from helpers import Method, read_all
 
 from procorch import ProcessGroup
 
@@ -216,19 +216,6 @@ def test_the_interactive_interpreter(tmp_path: Path) -> None:
         assert f"([2, 4], '{method}')" in output
     assert "True" in output
     assert runs(tmp_path) == 1
-
-
-def read_all(fd: int) -> str:
-    pieces: list[bytes] = []
-    while True:
-        try:
-            piece = os.read(fd, 1 << 16)
-        except OSError:  # how a terminal says that nobody has the other end any more
-            piece = b""
-        if not piece:
-            os.close(fd)
-            return b"".join(pieces).decode()
-        pieces.append(piece)
 
 
 @pytest.mark.limit(90)
