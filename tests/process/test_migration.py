@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from helpers import in_session
 
 TOP = Path(__file__).parents[2]
 PAGE = TOP / "docs" / "migration.md"
@@ -75,11 +76,12 @@ def run(folder: Path, code: Sequence[str], lines: Sequence[str]) -> list[str]:
     task = json.dumps(["functions_of_the_page", opening, lines])
     command = [sys.executable, str(TOP / "tests" / "programs_migration.py")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TOP), str(folder)])}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, input=task, capture_output=True, text=True, timeout=50, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    values: list[str] = json.loads(done.stdout)
+    pipe = subprocess.PIPE
+    # In a session of its own: a library that hangs is to leave none of its workers.
+    with in_session(*command, cwd=folder, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        out, err = process.communicate(task, timeout=50)
+    assert process.returncode == 0, err
+    values: list[str] = json.loads(out)
     return values
 
 
