@@ -23,14 +23,14 @@ SLICE_SECONDS = 0.5
 class Condition(_thread.RLock):  # type: ignore[misc]  # final only to typeshed
     """A condition that is its own lock, so that ``with`` takes and releases it in one step of the interpreter."""
 
+    take_back = cast("Any", _thread.RLock)._acquire_restore  # noqa: SLF001 - as `threading.Condition` does it
+    """Takes it when it is free, as often as the first of a pair says, for the thread that the second names. Other than
+    `acquire` and any function in Python it cannot be interrupted: it is taken afterwards, whatever comes."""
+
     def __init__(self) -> None:
         """Begin free, with nobody waiting."""
         super().__init__()
         self._waiters: deque[_thread.LockType] = deque()
-
-    take_back = cast("Any", _thread.RLock)._acquire_restore  # noqa: SLF001 - as `threading.Condition` does it
-    """Takes it when it is free, as often as the first of a pair says, for the thread that the second names. Other than
-    `acquire` and any function in Python it cannot be interrupted: it is taken afterwards, whatever comes."""
 
     def is_mine(self) -> bool:
         """Tell whether the calling thread holds it.

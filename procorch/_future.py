@@ -138,14 +138,10 @@ class TaskFuture(SafeFuture[R]):
         callback.is_added = True
         self._supervisor.come_back()
 
-    @property
-    def is_of_interrupted(self) -> bool:
-        """Whether a call of its group was interrupted, so that something may be told twice."""
-        return self._supervisor.was_interrupted
-
-    def call_again(self) -> None:
-        """Call back whoever was not: an interrupt may have come when it was done, and before these were called."""
-        cast("Any", self)._invoke_callbacks()  # noqa: SLF001 - typeshed does not show it
+    def call_left(self) -> None:
+        """Call back whoever was not, if an interrupt may have come between its being done and that."""
+        if self._supervisor.was_interrupted:
+            cast("Any", self)._invoke_callbacks()  # noqa: SLF001 - typeshed does not show it
 
     def begin(self) -> None:
         """Take in that the work goes to a worker. Called under the group's lock."""
@@ -216,8 +212,7 @@ class FutureSink(Sink):
             self._deliver(outcomes if isinstance(outcomes, Plain) else outcomes[0], place)
         except concurrent.futures.InvalidStateError:
             # A user who set the future's result by hand has taken it over; or this is told twice.
-            if self._future.is_of_interrupted:
-                self._future.call_again()
+            self._future.call_left()
         self._future.release()
 
     @override

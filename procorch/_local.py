@@ -254,6 +254,12 @@ class LocalWorker(Worker):
         self.process.join(0)  # takes it off multiprocessing's list of children
         self.process.close()
 
+    def end(self) -> None:
+        """Kill the process, wait for its end and close: nobody will hear of it."""
+        self.kill()
+        self.process.join()
+        self.close()
+
 
 class LocalEngine(Engine):
     """Starts processes and waits for them. See `_engine.Engine`."""
@@ -318,9 +324,7 @@ class LocalEngine(Engine):
             self.hung_up(worker)
             with contextlib.suppress(KeyError):  # it was not to be registered
                 self._selector.unregister(worker.death_fd)
-            worker.kill()
-            worker.process.join()
-            worker.close()
+            worker.end()
             raise
         self._workers.add(worker)
         return worker
@@ -366,10 +370,8 @@ class LocalEngine(Engine):
     @override
     def close(self) -> None:
         _spares.leave(self)
-        for worker in list(self._workers):  # only where the group has failed: nobody will hear of their end
-            worker.kill()
-            worker.process.join()
-            worker.close()
+        for worker in list(self._workers):  # only where the group has failed
+            worker.end()
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()

@@ -203,9 +203,8 @@ class Popen(_StandardPopen):
             reduction.dump(process_obj, buffer)
         finally:
             set_spawning_popen(None)
-        return memoryview(
-            buffer.getvalue()
-        )  # of the bytes: what an error keeps alive would keep the buffer from its end
+        # Not of the buffer itself, which cannot come to its end while an error keeps a view of it.
+        return memoryview(buffer.getvalue())
 
 
 class ForkPopen(Popen):
